@@ -1,0 +1,9 @@
+"""The errors that callers may see. Each message names the file or value and what was expected."""
+
+
+class CheckpointError(Exception):
+    """A model, voice, config or tokenizer that cannot be found or does not fit."""
+
+
+class AudioError(Exception):
+    """Sound that cannot be read, played or recorded."""
