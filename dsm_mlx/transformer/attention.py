@@ -1,0 +1,88 @@
+"""Self-attention over a ring cache, and cross-attention over fixed keys and values."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from dsm_mlx.transformer.ring import Window, write
+
+
+def split_heads(x: mx.array, heads: int) -> mx.array:
+    """(batch, steps, heads * head_dim) -> (batch, heads, steps, head_dim)."""
+    batch, steps, _ = x.shape
+    return x.reshape(batch, steps, heads, -1).swapaxes(1, 2)
+
+
+def merge_heads(x: mx.array) -> mx.array:
+    """(batch, heads, steps, head_dim) -> (batch, steps, heads * head_dim)."""
+    batch, _, steps, _ = x.shape
+    return x.swapaxes(1, 2).reshape(batch, steps, -1)
+
+
+class Attention(nn.Module):
+    """Causal windowed self-attention with rotary positions (reference: StreamingMultiheadAttention).
+
+    `in_proj` packs [q; k; v], each heads x head_dim. RoPE is interleaved (`traditional`).
+    """
+
+    def __init__(self, dim: int, heads: int, max_period: float | None):
+        super().__init__()
+        self.heads = heads
+        self.max_period = max_period
+        self.in_proj = nn.Linear(dim, 3 * dim, bias=False)
+        self.out_proj = nn.Linear(dim, dim, bias=False)
+
+    def __call__(self, x: mx.array, ring: dict, window: Window) -> tuple[mx.array, dict]:
+        """x (batch, steps, dim), ring {"k", "v"} (batch, heads, ring, head_dim) -> same."""
+        heads = self.heads
+        qkv = split_heads(self.in_proj(x), 3 * heads)
+        qk, v = qkv[:, : 2 * heads], qkv[:, 2 * heads :]
+        if self.max_period is not None:
+            # One rotation for queries and keys together: one kernel instead of two.
+            qk = mx.fast.rope(
+                qk,
+                qk.shape[-1],
+                traditional=True,
+                base=self.max_period,
+                scale=1.0,
+                offset=window.offset,
+            )
+        q, k = qk[:, :heads], qk[:, heads:]
+        ring = {"k": write(ring["k"], window.slots, k), "v": write(ring["v"], window.slots, v)}
+        y = mx.fast.scaled_dot_product_attention(
+            q,
+            ring["k"].astype(q.dtype),
+            ring["v"].astype(q.dtype),
+            scale=q.shape[-1] ** -0.5,
+            mask=window.mask,
+        )
+        return self.out_proj(merge_heads(y)), ring
+
+
+class CrossAttention(nn.Module):
+    """Attention over a condition that does not change in a session.
+
+    The packed `in_proj` of the files is kept as `q_proj` and `kv_proj`, because the queries are
+    needed every step and the keys and values once.
+    """
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(dim, dim, bias=False)
+        self.kv_proj = nn.Linear(dim, 2 * dim, bias=False)
+        self.out_proj = nn.Linear(dim, dim, bias=False)
+
+    def keys_values(self, condition: mx.array) -> dict:
+        """condition (batch, length, dim) -> {"k", "v"} (batch, heads, length, head_dim)."""
+        kv = split_heads(self.kv_proj(condition), 2 * self.heads)
+        return {"k": kv[:, : self.heads], "v": kv[:, self.heads :]}
+
+    def __call__(self, x: mx.array, keys_values: dict) -> mx.array:
+        """x (batch, steps, dim) -> the same shape."""
+        q = split_heads(self.q_proj(x), self.heads)
+        y = mx.fast.scaled_dot_product_attention(
+            q, keys_values["k"], keys_values["v"], scale=q.shape[-1] ** -0.5
+        )
+        return self.out_proj(merge_heads(y))

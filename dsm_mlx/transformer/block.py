@@ -1,0 +1,147 @@
+"""Transformer blocks, as weights only: the state goes in and comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from dsm_mlx.transformer.attention import Attention, CrossAttention
+from dsm_mlx.transformer.ring import Window
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The shape of a transformer.
+
+    norm: "rms_norm_f32" (eps 1e-8), "rms_norm" (1e-5) or "layer_norm" (1e-5, with bias).
+    hidden: inner width of the feed-forward; with `gated` that of each half of SwiGLU.
+    max_period: of the rotary embedding; None means no positions at all.
+    """
+
+    dim: int
+    heads: int
+    layers: int
+    hidden: int
+    context: int
+    norm: str = "rms_norm_f32"
+    gated: bool = True
+    max_period: float | None = 10000.0
+    layer_scale: bool = False
+    cross_attention: bool = False
+
+
+def make_norm(kind: str, dim: int) -> nn.Module:
+    """The norm that the config names (reference: create_norm_fn)."""
+    if kind == "layer_norm":
+        return nn.LayerNorm(dim, eps=1e-5)
+    return nn.RMSNorm(dim, eps=1e-8 if kind == "rms_norm_f32" else 1e-5)
+
+
+class LayerScale(nn.Module):
+    """A learnt scale for each channel of a residual branch."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.scale = mx.ones((dim,))
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return x * self.scale
+
+
+class SwiGLU(nn.Module):
+    """`silu(first half) * second half` (reference: ActivationGating)."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.linear_in = nn.Linear(dim, 2 * hidden, bias=False)
+        self.linear_out = nn.Linear(hidden, dim, bias=False)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        gate, value = mx.split(self.linear_in(x), 2, axis=-1)
+        return self.linear_out(nn.silu(gate) * value)
+
+
+class Block(nn.Module):
+    """Pre-norm self-attention, optional cross-attention, feed-forward."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        dim = config.dim
+        self.norm1 = make_norm(config.norm, dim)
+        self.self_attn = Attention(dim, config.heads, config.max_period)
+        if config.cross_attention:
+            self.norm_cross = nn.LayerNorm(dim, eps=1e-5)
+            self.cross_attention = CrossAttention(dim, config.heads)
+        self.norm2 = make_norm(config.norm, dim)
+        if config.gated:
+            self.gating = SwiGLU(dim, config.hidden)
+        else:
+            self.linear1 = nn.Linear(dim, config.hidden, bias=False)
+            self.linear2 = nn.Linear(config.hidden, dim, bias=False)
+        if config.layer_scale:
+            self.layer_scale_1 = LayerScale(dim)
+            self.layer_scale_2 = LayerScale(dim)
+
+    def feed_forward(self, x: mx.array) -> mx.array:
+        if "gating" in self:
+            return self.gating(x)
+        return self.linear2(nn.gelu(self.linear1(x)))
+
+    def __call__(self, x, ring, window: Window, cross: dict | None = None):
+        scaled = "layer_scale_1" in self
+        y, ring = self.self_attn(self.norm1(x), ring, window)
+        x = x + (self.layer_scale_1(y) if scaled else y)
+        if cross is not None:
+            x = x + self.cross_attention(self.norm_cross(x), cross)
+        y = self.feed_forward(self.norm2(x))
+        return x + (self.layer_scale_2(y) if scaled else y), ring
+
+
+class Transformer(nn.Module):
+    """A stack of blocks over one ring cache per layer."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.config = config
+        self.layers = [Block(config) for _ in range(config.layers)]
+
+    def init_state(self, batch: int, *, steps: int = 1, dtype: mx.Dtype = mx.float32) -> dict:
+        """A fresh state: `offset` int32 (batch,), `rings` one {"k", "v"} a layer.
+
+        steps: the most positions that one call will bring.
+        """
+        c = self.config
+        shape = (batch, c.heads, c.context + steps - 1, c.dim // c.heads)
+        rings = [{"k": mx.zeros(shape, dtype), "v": mx.zeros(shape, dtype)} for _ in self.layers]
+        return {"offset": mx.zeros((batch,), mx.int32), "rings": rings}
+
+    def keys_values(self, condition: mx.array) -> list[dict]:
+        """Cross-attention keys and values of every layer; computed once a session.
+
+        condition: (batch, length, dim).
+        """
+        return [layer.cross_attention.keys_values(condition) for layer in self.layers]
+
+    def __call__(
+        self,
+        x: mx.array,
+        state: dict,
+        active: mx.array | None = None,
+        cross: list[dict] | None = None,
+    ) -> tuple[mx.array, dict]:
+        """One step. x (batch, steps, dim) -> (batch, steps, dim), new state.
+
+        active: bool (batch,); a row that is False keeps its place. None means all rows.
+        cross: what `keys_values` gave.
+        """
+        steps = x.shape[1]
+        ring = state["rings"][0]["k"].shape[2]
+        window = Window.of(state["offset"], steps, self.config.context, ring)
+        rings = []
+        for i, (layer, old) in enumerate(zip(self.layers, state["rings"], strict=True)):
+            x, new = layer(x, old, window, cross[i] if cross is not None else None)
+            rings.append(new)
+        advance = steps if active is None else steps * active.astype(mx.int32)
+        return x, {"offset": state["offset"] + advance, "rings": rings}
