@@ -1,0 +1,82 @@
+"""Mimi as weights and steps: PCM to codes and back, one or more frames a step."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from dsm_mlx.codec.config import MimiConfig
+from dsm_mlx.codec.conv import CausalConv1d, DepthwiseUpsample
+from dsm_mlx.codec.quantizer import SplitQuantizer
+from dsm_mlx.codec.seanet import SeanetDecoder, SeanetEncoder
+from dsm_mlx.transformer import Transformer, select_rows
+
+
+class MimiModel(nn.Module):
+    """The codec of the reference (MimiModel in compression.py): weights only, no state."""
+
+    def __init__(self, config: MimiConfig):
+        super().__init__()
+        self.config = config
+        latent = config.seanet.dimension
+        self.encoder = SeanetEncoder(config.seanet)
+        self.encoder_transformer = Transformer(config.transformer)
+        self.downsample = CausalConv1d(
+            latent, latent, 2 * config.stride, stride=config.stride, bias=False
+        )
+        self.quantizer = SplitQuantizer(latent, config.code_dim, config.bins, config.n_q)
+        self.upsample = DepthwiseUpsample(latent, config.stride)
+        self.decoder_transformer = Transformer(config.transformer)
+        self.decoder = SeanetDecoder(config.seanet)
+
+    def encoder_state(self, batch: int, frames: int = 1) -> dict:
+        """State for `encode_step`; `frames` is the most that one call will bring."""
+        return {
+            "seanet": self.encoder.init_state(batch),
+            "transformer": self.encoder_transformer.init_state(
+                batch, steps=frames * self.config.stride
+            ),
+            "downsample": self.downsample.init_state(batch),
+        }
+
+    def decoder_state(self, batch: int, frames: int = 1) -> dict:
+        """State for `decode_step`; `frames` is the most that one call will bring."""
+        return {
+            "upsample": self.upsample.init_state(batch),
+            "transformer": self.decoder_transformer.init_state(
+                batch, steps=frames * self.config.stride
+            ),
+            "seanet": self.decoder.init_state(batch),
+        }
+
+    def encode_step(
+        self, pcm: mx.array, state: dict, active: mx.array | None = None
+    ) -> tuple[mx.array, dict]:
+        """float32 pcm (batch, frames * frame_size) -> int32 codes (batch, n_q, frames), state.
+
+        active: bool (batch,); a row that is False keeps its state and its codes mean nothing.
+        """
+        # The downsampling repeats its first frame where the other convolutions see zeros.
+        fresh = state["transformer"]["offset"] == 0
+        x, seanet = self.encoder(pcm[..., None], state["seanet"])
+        x, transformer = self.encoder_transformer(x, state["transformer"], active)
+        past = mx.where(fresh[:, None, None], x[:, :1], state["downsample"])
+        x, downsample = self.downsample(x, past)
+        new = {"seanet": seanet, "transformer": transformer, "downsample": downsample}
+        return self.quantizer.encode(x), keep_resting(active, new, state)
+
+    def decode_step(
+        self, codes: mx.array, state: dict, active: mx.array | None = None
+    ) -> tuple[mx.array, dict]:
+        """int32 codes (batch, n_q, frames) -> float32 pcm (batch, frames * frame_size), state."""
+        x = self.quantizer.decode(codes)
+        x, upsample = self.upsample(x, state["upsample"])
+        x, transformer = self.decoder_transformer(x, state["transformer"], active)
+        x, seanet = self.decoder(x, state["seanet"])
+        new = {"upsample": upsample, "transformer": transformer, "seanet": seanet}
+        return x[..., 0], keep_resting(active, new, state)
+
+
+def keep_resting(active: mx.array | None, new: dict, old: dict) -> dict:
+    """The new state, except for the rows that rest."""
+    return new if active is None else select_rows(active, new, old)

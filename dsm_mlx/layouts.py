@@ -1,0 +1,111 @@
+"""How a model's parameters lie in the tensors of a file, in both directions.
+
+A layout is a list of groups. A group ties some parameters to some tensors: one to one under
+another name, one parameter cut out of several tensors, several out of one. From the same table
+come the names and shapes that a file must have, the loading, and the writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _same(*arrays: mx.array) -> list[mx.array]:
+    return list(arrays)
+
+
+@dataclass(frozen=True)
+class Group:
+    """`load` makes the parameters `names` of the tensors `files`; `save` makes them back.
+
+    files: tensor name -> shape, in the order that `load` takes and `save` gives them.
+    """
+
+    names: list[str]
+    files: Shapes
+    load: Callable[..., list[mx.array]] = _same
+    save: Callable[..., list[mx.array]] = _same
+
+
+Layout = list[Group]
+
+
+def expected_shapes(layout: Layout) -> Shapes:
+    """Every tensor that a file in this layout has, with its shape."""
+    return {name: shape for group in layout for name, shape in group.files.items()}
+
+
+def load(layout: Layout, tensors: dict[str, mx.array]) -> dict[str, mx.array]:
+    """Tensors of a file -> parameters. Lazy: nothing is read before it is evaluated."""
+    return {
+        name: array
+        for group in layout
+        for name, array in zip(
+            group.names, group.load(*(tensors[file] for file in group.files)), strict=True
+        )
+    }
+
+
+def save(layout: Layout, parameters: dict[str, mx.array]) -> dict[str, mx.array]:
+    """Parameters -> tensors of a file: the inverse of `load`."""
+    return {
+        file: array
+        for group in layout
+        for file, array in zip(
+            group.files, group.save(*(parameters[name] for name in group.names)), strict=True
+        )
+    }
+
+
+def rename(name: str, file: str, shape: tuple[int, ...]) -> Group:
+    """The same tensor under another name."""
+    return Group([name], {file: shape})
+
+
+def reshape(name: str, file: str, shape: tuple[int, ...], file_shape: tuple[int, ...]) -> Group:
+    """The same values in another shape."""
+    return Group(
+        [name],
+        {file: file_shape},
+        load=lambda w: [w.reshape(shape)],
+        save=lambda w: [w.reshape(file_shape)],
+    )
+
+
+def join(name: str, files: list[str], shape: tuple[int, ...]) -> Group:
+    """One parameter whose rows are those of several tensors of equal height."""
+    rows = shape[0] // len(files)
+    return Group(
+        [name],
+        {file: (rows, *shape[1:]) for file in files},
+        load=lambda *parts: [parts[0] if len(parts) == 1 else mx.concatenate(parts)],
+        save=lambda whole: [whole[i * rows : (i + 1) * rows] for i in range(len(files))],
+    )
+
+
+def split(names: list[str], file: str, shapes: list[tuple[int, ...]]) -> Group:
+    """Several parameters that lie one below another in one tensor."""
+    starts = [sum(shape[0] for shape in shapes[:i]) for i in range(len(shapes))]
+    return Group(
+        names,
+        {file: (sum(shape[0] for shape in shapes), *shapes[0][1:])},
+        load=lambda whole: [
+            whole[start : start + shape[0]] for start, shape in zip(starts, shapes, strict=True)
+        ],
+        save=lambda *parts: [mx.concatenate(parts)],
+    )
+
+
+def repeat(name: str, files: list[str], shape: tuple[int, ...]) -> Group:
+    """One parameter that the file holds several times."""
+    return Group(
+        [name],
+        dict.fromkeys(files, shape),
+        load=lambda *copies: [copies[0]],
+        save=lambda one: [one] * len(files),
+    )

@@ -1,0 +1,78 @@
+"""Reading JSON settings: every missing key or wrong type is one CheckpointError that names it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dsm_mlx.errors import CheckpointError
+
+_MISSING = object()
+_KINDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+_KINDS |= {dict: "an object", list: "a list"}
+
+
+class Settings:
+    """A JSON object that knows where it came from.
+
+    source: what an error message calls it, such as "config.json".
+    """
+
+    def __init__(self, values: dict, source: str):
+        self.values, self.source = values, source
+
+    @classmethod
+    def read(cls, path: Path) -> Settings:
+        """Read a JSON file that holds one object."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: no such file") from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise CheckpointError(f"{path}: not a readable JSON file ({error})") from None
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{path}: expected a JSON object")
+        return cls(values, str(path))
+
+    def get(self, key: str, kind: type, default: Any = _MISSING) -> Any:
+        """The value of `key` as `kind`; null counts as absent. Without a default it is required."""
+        value = self.values.get(key)
+        if value is None:
+            if default is _MISSING:
+                raise self.error(key, f"is missing (expected {_KINDS[kind]})")
+            return default
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self.error(key, f"is {value!r} (expected {_KINDS[kind]})")
+        return value
+
+    def positive(self, key: str, default: Any = _MISSING) -> int:
+        """An integer above 0."""
+        value = self.get(key, int, default)
+        if isinstance(value, int) and value < 1:
+            raise self.error(key, f"is {value} (expected an integer above 0)")
+        return value
+
+    def choice(self, key: str, allowed: tuple, default: Any = _MISSING) -> Any:
+        """A string that must be one of `allowed`."""
+        value = self.get(key, str, default)
+        if value not in allowed:
+            raise self.error(key, f"is {value!r} (expected one of {', '.join(map(str, allowed))})")
+        return value
+
+    def items(self, key: str, kind: type, default: Any = _MISSING) -> list:
+        """A list whose entries all are of `kind`."""
+        values = self.get(key, list, default)
+        for value in values or []:
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise self.error(key, f"holds {value!r} (expected {_KINDS[kind]})")
+        return values
+
+    def section(self, key: str, default: Any = _MISSING) -> Settings:
+        """An object inside this one."""
+        return Settings(self.get(key, dict, default), f"{self.source}: {key}")
+
+    def error(self, key: str, problem: str) -> CheckpointError:
+        return CheckpointError(f"{self.source}: '{key}' {problem}")
