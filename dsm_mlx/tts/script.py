@@ -91,7 +91,8 @@ class ScriptReader:
     """Text, fed in any pieces, to entries. The pieces do not change the result.
 
     As the reference does, a curly apostrophe becomes a straight one, a colon a space, and
-    parentheses are dropped; all other punctuation stays with its word. Emoji and control characters are not spoken.
+    parentheses are dropped; all other punctuation stays with its word. Emoji and control
+    characters are not spoken.
 
     Args:
         tokenize: word to tokens, see `word_tokenizer`.

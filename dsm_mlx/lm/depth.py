@@ -1,0 +1,170 @@
+"""The depth decoder: one frame's audio codes, codebook after codebook.
+
+For each codebook ("slice") a small transformer runs over the slices of the same frame so far;
+between frames it keeps nothing. Some of its weights differ from slice to slice, and slices may
+share them: `schedule[k]` is the weight set that slice k uses. A set is stored once.
+
+Reference: `forward_depformer` and `depformer_step` in moshi/models/lm.py.
+"""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from dsm_mlx.lm.config import DepthConfig, LmConfig
+from dsm_mlx.lm.embedding import DemuxEmbedding, TokenEmbedding
+from dsm_mlx.lm.sampling import sample
+from dsm_mlx.transformer.block import SwiGLU, make_norm
+
+
+class LowRankEmbedding(nn.Module):
+    """A narrow table and a projection; token -1 gives exactly 0 (reference: ScaledEmbedding)."""
+
+    def __init__(self, rows: int, width: int, dim: int):
+        super().__init__()
+        self.weight = mx.random.normal((rows, width)) * width**-0.5
+        self.low_rank = nn.Linear(width, dim, bias=False)
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        """int32 tokens (...) -> (..., dim)."""
+        rows = self.low_rank(self.weight[mx.maximum(tokens, 0)])
+        return mx.where((tokens < 0)[..., None], mx.zeros((), rows.dtype), rows)
+
+
+class DepthAttention(nn.Module):
+    """Self-attention over the slices of a frame; no positions, no mask: what is there is past."""
+
+    def __init__(self, config: DepthConfig, sets: int):
+        super().__init__()
+        dim = config.dim
+        self.heads = config.heads
+        self.in_proj = [nn.Linear(dim, 3 * dim, bias=False) for _ in range(sets)]
+        self.out_proj = [nn.Linear(dim, dim, bias=False) for _ in range(sets)]
+
+    def __call__(self, x: mx.array, weights: int, past: mx.array | None):
+        """x (rows, dim), past (rows, 2, heads, slices, head_dim) -> x, past longer by one slice."""
+        rows, dim = x.shape
+        qkv = self.in_proj[weights](x).reshape(rows, 3, self.heads, 1, dim // self.heads)
+        q, kv = qkv[:, 0], qkv[:, 1:]
+        past = kv if past is None else mx.concatenate([past, kv], axis=3)
+        y = mx.fast.scaled_dot_product_attention(
+            q, past[:, 0], past[:, 1], scale=q.shape[-1] ** -0.5
+        )
+        return self.out_proj[weights](y.reshape(rows, dim)), past
+
+
+class DepthBlock(nn.Module):
+    """A transformer block whose projections depend on the slice and whose norms do not."""
+
+    def __init__(self, config: DepthConfig, sets: int):
+        super().__init__()
+        self.norm1 = make_norm(config.norm, config.dim)
+        self.self_attn = DepthAttention(config, sets)
+        self.norm2 = make_norm(config.norm, config.dim)
+        self.gating = [SwiGLU(config.dim, config.hidden) for _ in range(sets)]
+
+    def __call__(self, x: mx.array, weights: int, past: mx.array | None):
+        """As `DepthAttention`."""
+        y, past = self.self_attn(self.norm1(x), weights, past)
+        x = x + y
+        return x + self.gating[weights](self.norm2(x)), past
+
+
+class DepthDecoder(nn.Module):
+    """Weights only; nothing is remembered between frames.
+
+    Parameter names: the projections of the main model's output for all weight sets are the rows
+    of one matrix, `linear_in` (one matmul a frame); what belongs to weight set s is
+    `layers.i.self_attn.in_proj.s`, `.out_proj.s` and `layers.i.gating.s`; norms are shared;
+    `embs.k` embeds codebook k for the slice after it, `linear_out.k` gives its logits.
+    `dsm_mlx.lm.depth_layout` ties them to the files.
+    """
+
+    def __init__(self, config: LmConfig):
+        super().__init__()
+        depth = config.depth
+        dim, sets = depth.dim, max(depth.schedule) + 1
+        self.config, self.card = depth, config.card
+        inputs = sets if depth.multi_linear else 1
+        self.linear_in = nn.Linear(config.dim, inputs * dim, bias=False)
+        text_rows = config.text_card + 1
+        if config.demux_second_stream:
+            self.text_emb = DemuxEmbedding(text_rows, depth.low_rank or dim, dim)
+        else:
+            self.text_emb = _embedding(text_rows, depth)
+        # The last codebook is never an input.
+        self.embs = [_embedding(config.card + 1, depth) for _ in depth.schedule[1:]]
+        self.layers = [DepthBlock(depth, sets) for _ in range(depth.layers)]
+        self.linear_out = [nn.Linear(dim, config.card, bias=False) for _ in depth.schedule]
+
+    @property
+    def noise_size(self) -> int:
+        """How many random numbers a row needs for a frame."""
+        return len(self.config.schedule) * self.card
+
+    def __call__(
+        self,
+        text: mx.array,
+        hidden: mx.array,
+        temperature: mx.array,
+        noise: mx.array,
+        *,
+        top_k: int = 250,
+        guidance: mx.array | None = None,
+    ) -> mx.array:
+        """The codes of one frame; nothing leaves the device.
+
+        text: int32 (batch,), the frame's text token.
+        hidden: (batch, main dim), the main model's output; with guidance (2 * batch, main dim),
+        first the rows with the conditions, then those without.
+        temperature: float32 (batch,). noise: float32 (batch, noise_size), of `sampling.draw`.
+        guidance: float32 (batch,), see `guide`.
+        Returns int32 (batch, codebooks).
+        """
+        noise = noise.reshape(text.shape[0], len(self.config.schedule), self.card)
+        inputs = self.linear_in(hidden)
+        past: list = [None] * len(self.layers)
+        codes: list[mx.array] = []
+        for k in range(len(self.config.schedule)):
+            logits, past = self.slice(k, codes[-1] if k else text, inputs, past)
+            logits = guide(logits.astype(mx.float32), guidance)
+            codes.append(sample(logits, temperature, noise[:, k], top_k))
+        return mx.stack(codes, axis=1)
+
+    def slice(self, k: int, token: mx.array, inputs: mx.array, past: list):
+        """Logits of codebook k, given the token of the slice before.
+
+        token: int32 (batch,). inputs: (rows, ...), what `linear_in` gave; rows may be twice the
+        batch. past: for each layer the keys and values of the slices before, None at first.
+        Returns (rows, card) and the new past.
+        """
+        weights, dim = self.config.schedule[k], self.config.dim
+        x = (self.embs[k - 1] if k else self.text_emb)(token)
+        if inputs.shape[0] != x.shape[0]:
+            x = mx.concatenate([x, x])
+        start = weights * dim if self.config.multi_linear else 0
+        x = x + inputs[:, start : start + dim]
+        new = []
+        for layer, old in zip(self.layers, past, strict=True):
+            x, kv = layer(x, weights, old)
+            new.append(kv)
+        return self.linear_out[k](x), new
+
+
+def guide(logits: mx.array, guidance: mx.array | None) -> mx.array:
+    """Classifier-free guidance: null + guidance * (conditioned - null).
+
+    logits: (2 * batch, card), conditioned rows first. guidance: float32 (batch,); None returns
+    the logits as they are.
+    """
+    if guidance is None:
+        return logits
+    conditioned, null = mx.split(logits, 2)
+    return null + guidance[:, None] * (conditioned - null)
+
+
+def _embedding(rows: int, depth: DepthConfig) -> nn.Module:
+    if depth.low_rank:
+        return LowRankEmbedding(rows, depth.low_rank, depth.dim)
+    return TokenEmbedding(rows, depth.dim)

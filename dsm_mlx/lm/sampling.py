@@ -1,0 +1,51 @@
+"""Choosing tokens from logits, on the device and repeatable row by row.
+
+Every row has its own key and temperature, so what a row draws depends on its seed alone and not
+on its neighbours in the batch. Keys are values that go in and come out of a step: MLX's own
+random state belongs to one thread and is not used.
+"""
+
+from __future__ import annotations
+
+import mlx.core as mx
+
+
+def row_keys(seeds: list[int]) -> mx.array:
+    """One random key for each row, uint32 (batch, 2). Equal seeds give equal keys."""
+    return mx.stack([mx.random.key(seed) for seed in seeds])
+
+
+def draw(keys: mx.array, count: int) -> tuple[mx.array, mx.array]:
+    """`count` Gumbel-distributed numbers for each row, and the keys for the next draw.
+
+    keys: uint32 (batch, 2) -> float32 (batch, count), uint32 (batch, 2).
+    """
+
+    def of_row(key: mx.array) -> tuple[mx.array, mx.array]:
+        now, following = mx.random.split(key)
+        # Away from 0, because 0 * inf must not arise at temperature 0.
+        uniform = mx.random.uniform(1e-20, 1.0, (count,), key=now)
+        return -mx.log(-mx.log(uniform)), following
+
+    return mx.vmap(of_row)(keys)
+
+
+def sample(logits: mx.array, temperature: mx.array, noise: mx.array, top_k: int) -> mx.array:
+    """Draw from the softmax of logits / temperature over the `top_k` largest; int32 (batch,).
+
+    The largest of logits + temperature * Gumbel noise has that distribution, and at temperature 0
+    it is the argmax (reference: utils/sampling.py). No sort: only the k-th value is found.
+
+    Args:
+        logits: (batch, card), any float dtype.
+        temperature: float32 (batch,), 0 for the most likely token.
+        noise: float32 (batch, card), Gumbel-distributed, see `draw`.
+        top_k: 0 to draw from all.
+    """
+    logits = logits.astype(mx.float32)
+    scores = logits + temperature[:, None] * noise
+    card = logits.shape[-1]
+    if 0 < top_k < card:
+        smallest = mx.partition(logits, card - top_k, axis=-1)[:, card - top_k, None]
+        scores = mx.where(logits >= smallest, scores, -mx.inf)
+    return mx.argmax(scores, axis=-1).astype(mx.int32)
