@@ -1,0 +1,33 @@
+"""Fixtures that every test may use."""
+
+from functools import cache
+
+import golden as fixtures
+import mlx.core as mx
+import pytest
+
+# The goldens were made on a CPU; a GPU rounds differently enough to change a token.
+mx.set_default_device(mx.cpu)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """`checkpoint(name)`: the path of a whole checkpoint folder, to be read only."""
+
+    @cache
+    def assembled(name: str):
+        return fixtures.assemble(name, tmp_path_factory.mktemp("checkpoints") / name)
+
+    return assembled
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """`golden(case)`: the arrays of a case."""
+    return cache(fixtures.arrays)
+
+
+@pytest.fixture(scope="session")
+def manifest():
+    """`manifest(model)`: name → [shape, dtype] of every tensor of an official file."""
+    return fixtures.manifests().__getitem__

@@ -1,0 +1,125 @@
+"""Speech to text: tokens, logits and extra heads over five times the window."""
+
+from pathlib import Path
+
+import torch
+from common import save_arrays, test_signal
+from gen_lm import make_checkpoint, open_checkpoint
+from moshi.conditioners import ConditionAttributes
+from moshi.models import LMGen
+from moshi.models.lm import LMModel
+
+CONFIG = {
+    "card": 64, "n_q": 8, "dep_q": 0, "delays": [0] * 9, "dim": 64, "text_card": 96,
+    "existing_text_padding_id": 3, "num_heads": 4, "num_layers": 3, "hidden_scale": 4.125,
+    "causal": True, "layer_scale": None, "context": 16, "max_period": 100000.0, "gating": "silu",
+    "norm": "rms_norm_f32", "positional_embedding": "rope", "depformer_dim": 64,
+    "depformer_num_heads": 4, "depformer_num_layers": 2, "depformer_dim_feedforward": 264,
+    "depformer_multi_linear": True, "depformer_pos_emb": "none",
+    "depformer_weights_per_step": True, "conditioners": {}, "fuser": None,
+    "cross_attention": False, "model_type": "stt",
+    "lm_gen_config": {"temp": 0.0, "temp_text": 0.0, "top_k": 250, "top_k_text": 50},
+    "stt_config": {"audio_delay_seconds": 0.5, "audio_silence_prefix_seconds": 0.0},
+    "extra_heads_num_heads": 4, "extra_heads_dim": 6,
+    "mimi_name": "mimi-pytorch-e351c8d8@125.safetensors",
+    "tokenizer_name": "tokenizer_en_fr_audio_96.model",
+    "moshi_name": "model.safetensors", "mimi_config_name": "mimi_config.json",
+}  # fmt: skip
+LANGUAGE = {"dim": 24, "n_bins": 4, "tokenizer": "noop", "possible_values": ["en", "fr"]}
+VARIANTS = {
+    "stt-tiny": (21, {}),
+    "stt-tiny-delayed": (22, {"delays": [0, 0] + [1] * 7, "extra_heads_num_heads": 0}),
+    "stt-tiny-26": (23, {
+        "text_card": 80, "extra_heads_num_heads": 0,
+        "stt_config": {"audio_delay_seconds": 2.5, "audio_silence_prefix_seconds": 1.0},
+        "tokenizer_name": "tokenizer_en_audio_80.model",
+    }),
+    # Every width divides by 64, so that q4 and q8 can be made from it.
+    "stt-q64": (24, {"hidden_scale": 4.5}),
+    # hidden_scale 4: the one value for which the reference has another rule for the gate's width.
+    "stt-tiny-cond": (25, {
+        "hidden_scale": 4, "extra_heads_num_heads": 0,
+        "conditioners": {"language": {"type": "lut", "lut": LANGUAGE}},
+        "fuser": {"sum": ["language"], "prepend": [], "cross": []},
+    }),
+}  # fmt: skip
+RESET_STEP, RESET_ROWS = 30, [False, True, False]
+
+
+def run(lm: LMModel, codes: torch.Tensor, conditions=None) -> dict[str, torch.Tensor]:
+    """Greedy run over (rows, n_q, frames): what is sampled in each step, and from what."""
+    tokens, logits, heads = [], [], []
+    gen = LMGen(
+        lm,
+        use_sampling=False,
+        condition_tensors=conditions,
+        on_text_hook=lambda t: tokens.append(t.clone()),
+        on_text_logits_hook=lambda x: logits.append(x[:, 0, 0].clone()),
+    )
+    with gen.streaming(len(codes)):
+        for frame in codes.split(1, dim=-1):
+            step = gen.step_with_extra_heads(frame)
+            if step and step[1]:
+                heads.append(torch.stack(step[1], 1)[:, :, 0])
+    result = dict(text_tokens=torch.stack(tokens, -1), text_logits=torch.stack(logits, 1))
+    if heads:
+        result["extra_heads"] = torch.stack(heads, 2)
+    return result
+
+
+def run_out_of_sync(lm: LMModel, codes: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Rows rest at random, one is reset on the way; a resting row's token is -2."""
+    random = torch.Generator().manual_seed(6)
+    masks = torch.rand(codes.shape[-1], len(codes), generator=random) > 0.3
+    tokens = []
+    gen = LMGen(
+        lm,
+        use_sampling=False,
+        support_out_of_sync=True,
+        on_text_hook=lambda t: tokens.append(t.clone()),
+    )
+    with gen.streaming(len(codes)):
+        for step, frame in enumerate(codes.split(1, dim=-1)):
+            if step == RESET_STEP:
+                gen.reset_streaming(torch.tensor(RESET_ROWS))
+            gen.set_exec_mask(masks[step])
+            gen.step(frame)
+    return dict(
+        oos_exec_mask=masks,
+        oos_reset_step=RESET_STEP,
+        oos_reset_rows=RESET_ROWS,
+        oos_text_tokens=torch.stack(tokens, -1).where(masks.T, -2),
+    )
+
+
+def languages(lm: LMModel) -> dict:
+    rows = [ConditionAttributes(text={"language": x}) for x in ("en", "fr", None)]
+    return lm.condition_provider.prepare_and_provide(rows)
+
+
+@torch.no_grad()
+def make(out: Path) -> None:
+    for name, (seed, changes) in VARIANTS.items():
+        info = open_checkpoint(make_checkpoint(out, name, CONFIG | changes, seed))
+        lm = info.get_moshi(dtype=torch.float32)
+        random = torch.Generator().manual_seed(5)
+        codes = torch.randint(0, CONFIG["card"], (3, CONFIG["n_q"], 80), generator=random)
+        # The reference never sees its first frame. With that frame fed twice nothing is lost.
+        doubled = torch.cat([codes[..., :1], codes], -1)
+        conditions = languages(lm) if lm.fuser else None
+        arrays = {f"dbl_{k}": v for k, v in run(lm, doubled, conditions).items()}
+        if conditions:
+            arrays["cond_sum"] = lm.fuser.get_sum(conditions)
+        else:
+            arrays |= run_out_of_sync(lm, codes)
+        tokens = run(lm, codes, conditions)["text_tokens"]
+        golden = out / "golden"
+        stem = name.replace("-", "_")
+        save_arrays(golden / f"{stem}.npz", codes=codes, text_tokens=tokens, **arrays)
+        if name == "stt-tiny":
+            pcm = test_signal(60 * 1920, seed=31)
+            heard = info.get_mimi().encode(pcm)
+            doubled = torch.cat([heard[..., :1], heard], -1)
+            words = run(lm, doubled)["text_tokens"]
+            path = golden / f"{stem}_e2e.npz"
+            save_arrays(path, pcm=pcm, codes=heard, dbl_text_tokens=words)

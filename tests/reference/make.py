@@ -1,0 +1,39 @@
+"""Make the reference fixtures again; README.md says how. `--check` compares with what is here."""
+
+import argparse
+import importlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+# Read by torch and moshi when they are imported: eager, on one thread, so that runs agree.
+os.environ |= {"NO_TORCH_COMPILE": "1", "NO_CUDA_GRAPH": "1", "OMP_NUM_THREADS": "1"}
+
+HERE = Path(__file__).parent
+PARTS = ("mimi", "stt", "tts", "mlx", "manifests")  # in this order: mlx reads what stt wrote
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' '.join(PARTS)} mimi_full")
+    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--check", action="store_true", help="write nothing here, compare")
+    args = parser.parse_args()
+    if unknown := set(args.parts) - {*PARTS, "mimi_full"}:
+        parser.error(f"unknown parts: {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) if args.check else args.out
+        for part in args.parts or PARTS:
+            if part == "mimi_full":
+                importlib.import_module("gen_mimi").make_full(out)
+            else:
+                importlib.import_module(f"gen_{part}").make(out)
+            print("made", part, file=sys.stderr)
+        if args.check:
+            return importlib.import_module("compare").report(out, args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
