@@ -52,7 +52,7 @@ class Cue:
         return max(word.end for word in self.words)
 
 
-def cues(words: Iterable[Word], layout: Layout = Layout()) -> list[Cue]:  # noqa: B008
+def cues(words: Iterable[Word], layout: Layout = Layout()) -> list[Cue]:
     """Cut words, in order, into captions. Words without any letters or signs are left out."""
     found: list[Cue] = []
     for word in _clean(words):
@@ -76,15 +76,16 @@ def _clean(words: Iterable[Word]) -> Iterator[Word]:
 
 
 def _begins_cue(cue: Cue, word: Word, layout: Layout) -> bool:
+    # times are multiples of 80 ms, so an exact comparison would be decided by rounding errors
     return (
-        word.start - cue.end >= layout.gap
-        or word.end - cue.start > layout.max_duration
+        round(word.start - cue.end, 3) >= layout.gap
+        or round(word.end - cue.start, 3) > layout.max_duration
         or _ends_sentence(cue.lines[-1][-1].text)
     )
 
 
 def _ends_sentence(text: str) -> bool:
-    bare = text.rstrip("\"')]»”’")
+    bare = text.rstrip("\"')]»”’")  # noqa: RUF001
     initial = len(bare) == 2 and bare[0].isupper()
     return bare.endswith((".", "?", "!", "…")) and not initial and bare.lower() not in ABBREVIATIONS
 
@@ -102,12 +103,12 @@ def to_srt(
     words: Iterable[Word],
     *,
     highlight_words: bool = False,
-    layout: Layout = Layout(),  # noqa: B008
+    layout: Layout = Layout(),
 ) -> str:
     """SubRip captions; `highlight_words` underlines each word while it is spoken."""
     blocks = []
-    for number, (start, end, text) in enumerate(_captions(words, highlight_words, layout), 1):
-        text = text.replace("-->", "->")  # the arrow belongs to the line of times
+    captions = _captions(words, highlight_words, layout, {"-->": "->"})  # as in the line of times
+    for number, (start, end, text) in enumerate(captions, 1):
         blocks.append(f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n")
     return "\n".join(blocks)
 
@@ -116,13 +117,12 @@ def to_vtt(
     words: Iterable[Word],
     *,
     highlight_words: bool = False,
-    layout: Layout = Layout(),  # noqa: B008
+    layout: Layout = Layout(),
 ) -> str:
     """WebVTT captions; `highlight_words` underlines each word while it is spoken."""
-    escapes = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-    escaped = (Word(word.text.translate(escapes), word.start, word.end) for word in words)
+    escapes = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
     blocks = ["WEBVTT\n"]
-    for start, end, text in _captions(escaped, highlight_words, layout):
+    for start, end, text in _captions(words, highlight_words, layout, escapes):
         blocks.append(f"{_clock(start, '.')} --> {_clock(end, '.')}\n{text}\n")
     return "\n".join(blocks)
 
@@ -159,7 +159,7 @@ def write(
     format: str | None = None,
     *,
     highlight_words: bool = False,
-    layout: Layout = Layout(),  # noqa: B008
+    layout: Layout = Layout(),
 ) -> list[Path]:
     """Save a transcript and return the paths written.
 
@@ -178,7 +178,7 @@ def write(
         raise ValueError(f"{path}: caption format {format!r}: expected {', '.join(FORMATS)} or all")
     options = {"highlight_words": highlight_words, "layout": layout}
     makers = {
-        "txt": lambda: to_txt([Word(transcript.text, 0, 0)]),
+        "txt": lambda: to_txt(transcript.words),
         "srt": lambda: to_srt(transcript.words, **options),
         "vtt": lambda: to_vtt(transcript.words, **options),
         "json": lambda: to_json(transcript),
@@ -200,7 +200,7 @@ def _save(path: Path, text: str) -> None:
 
 
 def _captions(
-    words: Iterable[Word], highlight_words: bool, layout: Layout
+    words: Iterable[Word], highlight_words: bool, layout: Layout, escapes: dict[str, str]
 ) -> Iterator[tuple[int, int, str]]:
     """Captions as (start, end, text), in milliseconds that never run back or overlap."""
     spans = []
@@ -208,10 +208,10 @@ def _captions(
         if highlight_words:
             ends = [word.start for word in cue.words[1:]] + [cue.end]
             for word, end in zip(cue.words, ends, strict=True):
-                spans.append((word.start, end, _text(cue, word)))
+                spans.append((word.start, end, _text(cue, escapes, word)))
         else:
-            spans.append((cue.start, cue.end, _text(cue)))
-    following = [start for start, _, _ in spans[1:]] + [float("inf")]
+            spans.append((cue.start, cue.end, _text(cue, escapes)))
+    following = [*[start for start, _, _ in spans], float("inf")][1:]
     clock = 0
     for (start, end, text), limit in zip(spans, following, strict=True):
         first = max(clock, round(start * 1000))
@@ -219,12 +219,16 @@ def _captions(
         yield first, clock, text
 
 
-def _text(cue: Cue, spoken: Word | None = None) -> str:
+def _text(cue: Cue, escapes: dict[str, str], spoken: Word | None = None) -> str:
     """The lines of a caption, with the word that is being spoken underlined."""
-    return "\n".join(
-        " ".join(f"<u>{word.text}</u>" if word is spoken else word.text for word in line)
-        for line in cue.lines
-    )
+
+    def shown(word: Word) -> str:
+        text = word.text
+        for sign, escape in escapes.items():
+            text = text.replace(sign, escape)
+        return f"<u>{text}</u>" if word is spoken else text
+
+    return "\n".join(" ".join(map(shown, line)) for line in cue.lines)
 
 
 def _clock(milliseconds: int, point: str) -> str:

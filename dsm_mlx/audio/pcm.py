@@ -56,13 +56,14 @@ class PcmStream:
         width = int(self._encoding[1]) * self._channels
         data = self._head
         while True:
+            more = self._take()
+            data += more
             whole = len(data) - len(data) % width
             if whole:
                 yield mix(_to_float(data[:whole], self._encoding).reshape(-1, self._channels))
-            more = self._take()
             if not more:
                 return
-            data = data[whole:] + more
+            data = data[whole:]
 
     def _take(self) -> bytes:
         """What has arrived of the samples; empty at their end."""

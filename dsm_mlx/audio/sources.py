@@ -20,7 +20,7 @@ from dsm_mlx.errors import AudioError
 
 logger = logging.getLogger("dsm_mlx")
 
-READ_FRAMES = 1 << 16
+READ_FRAMES = 4096  # a file that breaks off loses less than this
 INSTALL = (
     "wav, flac, ogg, mp3 and aiff are read directly; m4a, mp4, aac and webm need ffmpeg "
     "(brew install ffmpeg, apt install ffmpeg) or PyAV (pip install av)"
