@@ -1,0 +1,206 @@
+"""A model's name -> files -> config -> weights in modules, every tensor accounted for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_map_with_path
+
+from dsm_mlx import layouts, safetensors
+from dsm_mlx.codec import layout as codec_layout
+from dsm_mlx.codec.config import OFFICIAL, MimiConfig
+from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.errors import CheckpointError
+from dsm_mlx.hub import Files, locate
+from dsm_mlx.lm import layout as lm_layout
+from dsm_mlx.lm.config import LmConfig
+from dsm_mlx.lm.model import MultistreamLM
+from dsm_mlx.settings import Settings
+
+DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
+GROUP_SIZES = {4: 32, 8: 64}  # Kyutai's own choice for each width
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The files of one model. Nothing big is read before a `load_…` method is called."""
+
+    files: Files
+    config: Settings
+
+    @classmethod
+    def find(cls, model: str | Path | None, kind: str, revision: str | None = None) -> Checkpoint:
+        """Locate a model of `kind`, "stt" or "tts"; see `hub.locate`."""
+        files = locate(model, kind, revision)
+        config = Settings.read(files.get("config.json"))
+        found = config.get("model_type", str, kind)
+        if found != kind:
+            raise config.error("model_type", f"is {found!r} (expected {kind!r})")
+        return cls(files, config)
+
+    @property
+    def name(self) -> str:
+        return self.files.name
+
+    @cached_property
+    def weights(self) -> Path:
+        return self.files.get(self.config.get("moshi_name", str, "model.safetensors"))
+
+    def load_lm(self, bits: int | None = None, dtype: str | None = None) -> MultistreamLM:
+        """The language model; layout and quantisation are recognised from the file.
+
+        bits: 4 or 8 quantises a checkpoint that is not quantised yet.
+        dtype: of activations and unquantised weights; None: float32 on the CPU, else bfloat16.
+        """
+        if bits not in (None, *GROUP_SIZES):
+            raise ValueError(f"bits is {bits!r} (expected 4 or 8)")
+        header = safetensors.read_header(self.weights)
+        layout = lm_layout.recognise(header.tensors)
+        if layout is None:
+            raise CheckpointError(f"{self.weights}: not the weights of a DSM model")
+        model = MultistreamLM(LmConfig.read(self.config, _feed_forward_width(header)))
+        quantized = _quantize_as_file(model, header, layout)
+        _load(model, self.weights, header, lm_layout.layout_of(model, layout))
+        if bits and not quantized:
+            quantize(model, bits)
+        _cast(model, _dtype(dtype), keep=("condition_provider",))
+        mx.eval(model.parameters())
+        return model
+
+    def load_mimi(self, codebooks: int, *, encoder: bool = True, decoder: bool = True) -> MimiModel:
+        """The codec with the first `codebooks` codebooks and the halves that are asked for."""
+        name = self.config.get("mimi_config_name", str, None)
+        path = self.files.get(self.config.get("mimi_name", str))
+        return load_mimi(path, self.files.get(name) if name else None, codebooks, encoder, decoder)
+
+    def load_tokenizer(self):
+        """The SentencePieceProcessor of the text stream."""
+        from sentencepiece import SentencePieceProcessor
+
+        path = self.files.get(self.config.get("tokenizer_name", str))
+        try:
+            tokenizer = SentencePieceProcessor(model_file=str(path))
+        except (RuntimeError, OSError, TypeError):
+            raise CheckpointError(f"{path}: not a SentencePiece model") from None
+        limit = self.config.positive("text_card")
+        if tokenizer.get_piece_size() > limit:
+            raise CheckpointError(
+                f"{path}: has {tokenizer.get_piece_size()} pieces (expected at most text_card, "
+                f"{limit})"
+            )
+        return tokenizer
+
+
+def load_mimi(
+    weights: Path,
+    config: Path | None,
+    codebooks: int | None = None,
+    encoder: bool = True,
+    decoder: bool = True,
+) -> MimiModel:
+    """A codec from its weights' file and its config (None: the official Mimi).
+
+    codebooks: how many to keep; None keeps all. The weights stay float32: a codec in a smaller
+    type gives other codes.
+    """
+    settings = OFFICIAL if config is None else MimiConfig.read(Settings.read(config))
+    if codebooks is None:
+        codebooks = settings.n_q
+    if not 1 <= codebooks <= settings.n_q:
+        raise ValueError(f"codebooks is {codebooks} (expected 1 to {settings.n_q})")
+    model = MimiModel(settings)
+    header = safetensors.read_header(weights)
+    _load(model, weights, header, codec_layout.pytorch(model))
+    rest = model.quantizer.rvq_rest
+    rest.codebooks = rest.codebooks[: codebooks - 1]
+    if not encoder:
+        del model.encoder, model.encoder_transformer, model.downsample
+    if not decoder:
+        del model.decoder, model.decoder_transformer, model.upsample
+    _cast(model, mx.float32)
+    mx.eval(model.parameters())
+    return model
+
+
+def quantize(model: MultistreamLM, bits: int) -> None:
+    """Quantise every Linear and embedding whose width allows it, as Kyutai's q4 and q8 files."""
+    size = GROUP_SIZES[bits]
+
+    def fits(path: str, module: nn.Module) -> bool:
+        wide = hasattr(module, "to_quantized") and module.weight.shape[-1] % size == 0
+        return wide and not path.startswith("condition_provider")
+
+    nn.quantize(model, size, bits, class_predicate=fits)
+
+
+def _quantize_as_file(model: MultistreamLM, header: safetensors.Header, layout: str) -> bool:
+    """Make those modules quantised that are so in the file, each as the file has it."""
+    shapes = header.shapes
+    found = False
+
+    def as_file(path: str, module: nn.Module) -> bool | dict:
+        nonlocal found
+        if not hasattr(module, "to_quantized"):
+            return False
+        name = lm_layout.module_in_file(path, layout)
+        packed, scales = shapes.get(f"{name}.weight"), shapes.get(f"{name}.scales")
+        width = module.weight.shape[-1]
+        if not packed or not scales or width % scales[-1] or packed[-1] * 32 % width:
+            return False
+        found = True
+        return {"group_size": width // scales[-1], "bits": packed[-1] * 32 // width}
+
+    nn.quantize(model, class_predicate=as_file)
+    return found
+
+
+def _feed_forward_width(header: safetensors.Header) -> int | None:
+    """Half the height of the first SwiGLU, which versions of the reference compute differently."""
+    shape = header.shapes.get("transformer.layers.0.gating.linear_in.weight")
+    return shape[0] // 2 if shape else None
+
+
+def _load(model: nn.Module, path: Path, header: safetensors.Header, layout) -> None:
+    expected, found = layouts.expected_shapes(layout), header.shapes
+    problems = [
+        f"missing: {name} {list(shape)}" for name, shape in expected.items() if name not in found
+    ]
+    problems += [f"unexpected: {name}" for name in found if name not in expected]
+    problems += [
+        f"misshapen: {name} is {list(found[name])}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if problems:
+        listed = "; ".join(problems[:_LISTED])
+        more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
+        raise CheckpointError(f"{path}: does not fit its config: {listed}{more}")
+    try:
+        tensors = mx.load(str(path), format="safetensors")
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be loaded ({error})") from None
+    model.load_weights(list(layouts.load(layout, tensors).items()))
+
+
+def _dtype(name: str | None) -> mx.Dtype:
+    if name is None:
+        return mx.float32 if mx.default_device().type == mx.DeviceType.cpu else mx.bfloat16
+    if name not in DTYPES:
+        raise ValueError(f"dtype is {name!r} (expected one of {', '.join(DTYPES)})")
+    return DTYPES[name]
+
+
+def _cast(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
+    """Cast floating parameters, those under a path in `keep` to float32."""
+
+    def cast(path: str, array: mx.array) -> mx.array:
+        if not mx.issubdtype(array.dtype, mx.floating):
+            return array
+        return array.astype(mx.float32 if path.startswith(keep) and keep else dtype)
+
+    model.update(tree_map_with_path(cast, model.parameters()))

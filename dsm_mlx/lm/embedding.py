@@ -1,0 +1,72 @@
+"""Token embeddings in which token -1 is exactly zero, also when quantised."""
+
+from __future__ import annotations
+
+import math
+
+import mlx.core as mx
+import mlx.nn as nn
+
+
+class TokenEmbedding(nn.Embedding):
+    """A table of `rows` embeddings; a negative token gives exactly 0 (reference: ScaledEmbedding)."""
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        """int32 tokens (...) -> (..., dim)."""
+        rows = super().__call__(mx.maximum(tokens, 0))
+        return mx.where((tokens < 0)[..., None], mx.zeros((), rows.dtype), rows)
+
+    def to_quantized(self, group_size=None, bits=None, mode="affine", **_):
+        return QuantizedTokenEmbedding.of(self, group_size, bits, mode)
+
+
+class QuantizedTokenEmbedding(nn.QuantizedEmbedding):
+    """The same with quantised rows; the zero of token -1 stays exact."""
+
+    @classmethod
+    def of(cls, table: TokenEmbedding, group_size, bits, mode) -> QuantizedTokenEmbedding:
+        quantized = nn.QuantizedEmbedding.from_embedding(table, group_size, bits, mode)
+        quantized.__class__ = cls
+        return quantized
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        rows = super().__call__(mx.maximum(tokens, 0))
+        return mx.where((tokens < 0)[..., None], mx.zeros((), rows.dtype), rows)
+
+
+class AudioEmbedding(TokenEmbedding):
+    """One table for all codebooks, so that the sum over them is a single gather."""
+
+    def __init__(self, n_q: int, card: int, dim: int):
+        super().__init__(n_q * (card + 1), dim)
+
+
+def audio_rows(codes: mx.array, card: int) -> mx.array:
+    """codes (batch, n_q) -> rows of the joint table; -1 stays -1."""
+    starts = mx.arange(codes.shape[1], dtype=mx.int32) * (card + 1)
+    return mx.where(codes < 0, -1, codes + starts)
+
+
+class DemuxEmbedding(nn.Module):
+    """Two text streams in one token: left = t mod rows, right = t div rows - 1.
+
+    y = out1(left) + out2(right), without the second part where right < 0; token -1 gives 0
+    (reference: ScaledEmbedding with demux_second_stream; its `low_rank` is never applied).
+    """
+
+    def __init__(self, rows: int, width: int, dim: int):
+        super().__init__()
+        self.rows = rows
+        scale = math.sqrt(1 / width)
+        self.weight = mx.random.normal((rows, width)) * scale
+        self.out1 = nn.Linear(width, dim, bias=False)
+        self.out2 = nn.Linear(width, dim, bias=False)
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        """int32 tokens (...) -> (..., dim)."""
+        token = mx.maximum(tokens, 0)
+        left, right = token % self.rows, token // self.rows - 1
+        zero = mx.zeros((), self.weight.dtype)
+        second = self.out2(self.weight[mx.maximum(right, 0)])
+        y = self.out1(self.weight[left]) + mx.where((right < 0)[..., None], zero, second)
+        return mx.where((tokens < 0)[..., None], zero, y)

@@ -1,0 +1,81 @@
+"""The multistream model: a frame of tokens in, the next text token's logits out.
+
+Reference: `LMModel` and `LMGen` in moshi/models/lm.py. The input of a step is the sum of the
+embeddings of the last text token and of each audio stream's code.
+"""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from dsm_mlx.lm.conditioning import ConditionProvider
+from dsm_mlx.lm.config import LmConfig
+from dsm_mlx.lm.embedding import AudioEmbedding, DemuxEmbedding, TokenEmbedding, audio_rows
+from dsm_mlx.transformer import Transformer
+from dsm_mlx.transformer.block import make_norm
+
+
+class MultistreamLM(nn.Module):
+    """Weights only; whoever runs it holds the transformer's state."""
+
+    def __init__(self, config: LmConfig):
+        super().__init__()
+        self.config = config
+        rows = config.text_card + 1
+        if config.demux_second_stream:
+            self.text_emb = DemuxEmbedding(rows, config.dim, config.dim)
+        else:
+            self.text_emb = TokenEmbedding(rows, config.dim)
+        self.audio_emb = AudioEmbedding(config.n_q, config.card, config.dim)
+        self.transformer = Transformer(config.transformer)
+        self.out_norm = make_norm(config.transformer.norm, config.dim)
+        self.text_linear = nn.Linear(config.dim, config.text_card_out, bias=False)
+        if config.extra_heads:
+            outputs = config.extra_heads * config.extra_heads_dim
+            self.extra_heads = nn.Linear(config.dim, outputs, bias=False)
+        if config.conditioners.by_name:
+            self.condition_provider = ConditionProvider(config.conditioners, config.dim)
+
+    @property
+    def dtype(self) -> mx.Dtype:
+        """The dtype of activations."""
+        return self.out_norm.weight.dtype
+
+    def __call__(
+        self,
+        text: mx.array,
+        audio: mx.array,
+        state: dict,
+        *,
+        condition: mx.array | None = None,
+        cross: list[dict] | None = None,
+        active: mx.array | None = None,
+    ) -> tuple[mx.array, dict]:
+        """One step of every row.
+
+        text: int32 (batch,) last text token. audio: int32 (batch, n_q) codes. -1 embeds to 0.
+        state: of `self.transformer`. condition: (batch or 1, 1, dim), added to the input.
+        cross: keys and values from `self.transformer.keys_values`.
+        active: bool (batch,), rows that are False keep their place.
+        Returns the normed hidden state (batch, dim) and the new state.
+        """
+        codes = self.audio_emb(audio_rows(audio, self.config.card))
+        x = (codes.sum(axis=1) + self.text_emb(text))[:, None].astype(self.dtype)
+        if condition is not None:
+            x = x + condition.astype(x.dtype)
+        x, state = self.transformer(x, state, active, cross)
+        return self.out_norm(x)[:, 0], state
+
+    def text_logits(self, hidden: mx.array) -> mx.array:
+        """hidden (batch, dim) -> float32 (batch, text_card_out)."""
+        return self.text_linear(hidden).astype(mx.float32)
+
+    def pause_probabilities(self, hidden: mx.array) -> mx.array:
+        """hidden (batch, dim) -> float32 (batch, heads), the probability of a pause of each length.
+
+        The softmax over each head's outputs; output 0 says that nobody speaks.
+        """
+        outputs = self.extra_heads(hidden).astype(mx.float32)
+        shape = (hidden.shape[0], self.config.extra_heads, self.config.extra_heads_dim)
+        return mx.softmax(outputs.reshape(shape), axis=-1)[..., 0]
