@@ -1,0 +1,175 @@
+"""The multistream model against the PyTorch reference, over five times its window of 16 steps.
+
+The `dbl_*` goldens are what the reference gives when frame 0 is fed twice, because it drops the
+first one. Our priming step stands for that: our step s hears frame s and equals golden step s + 1.
+"""
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from dsm_mlx.checkpoint import Checkpoint
+from dsm_mlx.stt.step import ListenStep
+
+FRAMES = 80
+PLAIN = ["stt-tiny", "stt-tiny-26", "stt-q64"]
+QUANTISED = {"stt-tiny-mlx": "stt-tiny", "stt-q64-mlx-q4": "stt-q64", "stt-q64-mlx-q8": "stt-q64"}
+
+
+class NoCodec:
+    """Stands for Mimi: what comes in as sound (batch, n_q) already is the frame's codes."""
+
+    def encoder_state(self, batch: int) -> dict:
+        return {"transformer": {"rings": []}}
+
+    def encode_step(self, codes, state, active=None):
+        return codes[..., None], state
+
+
+def load(folder, dtype="float32"):
+    return Checkpoint.find(folder, "stt").load_lm(dtype=dtype)
+
+
+def case_of(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def listen(lm, codes: np.ndarray, condition=None):
+    """codes (rows, n_q, frames) -> tokens (rows, frames), pauses (rows, frames, heads)."""
+    step = ListenStep(lm, NoCodec())
+    rows = len(codes)
+    state = step.start(step.init_state(rows, condition), mx.ones(rows, mx.bool_), condition)
+    tokens, pauses = [], []
+    for frame in np.moveaxis(codes, -1, 0):
+        (token, pause), state = step(mx.array(frame), state)
+        mx.eval(state)
+        tokens.append(np.array(token))
+        pauses.append(np.array(pause))
+    return np.stack(tokens, 1), np.stack(pauses, 1)
+
+
+def forced_logits(lm, codes: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Logits of every step, the priming step first, when `tokens` is what was said.
+
+    codes: (rows, n_q, frames); tokens: (rows, frames + 1). Returns (rows, frames + 1, text_card).
+    """
+    config = lm.config
+    rows = len(codes)
+    state = lm.transformer.init_state(rows, dtype=lm.dtype)
+    text = np.full(rows, config.text_card, np.int32)
+    audio = np.full((rows, config.n_q), config.card, np.int32)
+    logits = []
+    for step in range(tokens.shape[1]):
+        hidden, state = lm(mx.array(text), mx.array(audio), state)
+        logits.append(np.array(lm.text_logits(hidden)))
+        mx.eval(state)
+        text, audio = tokens[:, step], codes[..., min(step, codes.shape[-1] - 1)]
+    return np.stack(logits, 1)
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "stt-tiny-delayed"])
+def test_tokens_are_exact_alone_and_in_a_batch(checkpoint, golden, name):
+    lm, case = load(checkpoint(name)), golden(case_of(name))
+    together, _ = listen(lm, case["codes"])
+    np.testing.assert_array_equal(together, case["dbl_text_tokens"][:, 1:])
+    for row in range(3):
+        alone, _ = listen(lm, case["codes"][row : row + 1])
+        np.testing.assert_array_equal(alone[0], together[row])
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "stt-tiny-delayed"])
+def test_without_frame_0_it_is_the_reference_as_it_is(checkpoint, golden, name):
+    case = golden(case_of(name))
+    tokens, _ = listen(load(checkpoint(name)), case["codes"][..., 1:])
+    np.testing.assert_array_equal(tokens, case["text_tokens"][:, 1:])
+
+
+@pytest.mark.parametrize("name", ["stt-tiny", "stt-q64"])
+def test_pause_probabilities_are_within_1e_4(checkpoint, golden, name):
+    case = golden(case_of(name))
+    _, pauses = listen(load(checkpoint(name)), case["codes"])
+    expected = np.swapaxes(case["dbl_extra_heads"][..., 0], 1, 2)[:, 1:]
+    np.testing.assert_allclose(pauses, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_logits_are_within_1e_4(checkpoint, golden, name):
+    case = golden(case_of(name))
+    logits = forced_logits(load(checkpoint(name)), case["codes"], case["dbl_text_tokens"])
+    np.testing.assert_allclose(logits, case["dbl_text_logits"], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("bfloat16", 0.03), ("float16", 0.005)])
+def test_half_precision_stays_close(checkpoint, golden, dtype, tolerance):
+    """Root mean square error of the logits in units of their spread; most tokens are the same."""
+    lm, case = load(checkpoint("stt-tiny"), dtype), golden("stt_tiny")
+    assert lm.dtype == getattr(mx, dtype)
+    logits = forced_logits(lm, case["codes"], case["dbl_text_tokens"])
+    expected = case["dbl_text_logits"]
+    assert np.sqrt(np.mean((logits - expected) ** 2)) < tolerance * expected.std()
+    assert np.mean(logits.argmax(-1) == case["dbl_text_tokens"]) > 0.95
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_mlx_layouts_equal_moshi_mlx(checkpoint, golden, name):
+    """bfloat16, q4 and q8 files, computed in float32 as the goldens were."""
+    lm, case = load(checkpoint(name)), golden(case_of(name))
+    tokens, pauses = listen(lm, case["codes"][None])
+    np.testing.assert_array_equal(tokens[0, : FRAMES - 1], case["text_tokens"][1:])
+    heads = case["extra_heads"][..., 0].T[1:]
+    np.testing.assert_allclose(pauses[0, : FRAMES - 1], heads, atol=1e-4, rtol=0)
+    logits = forced_logits(lm, case["codes"][None], case["text_tokens"][None])
+    np.testing.assert_allclose(logits[0], case["text_logits"], atol=1e-4, rtol=1e-4)
+
+
+def test_the_mlx_layout_says_what_the_pytorch_layout_says(checkpoint, golden):
+    case = golden("stt_tiny")
+    tokens, _ = listen(load(checkpoint("stt-tiny-mlx")), case["codes"])
+    np.testing.assert_array_equal(tokens, case["dbl_text_tokens"][:, 1:])
+
+
+def test_rows_with_conditions_of_their_own(checkpoint, golden):
+    lm, case = load(checkpoint("stt-tiny-cond")), golden("stt_tiny_cond")
+    rows = [lm.condition_provider.sum({"language": x}) for x in ("en", "fr", None)]
+    condition = mx.concatenate(rows)
+    np.testing.assert_allclose(condition, case["cond_sum"], atol=1e-5)
+    tokens, _ = listen(lm, case["codes"], condition)
+    np.testing.assert_array_equal(tokens, case["dbl_text_tokens"][:, 1:])
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "stt-tiny-delayed"])
+def test_rows_rest_and_start_anew_out_of_step(checkpoint, golden, name):
+    """The reference takes a row's first active step, new or reset, for its priming."""
+    lm, case = load(checkpoint(name)), golden(case_of(name))
+    step = ListenStep(lm, NoCodec())
+    state, primed = step.init_state(3), np.zeros(3, bool)
+    for t in range(FRAMES):
+        if t == case["oos_reset_step"]:
+            primed &= ~case["oos_reset_rows"]
+        runs = case["oos_exec_mask"][t]
+        starts = runs & ~primed
+        if starts.any():
+            state = step.start(state, mx.array(starts))
+        active = runs & primed
+        (tokens, _), state = step(mx.array(case["codes"][..., t]), state, mx.array(active))
+        mx.eval(state)
+        primed |= runs
+        np.testing.assert_array_equal(
+            np.array(tokens)[active], case["oos_text_tokens"][active, t], err_msg=f"step {t}"
+        )
+        np.testing.assert_array_equal(
+            np.array(state["text"])[starts], case["oos_text_tokens"][starts, t]
+        )
+
+
+def test_from_pcm(checkpoint, golden):
+    """Codec and language model in one step, one frame at a time."""
+    found, case = Checkpoint.find(checkpoint("stt-tiny"), "stt"), golden("stt_tiny_e2e")
+    step = ListenStep(found.load_lm(dtype="float32"), found.load_mimi(8, decoder=False))
+    state = step.start(step.init_state(1), mx.array([True]))
+    tokens = []
+    for frame in np.split(case["pcm"][0], 60, axis=-1):
+        (token, _), state = step(mx.array(frame), state)
+        mx.eval(state)
+        tokens.append(token.item())
+    assert tokens == case["dbl_text_tokens"][0, 1:].tolist()
