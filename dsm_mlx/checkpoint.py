@@ -51,10 +51,13 @@ class Checkpoint:
     def weights(self) -> Path:
         return self.files.get(self.config.get("moshi_name", str, "model.safetensors"))
 
-    def load_lm(self, bits: int | None = None, dtype: str | None = None) -> MultistreamLM:
+    def load_lm(
+        self, bits: int | None = None, dtype: str | None = None, codebooks: int | None = None
+    ) -> MultistreamLM:
         """The language model; layout and quantisation are recognised from the file.
 
         bits: 4 or 8 quantises a checkpoint that is not quantised yet.
+        codebooks: how many a text-to-speech model shall write; None: all that it can.
         dtype: of activations and unquantised weights; None: float32 on the CPU, else bfloat16.
         """
         if bits not in (None, *GROUP_SIZES):
@@ -66,6 +69,8 @@ class Checkpoint:
         model = MultistreamLM(LmConfig.read(self.config, _feed_forward_width(header)))
         quantized = _quantize_as_file(model, header, layout)
         _load(model, self.weights, header, lm_layout.layout_of(model, layout))
+        if codebooks is not None:
+            model.limit(codebooks)
         if bits and not quantized:
             quantize(model, bits)
         _cast(model, _dtype(dtype), keep=("condition_provider",))
@@ -147,7 +152,7 @@ def _quantize_as_file(model: MultistreamLM, header: safetensors.Header, layout: 
         nonlocal found
         if not hasattr(module, "to_quantized"):
             return False
-        name = lm_layout.module_in_file(path, layout)
+        name = lm_layout.module_in_file(path, model.config, layout)
         packed, scales = shapes.get(f"{name}.weight"), shapes.get(f"{name}.scales")
         width = module.weight.shape[-1]
         if not packed or not scales or width % scales[-1] or packed[-1] * 32 % width:

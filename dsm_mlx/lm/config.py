@@ -119,10 +119,9 @@ def _read_depth(raw: Settings, dep_q: int) -> DepthConfig:
     feed_forward = raw.get(
         "depformer_dim_feedforward", int, int(raw.get("hidden_scale", float, 4.0) * dim)
     )
-    default = list(range(dep_q)) if raw.get("depformer_weights_per_step", bool, False) else [0]
-    schedule = raw.items("depformer_weights_per_step_schedule", int, default)
-    if len(default) == 1:
-        schedule = [0] * dep_q
+    if not raw.get("depformer_weights_per_step", bool, False):
+        raise raw.error("depformer_weights_per_step", "is false (expected true)")
+    schedule = raw.items("depformer_weights_per_step_schedule", int, list(range(dep_q)))
     if len(schedule) != dep_q or sorted(set(schedule)) != list(range(max(schedule) + 1)):
         raise raw.error(
             "depformer_weights_per_step_schedule",

@@ -91,12 +91,30 @@ class DepthDecoder(nn.Module):
         text_rows = config.text_card + 1
         if config.demux_second_stream:
             self.text_emb = DemuxEmbedding(text_rows, depth.low_rank or dim, dim)
+            if depth.low_rank:
+                # Never applied, but the files hold it.
+                self.text_emb.low_rank = nn.Linear(depth.low_rank, dim, bias=False)
         else:
             self.text_emb = _embedding(text_rows, depth)
         # The last codebook is never an input.
         self.embs = [_embedding(config.card + 1, depth) for _ in depth.schedule[1:]]
         self.layers = [DepthBlock(depth, sets) for _ in range(depth.layers)]
         self.linear_out = [nn.Linear(dim, config.card, bias=False) for _ in depth.schedule]
+
+    def limit(self, config: DepthConfig) -> None:
+        """Keep only what a shorter schedule, the beginning of the present one, needs."""
+        sets, inputs = max(config.schedule) + 1, self.linear_in
+        if config.multi_linear:
+            for name, array in inputs.parameters().items():
+                inputs[name] = array[: sets * config.dim]
+        self.embs = self.embs[: len(config.schedule) - 1]
+        self.linear_out = self.linear_out[: len(config.schedule)]
+        for layer in self.layers:
+            layer.gating = layer.gating[:sets]
+            attention = layer.self_attn
+            attention.in_proj = attention.in_proj[:sets]
+            attention.out_proj = attention.out_proj[:sets]
+        self.config = config
 
     @property
     def noise_size(self) -> int:

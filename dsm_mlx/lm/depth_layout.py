@@ -2,8 +2,8 @@
 
 PyTorch: a weight that differs by slice is one tensor with a block of rows for each weight set.
 MLX: every slice is written out on its own; what slices share is there several times.
-Both functions take the names and shapes of `DepthDecoder`, without a prefix. A quantised weight
-brings its `scales` and `biases`, which are cut and joined by rows as the weight is.
+Names and shapes are those of `DepthDecoder`, without a prefix. A quantised weight brings its
+`scales` and `biases`, which are cut and joined by rows as the weight is.
 """
 
 from __future__ import annotations
@@ -21,11 +21,19 @@ _NORM = re.compile(r"layers\.(\d+)\.(norm\d\.\w+)")
 _NUMBERED = re.compile(r"(embs|linear_out)\.(\d+)\.(.*)")
 
 
-def pytorch(shapes: Shapes, depth: DepthConfig) -> Layout:
-    """The layout of Kyutai's PyTorch files."""
-    layout = [_pytorch_group(name, shape, depth) for name, shape in shapes.items()]
-    dead = _dead_low_rank("depformer_text_emb.low_rank.weight", shapes, depth)
-    return [group for group in layout if group] + dead
+def layout_of(shapes: Shapes, depth: DepthConfig, layout: str) -> Layout:
+    """How the parameters (name -> shape) lie in a file of this layout, "pytorch" or "mlx"."""
+    make = _mlx_group if layout == "mlx" else _pytorch_group
+    groups = [make(name, shape, depth) for name, shape in shapes.items()]
+    return [group for group in groups if group]
+
+
+def module_in_file(path: str, depth: DepthConfig, layout: str) -> str:
+    """The file's name of the module that holds (the first part of) the module at `path`."""
+    if layout == "pytorch":
+        return f"depformer.{path}"  # never quantised, so nothing asks for more
+    group = _mlx_group(f"{path}.weight", (1,), depth)
+    return next(iter(group.files)).removesuffix(".weight")
 
 
 def _pytorch_group(name: str, shape: tuple[int, ...], depth: DepthConfig) -> Group | None:
@@ -48,12 +56,6 @@ def _pytorch_group(name: str, shape: tuple[int, ...], depth: DepthConfig) -> Gro
     if name.startswith("text_emb."):
         return rename(name, f"depformer_{name}", shape)
     return rename(name, f"depformer.{name}", shape)
-
-
-def mlx(shapes: Shapes, depth: DepthConfig) -> Layout:
-    """The layout of moshi_mlx files, quantised or not."""
-    layout = [_mlx_group(name, shape, depth) for name, shape in shapes.items()]
-    return layout + _dead_low_rank("depformer.slices.0.emb.low_rank.weight", shapes, depth)
 
 
 def _mlx_group(name: str, shape: tuple[int, ...], depth: DepthConfig) -> Group:
@@ -97,11 +99,3 @@ def _slice_inputs(name: str, shape: tuple[int, ...], depth: DepthConfig) -> Grou
         load=lambda *parts: [mx.concatenate([parts[k] for k in first])],
         save=lambda whole: [whole[i * rows : (i + 1) * rows] for i in block_of],
     )
-
-
-def _dead_low_rank(file: str, shapes: Shapes, depth: DepthConfig) -> Layout:
-    """Files hold a projection for the two-stream text embedding that is never applied."""
-    if "text_emb.out1.weight" not in shapes or depth.low_rank is None:
-        return []
-    shape = (depth.dim, depth.low_rank)
-    return [Group([], {file: shape}, lambda _: [], lambda: [mx.zeros(shape)])]

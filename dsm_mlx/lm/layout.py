@@ -7,10 +7,16 @@ keeps its queries apart from its keys and values.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mlx.utils import tree_flatten
 
 from dsm_mlx.layouts import Group, Layout, join, rename, reshape, split
+from dsm_mlx.lm import depth_layout
+from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
+
+_DEPTH = "depformer."
 
 # File names of what the parameters join, by layout.
 _JOINED = {
@@ -26,10 +32,12 @@ def recognise(names) -> str | None:
     return "mlx" if "audio_embs.0.weight" in names else None
 
 
-def module_in_file(path: str, layout: str) -> str:
+def module_in_file(path: str, config: LmConfig, layout: str) -> str:
     """The file's name of the module that holds (the first part of) the module at `path`."""
     if path in _JOINED[layout]:
         return _JOINED[layout][path].format(0)
+    if path.startswith(_DEPTH):
+        return depth_layout.module_in_file(path.removeprefix(_DEPTH), config.depth, layout)
     head, _, leaf = path.rpartition(".")
     return f"{head}.in_proj" if leaf in ("q_proj", "kv_proj") else path
 
@@ -38,6 +46,13 @@ def layout_of(model: MultistreamLM, layout: str) -> Layout:
     """How the parameters of `model`, quantised or not, lie in a file of this layout."""
     shapes = {name: array.shape for name, array in tree_flatten(model.parameters())}
     groups = []
+    if model.config.depth:
+        depth = {n.removeprefix(_DEPTH): s for n, s in shapes.items() if n.startswith(_DEPTH)}
+        shapes = {n: s for n, s in shapes.items() if not n.startswith(_DEPTH)}
+        groups += [
+            replace(group, names=[_DEPTH + name for name in group.names])
+            for group in depth_layout.layout_of(depth, model.config.depth, layout)
+        ]
     for name, shape in shapes.items():
         module, _, leaf = name.rpartition(".")
         if module in _JOINED[layout]:

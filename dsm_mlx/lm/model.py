@@ -6,11 +6,14 @@ embeddings of the last text token and of each audio stream's code.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mlx.core as mx
 import mlx.nn as nn
 
 from dsm_mlx.lm.conditioning import ConditionProvider
 from dsm_mlx.lm.config import LmConfig
+from dsm_mlx.lm.depth import DepthDecoder
 from dsm_mlx.lm.embedding import AudioEmbedding, DemuxEmbedding, TokenEmbedding, audio_rows
 from dsm_mlx.transformer import Transformer
 from dsm_mlx.transformer.block import make_norm
@@ -34,8 +37,22 @@ class MultistreamLM(nn.Module):
         if config.extra_heads:
             outputs = config.extra_heads * config.extra_heads_dim
             self.extra_heads = nn.Linear(config.dim, outputs, bias=False)
+        if config.depth:
+            self.depformer = DepthDecoder(config)
         if config.conditioners.by_name:
             self.condition_provider = ConditionProvider(config.conditioners, config.dim)
+
+    def limit(self, codebooks: int) -> None:
+        """Write only the first `codebooks` codebooks; the weights of the others are dropped.
+
+        The main model keeps its embeddings of all of them, as the reference does: it still hears
+        their initial tokens, then nothing.
+        """
+        if not 1 <= codebooks <= self.config.dep_q:
+            raise ValueError(f"codebooks is {codebooks} (expected 1 to {self.config.dep_q})")
+        depth = replace(self.config.depth, schedule=self.config.depth.schedule[:codebooks])
+        self.config = replace(self.config, dep_q=codebooks, depth=depth)
+        self.depformer.limit(depth)
 
     @property
     def dtype(self) -> mx.Dtype:
