@@ -34,12 +34,14 @@ class Checkpoint:
     config: Settings
 
     @classmethod
-    def find(cls, model: str | Path | None, kind: str, revision: str | None = None) -> Checkpoint:
-        """Locate a model of `kind`, "stt" or "tts"; see `hub.locate`."""
-        files = locate(model, kind, revision)
+    def find(
+        cls, model: str | Path | None, kind: str | None, revision: str | None = None
+    ) -> Checkpoint:
+        """Locate a model of `kind`, "stt", "tts" or None for either; see `hub.locate`."""
+        files = locate(model, kind or "stt", revision)
         config = Settings.read(files.get("config.json"))
         found = config.get("model_type", str, kind)
-        if found != kind:
+        if kind and found != kind:
             raise config.error("model_type", f"is {found!r} (expected {kind!r})")
         return cls(files, config)
 
@@ -77,8 +79,10 @@ class Checkpoint:
         mx.eval(model.parameters())
         return model
 
-    def load_mimi(self, codebooks: int, *, encoder: bool = True, decoder: bool = True) -> MimiModel:
-        """The codec with the first `codebooks` codebooks and the halves that are asked for."""
+    def load_mimi(
+        self, codebooks: int | None, *, encoder: bool = True, decoder: bool = True
+    ) -> MimiModel:
+        """The codec with the first `codebooks` (None: all) and the halves that are asked for."""
         name = self.config.get("mimi_config_name", str, None)
         path = self.files.get(self.config.get("mimi_name", str))
         return load_mimi(path, self.files.get(name) if name else None, codebooks, encoder, decoder)

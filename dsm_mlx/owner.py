@@ -6,19 +6,15 @@ not like company. So models are loaded and stepped on one thread of ours, and ca
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 _start = threading.Lock()
-_executor: ThreadPoolExecutor | None = None
+_jobs: queue.SimpleQueue = queue.SimpleQueue()
 _owner: threading.Thread | None = None
-
-
-def _remember() -> None:
-    global _owner
-    _owner = threading.current_thread()
 
 
 def run(function: Callable, *args: Any, **kwargs: Any) -> Any:
@@ -27,10 +23,27 @@ def run(function: Callable, *args: Any, **kwargs: Any) -> Any:
     Jobs run one at a time in the order they come; keep each short (a frame or a few), so that
     sessions share the device fairly and Ctrl-C is heard.
     """
-    global _executor
+    global _owner
     if threading.current_thread() is _owner:
         return function(*args, **kwargs)
     with _start:
-        if _executor is None:
-            _executor = ThreadPoolExecutor(1, "dsm_mlx owner", initializer=_remember)
-    return _executor.submit(function, *args, **kwargs).result()
+        if _owner is None:
+            # A daemon: MLX aborts the process when a thread that used it ends before the process.
+            _owner = threading.Thread(target=_work, name="dsm_mlx owner", daemon=True)
+            _owner.start()
+    future: Future = Future()
+    _jobs.put((future, function, args, kwargs))
+    return future.result()
+
+
+def _work() -> None:
+    while True:
+        _do(*_jobs.get())
+
+
+def _do(future: Future, function: Callable, args: tuple, kwargs: dict) -> None:
+    """A function of its own, so that no argument outlives its job."""
+    try:
+        future.set_result(function(*args, **kwargs))
+    except BaseException as error:  # whatever it is, it belongs to the caller
+        future.set_exception(error)

@@ -1,0 +1,71 @@
+"""dsm_mlx: speech to text and text to speech as streams, on your own machine.
+
+Only names are defined here; MLX and the models are imported by the first `load_…`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsm_mlx.errors import AudioError, CheckpointError
+from dsm_mlx.results import Chunk, EndOfTurn, Pause, Transcript, Word
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dsm_mlx.codec.mimi import Mimi
+    from dsm_mlx.stt.model import SpeechToText
+
+__version__ = "0.1.0"
+__all__ = [
+    "AudioError",
+    "CheckpointError",
+    "Chunk",
+    "EndOfTurn",
+    "Pause",
+    "Transcript",
+    "Word",
+    "load_codec",
+    "load_stt",
+]
+
+
+def load_stt(
+    model: str | Path | None = None,
+    *,
+    bits: int | None = None,
+    dtype: str | None = None,
+    revision: str | None = None,
+) -> SpeechToText:
+    """Load a speech-to-text model.
+
+    Args:
+        model: a folder (or its config.json), a hub id, a short name ("tiny", "stt-1b",
+            "stt-2.6b"), or None for the best one that is already on this machine, else the
+            bundled `tiny`. None never downloads; the `dsm_mlx` logger says what was taken.
+        bits: 4 or 8 quantises while loading; a quantised checkpoint is loaded as it is.
+        dtype: "float32", "bfloat16" or "float16"; None takes what is fast on this device.
+        revision: of a repository on the hub.
+
+    Raises:
+        CheckpointError: what is wrong with which file.
+    """
+    from dsm_mlx.stt.model import load_stt
+
+    return load_stt(model, bits=bits, dtype=dtype, revision=revision)
+
+
+def load_codec(model: str | Path | None = None, *, codebooks: int | None = None) -> Mimi:
+    """Load the Mimi codec of a model.
+
+    Args:
+        model: as for `load_stt`; a folder with `mimi_config.json` and `mimi.safetensors` alone
+            will do.
+        codebooks: how many to use; None takes all that the model has.
+
+    Raises:
+        CheckpointError: what is wrong with which file.
+    """
+    from dsm_mlx.codec.mimi import load_codec
+
+    return load_codec(model, codebooks=codebooks)

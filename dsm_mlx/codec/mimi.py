@@ -1,0 +1,150 @@
+"""The public face of the codec: whole recordings, or frame by frame."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+
+from dsm_mlx import owner
+from dsm_mlx.checkpoint import Checkpoint, load_mimi
+from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.errors import AudioError
+
+_AT_ONCE = 16  # frames of a whole recording in one step
+
+
+class Mimi:
+    """Kyutai's neural codec: 24 kHz PCM <-> codes at 12.5 frames a second. Holds weights only."""
+
+    def __init__(self, model: MimiModel):
+        config = model.config
+        self.sample_rate, self.frame_rate = config.sample_rate, config.frame_rate
+        self.frame_size, self.bins = config.frame_size, config.bins
+        self.codebooks = 1 + len(model.quantizer.rvq_rest.codebooks)
+        self._model = model
+        self._encode = mx.compile(model.encode_step)
+        self._decode = mx.compile(model.decode_step)
+
+    def encode(self, pcm: np.ndarray) -> np.ndarray:
+        """float32 pcm (batch, 1, samples) -> int32 codes (batch, codebooks, frames).
+
+        A last partial frame is filled up with zeros. ValueError for another shape, AudioError for
+        NaN or infinite samples.
+        """
+        pcm = self._check_pcm(pcm)
+        size = self.frame_size
+        pcm = np.pad(pcm, ((0, 0), (0, -pcm.shape[1] % size)))
+        stream = self._stream(self._encode, self._model.encoder_state(pcm.shape[0], _AT_ONCE))
+        pieces = [
+            stream(pcm[:, start : start + _AT_ONCE * size])
+            for start in range(0, pcm.shape[1], _AT_ONCE * size)
+        ]
+        empty = np.zeros((pcm.shape[0], self.codebooks, 0), np.int32)
+        return np.concatenate([empty, *pieces], axis=2)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """int32 codes (batch, n_q, frames) -> float32 pcm (batch, 1, samples).
+
+        n_q may be any number up to `codebooks`. ValueError for another shape or a code that does
+        not exist.
+        """
+        codes = self._check_codes(codes)
+        stream = self._stream(self._decode, self._model.decoder_state(codes.shape[0], _AT_ONCE))
+        pieces = [
+            stream(codes[:, :, start : start + _AT_ONCE])
+            for start in range(0, codes.shape[2], _AT_ONCE)
+        ]
+        empty = np.zeros((codes.shape[0], 0), np.float32)
+        return np.concatenate([empty, *pieces], axis=1)[:, None]
+
+    def encoder(self, batch: int = 1) -> Callable[[np.ndarray], np.ndarray]:
+        """A streaming encoder: call it with float32 (batch, 1, frames * 1920), whole frames.
+
+        It returns int32 codes (batch, codebooks, frames), equal to those of `encode` on the whole.
+        """
+        stream = self._stream(self._encode, self._model.encoder_state(batch))
+
+        def encode(pcm: np.ndarray) -> np.ndarray:
+            pcm = self._check_pcm(pcm, batch)
+            if not pcm.shape[1] or pcm.shape[1] % self.frame_size:
+                raise ValueError(
+                    f"pcm has {pcm.shape[1]} samples (expected whole frames of {self.frame_size})"
+                )
+            frames = np.split(pcm, pcm.shape[1] // self.frame_size, axis=1)
+            return np.concatenate([stream(frame) for frame in frames], axis=2)
+
+        return encode
+
+    def decoder(self, batch: int = 1) -> Callable[[np.ndarray], np.ndarray]:
+        """A streaming decoder: call it with int32 codes (batch, n_q, frames), one frame or more.
+
+        It returns float32 (batch, 1, frames * 1920), equal to `decode` on the whole.
+        """
+        stream = self._stream(self._decode, self._model.decoder_state(batch))
+
+        def decode(codes: np.ndarray) -> np.ndarray:
+            codes = self._check_codes(codes, batch)
+            if not codes.shape[2]:
+                raise ValueError("codes hold no frame (expected one or more)")
+            frames = np.split(codes, codes.shape[2], axis=2)
+            return np.concatenate([stream(frame) for frame in frames], axis=1)[:, None]
+
+        return decode
+
+    def _stream(self, step: Callable, state: dict) -> Callable[[np.ndarray], np.ndarray]:
+        """A session of its own over one compiled step."""
+        lock = threading.Lock()
+
+        def run(inputs: np.ndarray) -> np.ndarray:
+            nonlocal state
+            outputs, state = step(mx.array(inputs), state)
+            mx.eval(outputs, state)
+            return np.array(outputs)
+
+        def call(inputs: np.ndarray) -> np.ndarray:
+            with lock:
+                return owner.run(run, inputs)
+
+        return call
+
+    def _check_pcm(self, pcm: np.ndarray, batch: int | None = None) -> np.ndarray:
+        array = np.asarray(pcm)
+        good = array.ndim == 3 and array.shape[1] == 1 and array.dtype.kind == "f"
+        if not good or batch not in (None, array.shape[0]):
+            raise ValueError(
+                f"pcm is {array.dtype} of shape {array.shape} "
+                f"(expected float32 ({batch or 'batch'}, 1, samples))"
+            )
+        if not np.isfinite(array).all():
+            raise AudioError("pcm holds NaN or infinite samples (expected values from -1 to 1)")
+        return array[:, 0].astype(np.float32)
+
+    def _check_codes(self, codes: np.ndarray, batch: int | None = None) -> np.ndarray:
+        array = np.asarray(codes)
+        good = array.ndim == 3 and 1 <= array.shape[1] <= self.codebooks
+        if not good or array.dtype.kind not in "iu" or batch not in (None, array.shape[0]):
+            raise ValueError(
+                f"codes are {array.dtype} of shape {array.shape} (expected int32 "
+                f"({batch or 'batch'}, 1 to {self.codebooks}, frames))"
+            )
+        if array.size and not 0 <= array.min() <= array.max() < self.bins:
+            raise ValueError(
+                f"codes go from {array.min()} to {array.max()} (expected 0 to {self.bins - 1})"
+            )
+        return array.astype(np.int32)
+
+
+def load_codec(model: str | Path | None = None, *, codebooks: int | None = None) -> Mimi:
+    """Load the codec of a model; see `dsm_mlx.load_codec`."""
+    folder = Path(model).expanduser() if model is not None else None
+    if folder and (folder / "mimi.safetensors").is_file() and not (folder / "config.json").exists():
+        weights, config = folder / "mimi.safetensors", folder / "mimi_config.json"
+        loaded = owner.run(load_mimi, weights, config if config.is_file() else None, codebooks)
+    else:
+        checkpoint = Checkpoint.find(model, None)
+        loaded = owner.run(checkpoint.load_mimi, codebooks)
+    return owner.run(Mimi, loaded)

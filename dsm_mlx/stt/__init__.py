@@ -1,0 +1,1 @@
+"""Speech to text: frames of sound -> words, pauses and ends of turns."""
