@@ -128,7 +128,7 @@ def to_vtt(
 
 
 def to_json(transcript: Transcript) -> str:
-    """All of a transcript as JSON: text, duration, words, and pauses where there are any.
+    """All of a transcript as JSON: text, duration, words; ends of turns and pauses if it has any.
 
     Times are seconds, rounded to a millisecond; probabilities are keyed by the pause's seconds.
     """
@@ -140,6 +140,8 @@ def to_json(transcript: Transcript) -> str:
             for word in transcript.words
         ],
     }
+    if transcript.turns:
+        data["turns"] = [round(turn.time, 3) for turn in transcript.turns]
     if transcript.pauses:
         data["pauses"] = [
             {
@@ -151,6 +153,22 @@ def to_json(transcript: Transcript) -> str:
             for pause in transcript.pauses
         ]
     return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+
+
+def render(
+    transcript: Transcript,
+    format: str,
+    *,
+    highlight_words: bool = False,
+    layout: Layout = Layout(),
+) -> str:
+    """A transcript in one of `FORMATS`."""
+    if format == "txt":
+        return to_txt(transcript.words)
+    if format == "json":
+        return to_json(transcript)
+    make = {"srt": to_srt, "vtt": to_vtt}[format]
+    return make(transcript.words, highlight_words=highlight_words, layout=layout)
 
 
 def write(
@@ -176,15 +194,9 @@ def write(
         targets = {format: path}
     else:
         raise ValueError(f"{path}: caption format {format!r}: expected {', '.join(FORMATS)} or all")
-    options = {"highlight_words": highlight_words, "layout": layout}
-    makers = {
-        "txt": lambda: to_txt(transcript.words),
-        "srt": lambda: to_srt(transcript.words, **options),
-        "vtt": lambda: to_vtt(transcript.words, **options),
-        "json": lambda: to_json(transcript),
-    }
     for kind, target in targets.items():
-        _save(target, makers[kind]())
+        text = render(transcript, kind, highlight_words=highlight_words, layout=layout)
+        _save(target, text)
     return list(targets.values())
 
 

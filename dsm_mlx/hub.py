@@ -1,4 +1,4 @@
-"""A model's name -> its files on this disk: a folder, the bundled model, or the Hugging Face hub."""
+"""A model's name -> its files: in a folder, bundled, or in a repository of the Hugging Face hub."""
 
 from __future__ import annotations
 

@@ -46,6 +46,7 @@ class Transcript:
     text: str
     words: list[Word] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
+    turns: list[EndOfTurn] = field(default_factory=list)
     duration: float = 0.0
 
 

@@ -6,15 +6,11 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+from dsm_mlx.captions import FORMATS
 from dsm_mlx.errors import AudioError, CheckpointError
-from dsm_mlx.results import EndOfTurn, Event, Pause, Word
-
-log = logging.getLogger("dsm_mlx")
-
-FORMATS = ("txt", "srt", "vtt", "json")
+from dsm_mlx.stt import commands
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,13 +48,15 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         return _run(args)
-    except (CheckpointError, AudioError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         # Whoever read our words has gone; keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (CheckpointError, AudioError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
 
 
 def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -73,6 +71,8 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         p.error("- cannot be combined with other files")
     if args.output_format == "all" and not args.output_dir:
         p.error("--output-format all needs --output-dir")
+    if len(args.files) > 1 and args.output_format != "txt" and not args.output_dir:
+        p.error(f"several files as {args.output_format} need --output-dir")
     if args.timestamps and args.output_format not in ("txt", "all"):
         p.error("--timestamps is for the txt format; the others have times anyway")
     if args.batch < 1:
@@ -81,29 +81,13 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     if args.list_devices:
-        from dsm_mlx.audio import list_devices
-
-        for device in list_devices():
-            print(device)
-        return 0
+        return commands.list_devices()
     import dsm_mlx
 
     stt = dsm_mlx.load_stt(args.model, bits=args.bits, revision=args.revision)
     if args.mic or args.files == ["-"]:
-        return _live(stt, args)
-    return _files(stt, args)
-
-
-def _files(stt, args: argparse.Namespace) -> int:
-    from dsm_mlx.stt.files import transcribe_files
-
-    return transcribe_files(stt, args)
-
-
-def _live(stt, args: argparse.Namespace) -> int:
-    from dsm_mlx.stt.live import caption
-
-    return caption(stt, args)
+        return commands.transcribe_live(stt, args)
+    return commands.transcribe_files(stt, args)
 
 
 if __name__ == "__main__":

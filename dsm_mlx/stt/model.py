@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlx.core as mx
@@ -14,9 +15,9 @@ import numpy as np
 from dsm_mlx import owner
 from dsm_mlx.audio import AudioFile, read
 from dsm_mlx.checkpoint import Checkpoint
-from dsm_mlx.errors import CheckpointError
+from dsm_mlx.errors import AudioError, CheckpointError
 from dsm_mlx.hub import BUNDLED
-from dsm_mlx.results import Event, Pause, Transcript, Word
+from dsm_mlx.results import EndOfTurn, Event, Pause, Transcript, Word
 from dsm_mlx.stt.engine import Rows
 from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.step import ListenStep
@@ -32,7 +33,9 @@ _AT_ONCE = 25  # frames in one job of the owner thread
 class SpeechToText:
     """A speech-to-text model. Holds weights only: any number of streams share it."""
 
-    def __init__(self, checkpoint: Checkpoint, *, bits: int | None = None, dtype: str | None = None):
+    def __init__(
+        self, checkpoint: Checkpoint, *, bits: int | None = None, dtype: str | None = None
+    ):
         self.name = checkpoint.name
         lm = checkpoint.load_lm(bits, dtype)
         if lm.config.dep_q:
@@ -105,11 +108,13 @@ class SpeechToText:
         durations = [0.0] * len(items)
         chunks = self.hear(items, sample_rate=sample_rate, delay=delay, batch=batch)
         with closing(chunks):
-            for index, events, seconds in chunks:
-                heard[index] += events
-                durations[index] += seconds
+            for chunk in chunks:
+                if chunk.error:
+                    raise chunk.error
+                heard[chunk.index] += chunk.events
+                durations[chunk.index] += chunk.seconds
                 if progress:
-                    progress(seconds)
+                    progress(chunk.seconds)
         results = [as_transcript(events, d) for events, d in zip(heard, durations, strict=True)]
         return results[0] if single else results
 
@@ -120,11 +125,11 @@ class SpeechToText:
         sample_rate: int | None = None,
         delay: float | None = None,
         batch: int = 8,
-    ) -> Iterator[tuple[int, list[Event], float]]:
+    ) -> Iterator[Heard]:
         """Transcribe a list of recordings, giving out events as they become known.
 
-        Yields (index of the recording, its next events, seconds of it heard since the last time).
-        Arguments as in `transcribe`.
+        Arguments as in `transcribe`. A recording that cannot be read ends with its error and
+        does not disturb the others.
         """
         if batch < 1:
             raise ValueError(f"batch is {batch} (expected at least 1)")
@@ -160,7 +165,9 @@ class SpeechToText:
                 new = new + recording.session.finish()
                 rows.leave(row)
                 del recordings[row]
-            yield recording.index, new, seconds[row]
+                yield Heard(recording.index, new, seconds[row], True, recording.error)
+            else:
+                yield Heard(recording.index, new, seconds[row])
 
     def _session(self, delay: float) -> Session:
         return Session(
@@ -197,18 +204,36 @@ class SpeechToText:
         return condition
 
 
+@dataclass(frozen=True)
+class Heard:
+    """Some more of a recording: its index, new events, and the seconds of sound they cost.
+
+    last: nothing more comes of this recording. error: why its sound could not be read to the end.
+    """
+
+    index: int
+    events: list[Event]
+    seconds: float
+    last: bool = False
+    error: AudioError | None = None
+
+
 class _Recording:
     """A recording in a row: where its sound comes from and whether all of it was fed."""
 
     def __init__(self, index: int, session: Session, blocks: Iterator[np.ndarray]):
         self.index, self.session, self.blocks = index, session, blocks
         self.ended = False
+        self.error: AudioError | None = None
 
     def top_up(self, frames: int) -> float:
         """Read until `frames` frames wait, or to the end; returns the seconds read."""
         before = self.session.seconds_given
         while not self.ended and self.session.frames_waiting < frames:
-            block = next(self.blocks, None)
+            try:
+                block = next(self.blocks, None)
+            except AudioError as error:
+                block, self.error = None, error
             if block is None:
                 self.ended = True
                 self.session.drain()
@@ -221,7 +246,8 @@ def as_transcript(events: Sequence[Event], duration: float) -> Transcript:
     """All events of a recording -> its transcript."""
     words = settle_ends(event for event in events if isinstance(event, Word))
     pauses = [event for event in events if isinstance(event, Pause)]
-    return Transcript(" ".join(word.text for word in words), words, pauses, duration)
+    turns = [event for event in events if isinstance(event, EndOfTurn)]
+    return Transcript(" ".join(word.text for word in words), words, pauses, turns, duration)
 
 
 def _blocks(audio: Audio, sample_rate: int | None, target: int) -> Iterator[np.ndarray]:

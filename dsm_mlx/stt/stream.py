@@ -13,7 +13,9 @@ from dsm_mlx.results import Event
 from dsm_mlx.stt.engine import Rows
 from dsm_mlx.stt.session import Session
 
-_AT_ONCE = 25  # frames in one job of the owner thread: long enough to pipeline, short enough to share
+_AT_ONCE = (
+    25  # frames in one job of the owner thread: long enough to pipeline, short enough to share
+)
 
 
 class Stream:

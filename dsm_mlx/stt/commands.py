@@ -1,0 +1,203 @@
+"""What the stt command does: files with a progress bar, live captions, the list of devices."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from dsm_mlx import captions
+from dsm_mlx.audio import AudioFile, Microphone, read_stream
+from dsm_mlx.audio import list_devices as sound_devices
+from dsm_mlx.errors import AudioError
+from dsm_mlx.results import EndOfTurn, Event, Transcript, Word
+from dsm_mlx.stt.model import Heard, SpeechToText, as_transcript
+
+
+def list_devices() -> int:
+    """One line for each sound device: number, channels, rate, name."""
+    for d in sound_devices():
+        marks = "".join([" <- default input"] * d.default_input)
+        marks += "".join([" <- default output"] * d.default_output)
+        print(f"{d.index:3}  in {d.inputs}  out {d.outputs}  {d.sample_rate:g} Hz  {d.name}{marks}")
+    return 0
+
+
+def transcribe_files(stt: SpeechToText, args: argparse.Namespace) -> int:
+    """Every file in turn, `--batch` of them at a time; 1 if any could not be read."""
+    found: list[list[Event]] = [[] for _ in args.files]
+    seconds = [0.0] * len(args.files)
+    open_files = set(range(len(args.files)))
+    failed = False
+    try:
+        for heard in _with_progress(stt, args):
+            found[heard.index] += heard.events
+            seconds[heard.index] += heard.seconds
+            if heard.error:
+                print(f"error: {heard.error}", file=sys.stderr)
+                failed = True
+                open_files.discard(heard.index)
+            elif heard.last:
+                _put(args, heard.index, as_transcript(found[heard.index], seconds[heard.index]))
+                open_files.discard(heard.index)
+    except KeyboardInterrupt:
+        for index in sorted(open_files):
+            if found[index]:
+                _put(args, index, as_transcript(found[index], seconds[index]))
+    return 1 if failed else 0
+
+
+def _with_progress(stt: SpeechToText, args: argparse.Namespace) -> Iterator[Heard]:
+    from tqdm import tqdm
+
+    bar = tqdm(
+        total=_total_seconds(args.files),
+        unit="s",
+        desc="listening",
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s, {remaining} left",
+        leave=False,
+        disable=None if sys.stderr.isatty() else True,
+        file=sys.stderr,
+    )
+    with bar, closing(stt.hear(args.files, delay=args.delay, batch=args.batch)) as chunks:
+        for heard in chunks:
+            bar.update(heard.seconds)
+            yield heard
+
+
+def _total_seconds(files: list[str]) -> float | None:
+    """The length of all files together, as far as it is known before reading them."""
+    return sum(map(_seconds, files)) or None
+
+
+def _seconds(file: str) -> float:
+    try:
+        with AudioFile(file) as audio:
+            return audio.duration or 0.0
+    except AudioError:
+        return 0.0  # told when its turn comes
+
+
+def _put(args: argparse.Namespace, index: int, transcript: Transcript) -> None:
+    """Write one file's result where the options say."""
+    transcript = _as_wanted(args, transcript)
+    if args.output_dir:
+        args.output_dir.mkdir(parents=True, exist_ok=True)
+        stem = args.output_dir / Path(args.files[index]).stem if args.files else None
+        for path in _paths(stem or args.output_dir / "live", args.output_format):
+            captions.write(transcript, path)
+            print(path, file=sys.stderr)
+        return
+    if args.output_format != "txt":
+        print(captions.render(transcript, args.output_format), end="", flush=True)
+        return
+    name = f"{args.files[index]}: " if len(args.files) > 1 else ""
+    if args.timestamps:
+        for word in transcript.words:
+            print(name + timed(word))
+    else:
+        print(name + transcript.text, flush=True)
+
+
+def _as_wanted(args: argparse.Namespace, transcript: Transcript) -> Transcript:
+    """Pauses and turns are given only on demand: there is one pause a frame."""
+    if args.pauses:
+        return transcript
+    return Transcript(transcript.text, transcript.words, duration=transcript.duration)
+
+
+def _paths(stem: Path, output_format: str) -> list[Path]:
+    formats = captions.FORMATS if output_format == "all" else (output_format,)
+    return [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
+
+
+def timed(word: Word) -> str:
+    return f"[{word.start:8.2f} -{word.end:8.2f}] {word.text}"
+
+
+def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
+    """Words as they come from stdin or the microphone; Ctrl-C ends with what was heard so far."""
+    printer = Printer(args) if args.output_format == "txt" and not args.output_dir else None
+    events: list[Event] = []
+    total = 0
+
+    def take(new: list[Event]) -> None:
+        events.extend(new if args.pauses else [e for e in new if isinstance(e, Word)])
+        if printer:
+            printer.show(new, stream.partial_word)
+
+    with stt.stream(args.delay) as stream:
+        try:
+            with closing(_live_blocks(stt, args)) as blocks:
+                for block in blocks:
+                    total += block.size
+                    take(stream.feed(block))
+        except KeyboardInterrupt:
+            pass
+        take(stream.flush())
+        stream.close()
+    if printer:
+        printer.end()
+    else:
+        _put(args, 0, as_transcript(events, total / stt.sample_rate))
+    return 0
+
+
+def _live_blocks(stt: SpeechToText, args: argparse.Namespace) -> Iterator[np.ndarray]:
+    if not args.mic:
+        yield from read_stream(sys.stdin.buffer, stt.sample_rate)
+        return
+    device = int(args.device) if args.device and args.device.isdigit() else args.device
+    with Microphone(device, stt.sample_rate) as microphone:
+        print("listening; Ctrl-C ends", file=sys.stderr)
+        yield from microphone
+
+
+class Printer:
+    """Live words on stdout: a growing line, with the word in progress dimmed on a terminal."""
+
+    def __init__(self, args: argparse.Namespace):
+        self._terminal = sys.stdout.isatty()
+        self._timestamps, self._pauses = args.timestamps, args.pauses
+        self._line = False  # whether the current line has words
+        self._partial = ""
+
+    def show(self, events: list[Event], partial: str) -> None:
+        if self._partial and self._terminal:
+            sys.stdout.write(f"\x1b[{len(self._partial)}D\x1b[K")
+        for event in events:
+            if isinstance(event, Word):
+                self._word(event)
+            elif isinstance(event, EndOfTurn):
+                self._turn(event)
+        self._partial = f" {partial}" if partial else ""
+        if self._partial and self._terminal:
+            sys.stdout.write(f"\x1b[2m{self._partial}\x1b[0m")
+        sys.stdout.flush()
+
+    def _word(self, word: Word) -> None:
+        if self._timestamps:
+            sys.stdout.write(timed(word) + "\n")
+        else:
+            sys.stdout.write((" " if self._line else "") + word.text)
+            self._line = True
+
+    def _turn(self, turn: EndOfTurn) -> None:
+        if self._pauses:
+            self._break_line()
+            sys.stdout.write(f"-- end of turn at {turn.time:.2f} s\n")
+        elif self._line:
+            self._break_line()
+
+    def _break_line(self) -> None:
+        if self._line:
+            sys.stdout.write("\n")
+            self._line = False
+
+    def end(self) -> None:
+        self._break_line()
+        sys.stdout.flush()
