@@ -25,7 +25,7 @@ class CausalConv1d(nn.Module):
         return mx.zeros((batch, self.padding, self.weight.shape[2]))
 
     def __call__(self, x: mx.array, past: mx.array) -> tuple[mx.array, mx.array]:
-        """x (batch, length, in), length a multiple of the stride -> (batch, length / stride, out)."""
+        """x (batch, length, in), whole strides -> (batch, length / stride, out)."""
         x = mx.concatenate([past.astype(x.dtype), x], axis=1) if self.padding else x
         y = mx.conv1d(x, self.weight, stride=self.stride, dilation=self.dilation)
         if "bias" in self:
@@ -73,7 +73,7 @@ class DepthwiseUpsample(nn.Module):
 
     def __call__(self, x: mx.array, past: mx.array) -> tuple[mx.array, mx.array]:
         """x (batch, length, channels) -> (batch, length * stride, channels)."""
-        batch, length, channels = x.shape
+        batch, _, channels = x.shape
         earlier = mx.concatenate([past.astype(x.dtype), x[:, :-1]], axis=1)
         y = x[:, :, None] * self.weight[0] + earlier[:, :, None] * self.weight[1]
         return y.reshape(batch, -1, channels), x[:, -1:]

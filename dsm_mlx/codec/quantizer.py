@@ -53,7 +53,7 @@ class SplitQuantizer(nn.Module):
         return mx.stack(codes, axis=1)
 
     def decode(self, codes: mx.array) -> mx.array:
-        """codes (batch, n_q, frames) -> latent (batch, frames, latent); any n_q up to the model's."""
+        """codes (batch, any n_q up to the model's, frames) -> latent (batch, frames, latent)."""
         latent = self.rvq_first.decode(codes[:, :1])
         if codes.shape[1] > 1:
             latent = latent + self.rvq_rest.decode(codes[:, 1:])

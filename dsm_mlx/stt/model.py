@@ -33,9 +33,7 @@ _AT_ONCE = 25  # frames in one job of the owner thread
 class SpeechToText:
     """A speech-to-text model. Holds weights only: any number of streams share it."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, *, bits: int | None = None, dtype: str | None = None
-    ):
+    def __init__(self, checkpoint: Checkpoint, bits: int | None = None, dtype: str | None = None):
         self.name = checkpoint.name
         lm = checkpoint.load_lm(bits, dtype)
         if lm.config.dep_q:
@@ -277,4 +275,4 @@ def load_stt(
 ) -> SpeechToText:
     """Load a speech-to-text model; see `dsm_mlx.load_stt`."""
     checkpoint = Checkpoint.find(model, "stt", revision)
-    return owner.run(SpeechToText, checkpoint, bits=bits, dtype=dtype)
+    return owner.run(SpeechToText, checkpoint, bits, dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from dsm_mlx.results import Word
@@ -73,7 +74,7 @@ def settle_ends(words: Iterable[Word]) -> list[Word]:
     pause the word would grow into the silence.
     """
     settled = list(words)
-    for i, (word, following) in enumerate(zip(settled, settled[1:], strict=False)):
+    for i, (word, following) in enumerate(pairwise(settled)):
         if following.start - word.end <= _LONGEST_TAIL:
             settled[i] = replace(word, end=max(word.end, following.start))
     return settled

@@ -21,7 +21,9 @@ def merge_heads(x: mx.array) -> mx.array:
 
 
 class Attention(nn.Module):
-    """Causal windowed self-attention with rotary positions (reference: StreamingMultiheadAttention).
+    """Causal windowed self-attention with rotary positions.
+
+    Reference: StreamingMultiheadAttention.
 
     `in_proj` packs [q; k; v], each heads x head_dim. RoPE is interleaved (`traditional`).
     """
