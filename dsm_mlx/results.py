@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     import numpy as np
 
 
@@ -56,3 +58,19 @@ class Chunk:
 
     audio: np.ndarray
     words: list[Word] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """The result of `TextToSpeech.synthesize`: float32 `audio` of shape (samples,), its words."""
+
+    audio: np.ndarray
+    sample_rate: int
+    words: list[Word] = field(default_factory=list)
+
+    def save(self, path: str | PathLike) -> None:
+        """Write a 16-bit mono WAV file. AudioError where that cannot be."""
+        from dsm_mlx.audio import WavWriter
+
+        with WavWriter(path, self.sample_rate) as file:
+            file.write(self.audio)

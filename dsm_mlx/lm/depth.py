@@ -136,7 +136,7 @@ class DepthDecoder(nn.Module):
         text: int32 (batch,), the frame's text token.
         hidden: (batch, main dim), the main model's output; with guidance (2 * batch, main dim),
         first the rows with the conditions, then those without.
-        temperature: float32 (batch,). noise: float32 (batch, noise_size), of `sampling.draw`.
+        temperature: float32 (batch,). noise: float32 (batch, noise_size), of `sampling.gumbel`.
         guidance: float32 (batch,), see `guide`.
         Returns int32 (batch, codebooks).
         """

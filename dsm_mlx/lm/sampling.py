@@ -15,19 +15,16 @@ def row_keys(seeds: list[int]) -> mx.array:
     return mx.stack([mx.random.key(seed) for seed in seeds])
 
 
-def draw(keys: mx.array, count: int) -> tuple[mx.array, mx.array]:
-    """`count` Gumbel-distributed numbers for each row, and the keys for the next draw.
+def split(keys: mx.array, parts: int) -> mx.array:
+    """Independent keys from each row's key: uint32 (batch, 2) -> (batch, parts, 2)."""
+    return mx.vmap(lambda key: mx.random.split(key, parts))(keys)
 
-    keys: uint32 (batch, 2) -> float32 (batch, count), uint32 (batch, 2).
-    """
 
-    def of_row(key: mx.array) -> tuple[mx.array, mx.array]:
-        now, following = mx.random.split(key)
-        # Away from 0, because 0 * inf must not arise at temperature 0.
-        uniform = mx.random.uniform(1e-20, 1.0, (count,), key=now)
-        return -mx.log(-mx.log(uniform)), following
-
-    return mx.vmap(of_row)(keys)
+def gumbel(keys: mx.array, count: int) -> mx.array:
+    """Gumbel-distributed noise for each row: keys uint32 (batch, 2) -> float32 (batch, count)."""
+    # Away from 0, because 0 * inf must not arise at temperature 0.
+    uniform = mx.vmap(lambda key: mx.random.uniform(1e-20, 1.0, (count,), key=key))(keys)
+    return -mx.log(-mx.log(uniform))
 
 
 def sample(logits: mx.array, temperature: mx.array, noise: mx.array, top_k: int) -> mx.array:
@@ -39,7 +36,7 @@ def sample(logits: mx.array, temperature: mx.array, noise: mx.array, top_k: int)
     Args:
         logits: (batch, card), any float dtype.
         temperature: float32 (batch,), 0 for the most likely token.
-        noise: float32 (batch, card), Gumbel-distributed, see `draw`.
+        noise: float32 (batch, card), of `gumbel`.
         top_k: 0 to draw from all.
     """
     logits = logits.astype(mx.float32)

@@ -245,15 +245,13 @@ class ScriptMachine:
 
     @property
     def empty(self) -> bool:
-        """Nothing is waiting and nothing more follows."""
+        """Nothing waits to be said and nothing more follows."""
         return self._ended and not self._entries
 
-    def blocked(self, token: int = NEW_WORD) -> bool:
-        """Whether `step` would need text that has not come yet, if the model sampled `token`.
-
-        With the default, `False` means that no sampled token can need more text.
-        """
-        if self._ended or self._decide(token) == PAD:
+    @property
+    def blocked(self) -> bool:
+        """Whether the next step could need text that has not come yet, whatever is sampled."""
+        if self._ended or self._decide(NEW_WORD) == PAD:
             return False
         if not self._entries:
             return True

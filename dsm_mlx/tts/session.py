@@ -1,0 +1,227 @@
+"""What one row says: its script, its voice's prefix, its clock and its words. No device work."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsm_mlx.results import Chunk, Word
+from dsm_mlx.tts.script import Entry, ScriptMachine, ScriptReader
+from dsm_mlx.tts.step import UNGENERATED
+
+_FADE_SECONDS = 0.02
+
+
+class Script:
+    """Text that may still be growing, and the decisions made from it. Safe for two threads: one
+    that feeds, one that steps."""
+
+    def __init__(self, reader: ScriptReader, machine: ScriptMachine):
+        self._reader, self._machine = reader, machine
+        self._changed = threading.Condition()
+        self._ended = False
+
+    def feed(self, text: str) -> None:
+        """More text. ValueError if it holds an unknown tag, or after the end."""
+        with self._changed:
+            if self._ended:
+                raise ValueError("text was fed after end()")
+            self._machine.add(self._reader.feed(text))
+            self._changed.notify_all()
+
+    def turn(self, speaker: int) -> None:
+        """Speaker number `speaker` goes on."""
+        with self._changed:
+            self._machine.add(self._reader.turn(speaker))
+
+    def end(self) -> None:
+        """No more text follows. ValueError if it ends inside a break tag."""
+        with self._changed:
+            if not self._ended:
+                self._ended = True
+                try:
+                    self._machine.add(self._reader.end())
+                finally:
+                    self._machine.end()
+                    self._changed.notify_all()
+
+    def wake(self) -> None:
+        """End a `wait`."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait(self, until) -> None:
+        """Wait while a step could need text that has not come, or until `until()` is true."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._machine.blocked or until())
+
+    @property
+    def blocked(self) -> bool:
+        with self._changed:
+            return self._machine.blocked
+
+    @property
+    def empty(self) -> bool:
+        with self._changed:
+            return self._machine.empty
+
+    @property
+    def end_step(self) -> int | None:
+        return self._machine.end_step
+
+    def step(self, step: int, token: int) -> tuple[int, Entry | None]:
+        """As `ScriptMachine.step`."""
+        with self._changed:
+            return self._machine.step(step, token)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The constants of a model's clock, in steps if not said otherwise.
+
+    delay_steps: by which sound lags text. delays: of each codebook beyond that.
+    final_padding: how long the model goes on after the last word.
+    """
+
+    delay_steps: int
+    delays: tuple[int, ...]
+    frame_rate: float
+    sample_rate: int
+    final_padding: int = 4
+
+    @property
+    def longest(self) -> int:
+        return max(self.delays)
+
+
+@dataclass
+class _Spoken:
+    """A word, with its start and end in frames of sound."""
+
+    text: str
+    start: int
+    end: int | None = None
+
+
+class Session:
+    """One row's host side.
+
+    Args:
+        prefix: int32 (codebooks, frames), codes of the voice's own sound, which the model has
+            already heard; the row begins after them.
+        keep_words: collect all words in `words`, for text that has an end.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        timing: Timing,
+        prefix: np.ndarray | None = None,
+        keep_words: bool = False,
+    ):
+        self.script, self._timing, self._prefix = script, timing, prefix
+        self._first = 0 if prefix is None else prefix.shape[1]
+        self._step = self._first
+        self._kept: list[_Spoken] | None = [] if keep_words else None
+        self._waiting: deque[_Spoken] = deque()
+        self._latest: _Spoken | None = None
+        self._began = False
+        self._chunks = 0
+        self._fade = np.linspace(1, 0, round(_FADE_SECONDS * timing.sample_rate), dtype=np.float32)
+
+    @property
+    def blocked(self) -> bool:
+        """The next step could need text that has not come yet."""
+        return self.script.blocked
+
+    @property
+    def done(self) -> bool:
+        """All is said; the row needs no further step. Of an empty text nothing is said."""
+        if not self._began and self.script.empty:
+            return True
+        last = self._last_step
+        return last is not None and self._step > last
+
+    @property
+    def _last_step(self) -> int | None:
+        end = self.script.end_step
+        if end is None:
+            return None
+        return end + self._timing.delay_steps + self._timing.final_padding - 1
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether codes of the model's own are needed in the next step."""
+        return self._step >= self._timing.delay_steps + self._first
+
+    @property
+    def sounds(self) -> bool:
+        """Whether the next step completes a frame of sound."""
+        return self.needs_depth and (
+            self._step >= self._timing.delay_steps + self._first + self._timing.longest
+        )
+
+    def forced(self) -> np.ndarray | None:
+        """What the voice's prefix puts in the place of the next step's codes, int32 (codebooks,).
+
+        UNGENERATED where it leaves the model free; None where that is everywhere.
+        """
+        return forced_codes(self._prefix, self._step, self._timing)
+
+    def take(self, token: int) -> int:
+        """The text token that the model sampled -> the one it is given. Ends the step."""
+        step = self._step
+        given, entry = self.script.step(step, token)
+        frame = step - self._first
+        self._began = self._began or entry is not None
+        if self._latest and (entry or self.script.end_step == step):
+            self._latest.end = frame
+            self._latest = None
+        if entry and entry.tokens:
+            self._latest = _Spoken(entry.text, frame)
+            self._waiting.append(self._latest)
+            if self._kept is not None:
+                self._kept.append(self._latest)
+        self._step += 1
+        return given
+
+    def deliver(self, pcm: np.ndarray) -> Chunk:
+        """The next frame of sound, float32 (samples,), with the words that begin in it.
+
+        A word's end is where the next one begins; if that is not known yet, how far the text is.
+        """
+        frame, self._chunks = self._chunks, self._chunks + 1
+        pcm = np.clip(pcm, -1, 1)
+        last = self._last_step
+        longest, delay = self._timing.longest, self._timing.delay_steps
+        if last is not None and frame + self._first + delay + longest == last:
+            pcm[-len(self._fade) :] *= self._fade
+        words = []
+        while self._waiting and self._waiting[0].start <= frame:
+            words.append(self._word(self._waiting.popleft()))
+        return Chunk(pcm, words)
+
+    @property
+    def words(self) -> list[Word]:
+        """All words so far; needs `keep_words`."""
+        return [self._word(spoken) for spoken in self._kept or []]
+
+    def _word(self, spoken: _Spoken) -> Word:
+        rate = self._timing.frame_rate
+        end = self._step - self._first if spoken.end is None else spoken.end
+        return Word(spoken.text, spoken.start / rate, end / rate)
+
+
+def forced_codes(prefix: np.ndarray | None, step: int, timing: Timing) -> np.ndarray | None:
+    """Codes of `prefix` that belong into step `step`, each codebook with its delay."""
+    if prefix is None:
+        return None
+    codes = np.full(len(prefix), UNGENERATED, np.int32)
+    for k, delay in enumerate(timing.delays):
+        frame = step - delay - timing.delay_steps
+        if 0 <= frame < prefix.shape[1]:
+            codes[k] = prefix[k, frame]
+    return codes if (codes != UNGENERATED).any() else None
