@@ -33,10 +33,16 @@ class Clock:
 
     def seconds(self, position: int) -> float:
         """Seconds of audio at a position (in samples) of what was heard."""
-        for heard, audio, advances in reversed(self._marks):
-            if heard <= position:
-                return (audio + (position - heard if advances else 0)) / self._rate
-        return 0.0
+        heard, audio, advances = self._mark(position)
+        return (audio + (position - heard if advances else 0)) / self._rate
+
+    def is_audio(self, position: int) -> bool:
+        """Whether the caller's audio was heard at a position, not silence that was added."""
+        return self._mark(position)[2]
+
+    def _mark(self, position: int) -> tuple[int, int, bool]:
+        known = (mark for mark in reversed(self._marks) if mark[0] <= position)
+        return next(known, (position, 0, False))
 
     @property
     def now(self) -> float:
@@ -111,13 +117,18 @@ class Session:
         return frame
 
     def take(self, token: int, pauses: list[float]) -> list[Event]:
-        """What the model said of the next frame -> events, in order."""
+        """What the model said of the next frame -> events, in order.
+
+        Silence that was added brings words out, but is no pause of the speaker's.
+        """
         frame, self._frame = self._frame, self._frame + 1
         events: list[Event] = [self._word(word) for word in self._words.push(frame, token)]
         if events:
             self._turns.word()
         if self._energy:
             pauses = self._energy.push(self._levels.popleft())
+        if not self._clock.is_audio(frame * self._frame_size):
+            return events
         time = self._clock.seconds((frame + 1) * self._frame_size)
         probabilities = dict(zip(LENGTHS, pauses, strict=False))
         events.append(Pause(time, probabilities))
