@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_map_with_path
+from mlx.utils import tree_flatten, tree_map_with_path
 
 from dsm_mlx import layouts, safetensors
 from dsm_mlx.codec import layout as codec_layout
@@ -75,8 +75,7 @@ class Checkpoint:
             model.limit(codebooks)
         if bits and not quantized:
             quantize(model, bits)
-        _cast(model, _dtype(dtype), keep=("condition_provider",))
-        mx.eval(model.parameters())
+        finish(model, _dtype(dtype), keep=("condition_provider",))
         return model
 
     def load_mimi(
@@ -125,14 +124,8 @@ def load_mimi(
     model = MimiModel(settings)
     header = safetensors.read_header(weights)
     _load(model, weights, header, codec_layout.pytorch(model))
-    rest = model.quantizer.rvq_rest
-    rest.codebooks = rest.codebooks[: codebooks - 1]
-    if not encoder:
-        del model.encoder, model.encoder_transformer, model.downsample
-    if not decoder:
-        del model.decoder, model.decoder_transformer, model.upsample
-    _cast(model, mx.float32)
-    mx.eval(model.parameters())
+    model.keep(codebooks, encoder=encoder, decoder=decoder)
+    finish(model, mx.float32)
     return model
 
 
@@ -204,12 +197,18 @@ def _dtype(name: str | None) -> mx.Dtype:
     return DTYPES[name]
 
 
-def _cast(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
-    """Cast floating parameters, those under a path in `keep` to float32."""
+def finish(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
+    """Bring the weights into memory in their final form.
+
+    Floating parameters become `dtype`, those under a path in `keep` float32.
+    """
 
     def cast(path: str, array: mx.array) -> mx.array:
         if not mx.issubdtype(array.dtype, mx.floating):
             return array
-        return array.astype(mx.float32 if path.startswith(keep) and keep else dtype)
+        return array.astype(mx.float32 if keep and path.startswith(keep) else dtype)
 
     model.update(tree_map_with_path(cast, model.parameters()))
+    # One at a time: what the file holds is freed before the next is read.
+    for _, array in tree_flatten(model.parameters()):
+        mx.eval(array)

@@ -29,6 +29,15 @@ class MimiModel(nn.Module):
         self.decoder_transformer = Transformer(config.transformer)
         self.decoder = SeanetDecoder(config.seanet)
 
+    def keep(self, codebooks: int, *, encoder: bool = True, decoder: bool = True) -> None:
+        """Drop the weights of all but the first `codebooks` and of the halves not wanted."""
+        rest = self.quantizer.rvq_rest
+        rest.codebooks = rest.codebooks[: codebooks - 1]
+        if not encoder:
+            del self.encoder, self.encoder_transformer, self.downsample
+        if not decoder:
+            del self.decoder, self.decoder_transformer, self.upsample
+
     def encoder_state(self, batch: int, frames: int = 1) -> dict:
         """State for `encode_step`; `frames` is the most that one call will bring."""
         return {
