@@ -1,0 +1,195 @@
+"""The command in a process of its own: what it prints, where, and how it ends.
+
+Sound that a person would call speech is tested with `tiny` in test_tiny.py; here random weights
+do, because only the plumbing counts.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+RATE = 24_000
+
+
+@pytest.fixture(scope="session")
+def model(checkpoint):
+    return str(checkpoint("stt-tiny"))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Good and bad sound files."""
+    folder = tmp_path_factory.mktemp("sounds")
+    rng = np.random.default_rng(3)
+    second = (0.2 * rng.standard_normal(RATE)).astype(np.float32)
+    soundfile.write(folder / "good.wav", second, RATE)
+    soundfile.write(folder / "one.wav", second[:1], RATE)
+    soundfile.write(folder / "silent.wav", 0 * second, RATE)
+    soundfile.write(folder / "five.wav", np.stack([second] * 5, axis=1), RATE)
+    soundfile.write(folder / "low.wav", second[:8000], 8000)
+    soundfile.write(folder / "high.flac", np.repeat(second, 2), 192_000)
+    second[500] = np.nan
+    soundfile.write(folder / "nan.wav", second, RATE, subtype="FLOAT")
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("This is not sound.\n")
+    good = (folder / "good.wav").read_bytes()
+    (folder / "header.wav").write_bytes(good[:30])
+    return folder
+
+
+def run(*args, stdin=b"", **options):
+    command = [sys.executable, "-m", "dsm_mlx.stt", *map(str, args)]
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, **options)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.parametrize("name", ["good.wav", "one.wav", "silent.wav", "five.wav", "low.wav"])
+def test_a_file_becomes_a_line(model, folder, name):
+    status, out, err = run("--model", model, folder / name)
+    assert (status, out.count("\n")) == (0, 1) and "Traceback" not in err
+
+
+def test_several_files_are_named_and_do_not_disturb_each_other(model, folder):
+    names = [folder / name for name in ("good.wav", "nan.wav", "high.flac", "missing.wav")]
+    status, out, err = run("--model", model, "--batch", 2, *names)
+    assert status == 1
+    lines = out.splitlines()
+    assert sorted(line.split(": ")[0] for line in lines) == sorted(map(str, [names[0], names[2]]))
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2 and "nan.wav" in errors[0] + errors[1] and "missing.wav" in err
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("missing.wav", "missing.wav"),
+        ("empty.wav", "empty.wav"),
+        ("text.wav", "text.wav"),
+        ("header.wav", "header.wav"),
+        ("nan.wav", "NaN"),
+        (".", "directory"),
+    ],
+)
+def test_bad_sound_is_one_line_and_status_1(model, folder, name, said):
+    status, out, err = run("--model", model, folder / name)
+    assert (status, out) == (1, "")
+    assert len(err.splitlines()) == 1 and err.startswith("error: ") and said in err
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("no/such/folder", "no such folder"),
+        ("stt-9b", "tiny, stt-1b, stt-2.6b"),
+        ("nobody/nothing-here", "Hugging Face"),
+    ],
+)
+def test_a_model_that_does_not_exist(folder, name, said, tmp_path):
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    status, out, err = run("--model", name, folder / "good.wav", env=environment)
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1].startswith("error: ") and said in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["--mic", "a.wav"],
+        ["-", "a.wav"],
+        ["a.wav", "--output-format", "mp4"],
+        ["a.wav", "--output-format", "all"],
+        ["a.wav", "b.wav", "--output-format", "srt"],
+        ["a.wav", "--output-format", "srt", "--timestamps"],
+        ["a.wav", "--bits", "5"],
+        ["a.wav", "--batch", "0"],
+    ],
+)
+def test_usage_is_status_2(args):
+    status, out, err = run(*args)
+    assert (status, out) == (2, "") and "error: " in err and "Traceback" not in err
+
+
+def test_every_format_is_written(model, folder, tmp_path):
+    status, out, _ = run(
+        "--model", model, folder / "good.wav", "--output-format", "all", "--output-dir", tmp_path
+    )
+    assert (status, out) == (0, "")
+    files = {path.suffix: path.read_text() for path in tmp_path.iterdir()}
+    assert sorted(files) == [".json", ".srt", ".txt", ".vtt"]
+    data = json.loads(files[".json"])
+    assert data["text"] == files[".txt"].strip() and data["duration"] == 1
+    assert files[".vtt"].startswith("WEBVTT") and "-->" in files[".srt"]
+    assert "pauses" not in data
+
+
+def test_pauses_on_demand(model, folder):
+    _, out, _ = run("--model", model, folder / "good.wav", "--output-format", "json", "--pauses")
+    pauses = json.loads(out)["pauses"]
+    assert len(pauses) == 13 and set(pauses[0]["probabilities"]) == {"0.5", "1", "2", "3"}
+
+
+def test_times_of_words(model, folder):
+    _, text, _ = run("--model", model, folder / "good.wav")
+    _, out, _ = run("--model", model, folder / "good.wav", "--timestamps")
+    assert [line.split("] ")[1] for line in out.splitlines()] == text.split()
+
+
+def test_stdin_raw_and_wav_equal_the_file(model, folder):
+    _, text, _ = run("--model", model, folder / "good.wav")
+    pcm, _ = soundfile.read(folder / "good.wav", dtype="int16")
+    for data in ((folder / "good.wav").read_bytes(), pcm.tobytes()):
+        status, out, err = run("--model", model, "-", stdin=data)
+        assert status == 0 and out.split() == text.split() and "Traceback" not in err
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF"])
+def test_stdin_without_sound(model, data):
+    status, out, err = run("--model", model, "-", stdin=data)
+    assert status == 1 and out == "" and err.startswith("error: stdin")
+
+
+def test_stdin_as_json(model, folder):
+    data = (folder / "good.wav").read_bytes()
+    _, out, _ = run("--model", model, "-", "--output-format", "json", stdin=data)
+    assert json.loads(out)["duration"] == 1
+
+
+def test_ctrl_c_ends_with_what_was_heard(model):
+    """Words appear while the pipe is still open; an interrupt then ends cleanly, status 0."""
+    rng = np.random.default_rng(0)
+    pcm = (6000 * rng.standard_normal(4 * RATE)).astype("<i2").tobytes()
+    command = [sys.executable, "-m", "dsm_mlx.stt", "--model", model, "-"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        process.stdin.write(pcm)
+        process.stdin.flush()
+        early = process.stdout.read(5)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        late, err = process.stdout.read(), process.stderr.read()
+        assert process.wait(60) == 0
+    assert len(early) == 5 and late and b"Traceback" not in err
+
+
+def test_a_reader_that_goes_away_is_no_traceback(model, folder):
+    command = [sys.executable, "-m", "dsm_mlx.stt", "--model", model, str(folder / "good.wav")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    os.close(writer)
+    assert done.returncode == 1 and b"Traceback" not in done.stderr
+
+
+def test_the_import_is_light():
+    """`import dsm_mlx` brings in neither MLX nor numpy: it must stay below 0.3 s."""
+    code = "import sys, dsm_mlx; print(sorted({'mlx', 'numpy', 'soundfile'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert done.stdout.decode().strip() == "[]"
