@@ -62,9 +62,16 @@ class Recording:
     def __enter__(self):
         self.mic = Microphone()
         self.blocks = []
-        self.thread = threading.Thread(target=lambda: self.blocks.extend(self.mic))
+        self.thread = threading.Thread(target=self.record)
         self.thread.start()
+        until = time.monotonic() + 10
+        while not self.blocks and time.monotonic() < until:  # it may begin late
+            time.sleep(0.01)
         return self
+
+    def record(self):
+        for block in self.mic:
+            self.blocks.append(block)
 
     def __exit__(self, *_):
         time.sleep(0.3)  # the sound is still on its way

@@ -36,6 +36,9 @@ start() {
         fi
         sleep 0.1
     done
+    # An idle sink works in steps of 2 s. A listener keeps it awake; it ends with PulseAudio.
+    PULSE_SERVER="unix:$socket" parec --latency-msec=20 --device=virtual.monitor \
+        </dev/null >/dev/null 2>&1 &
     # PortAudio on Debian knows ALSA only: show it PulseAudio as the one device
     cat >"$folder/asound.conf" <<END
 pcm.!default { type pulse hint.description "Virtual microphone and loudspeaker" }

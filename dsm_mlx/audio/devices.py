@@ -11,6 +11,7 @@ from dsm_mlx.errors import AudioError
 
 logger = logging.getLogger("dsm_mlx")
 
+BLOCK_SECONDS = 0.02
 POLL_SECONDS = 0.1
 LOST_SECONDS = 5.0  # a device is lost without a sign of life; Bluetooth may take 3 to begin
 CLOSE_SECONDS = 2.0  # a lost device may never answer; its stream is then left behind
@@ -90,10 +91,17 @@ def find_device(wanted: int | str | None, kind: str) -> Device:
 def open_stream(kind: str, device: Device, **options):
     """Open and start a float32 sounddevice stream on `device`; raises `AudioError`."""
     sounddevice = portaudio()
-    make = sounddevice.InputStream if kind == "input" else sounddevice.OutputStream
+    inward = kind == "input"
+    make = sounddevice.InputStream if inward else sounddevice.OutputStream
     try:
         stream = make(
-            device=device.index, samplerate=device.sample_rate, dtype="float32", **options
+            device=device.index,
+            samplerate=device.sample_rate,
+            # two: one alone plays on the left only, and drivers offer many that carry nothing
+            channels=min(device.inputs if inward else device.outputs, 2),
+            blocksize=int(device.sample_rate * BLOCK_SECONDS),
+            dtype="float32",
+            **options,
         )
         stream.start()
     except (sounddevice.PortAudioError, ValueError) as error:

@@ -22,7 +22,6 @@ from dsm_mlx.audio.devices import (
 from dsm_mlx.audio.resample import Resampler, mix
 from dsm_mlx.errors import AudioError
 
-BLOCK_SECONDS = 0.02
 QUEUE_BLOCKS = 500  # 10 s for a consumer that stalls, as at its first, compiling step
 SILENT_SECONDS = 2.0
 SILENT = (
@@ -35,8 +34,8 @@ class Microphone:
     """Sound from an input device: iterate it for float32 (samples,) blocks at `sample_rate` Hz.
 
     `device` is an index, a part of the name, or None for the system's default. The device runs
-    at its own rate and is down-mixed to mono; it records from the start of the program's `with`
-    block or constructor until `close()`, which may come from any thread and ends the iteration.
+    at its own rate and is down-mixed to mono. It records from here on until `close()`, which may
+    come from any thread and ends the iteration.
 
     `.overflows` counts the times that sound was lost because nobody took it; `.silent` is true
     while nothing but zeros has come for 2 s. Both are also logged as warnings. A device that
@@ -73,9 +72,6 @@ class Microphone:
         self._stream = open_stream(
             "input",
             self.device,
-            # many drivers offer channels that carry nothing; a microphone has one or two
-            channels=min(self.device.inputs, 2),
-            blocksize=int(self.device.sample_rate * BLOCK_SECONDS),
             callback=take,
             finished_callback=self._ended.set,
         )

@@ -19,7 +19,7 @@ from dsm_mlx.audio.devices import (
 from dsm_mlx.audio.resample import Resampler
 from dsm_mlx.errors import AudioError
 
-DEVICE_SECONDS = 0.08  # what the device holds: enough for Python's pauses, short for `stop`
+DEVICE_SECONDS = 0.1  # what the device holds: PulseAudio stutters with less
 CAPACITY_SECONDS = 10.0  # `write` waits beyond this
 PIECE_SECONDS = 0.1  # a long chunk is resampled in pieces, not to hold up the device
 
@@ -60,8 +60,6 @@ class Speaker:
         self._stream = open_stream(
             "output",
             self.device,
-            # both sides of a headphone; one channel would be heard on the left only
-            channels=min(self.device.outputs, 2),
             latency=DEVICE_SECONDS,
             callback=self._fill,
             finished_callback=self._ended.set,
