@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 from pathlib import Path
 
 from dsm_mlx.captions import FORMATS
-from dsm_mlx.errors import AudioError, CheckpointError
+from dsm_mlx.command import guard
 from dsm_mlx.stt import commands
 
 
@@ -44,19 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
     _check(p, args)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    try:
-        return _run(args)
-    except BrokenPipeError:
-        # Whoever read our words has gone; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (CheckpointError, AudioError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
+    return guard(lambda: _run(args))
 
 
 def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
