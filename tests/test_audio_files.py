@@ -53,6 +53,14 @@ def test_formats_of_libsndfile(tmp_path, name):
     assert abs(pitch_and_level(pcm)[0] - 440) < 2
 
 
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3"])
+def test_block_by_block_is_the_whole_file(tmp_path, name):
+    noise = np.random.default_rng(0).normal(0, 0.1, 240_000)
+    soundfile.write(tmp_path / name, tone(10) + noise, 24_000)
+    whole, _ = soundfile.read(tmp_path / name, dtype="float32")
+    np.testing.assert_allclose(read(tmp_path / name), whole, atol=1e-6)
+
+
 def test_channels_are_mixed_by_the_mean(tmp_path):
     pcm = np.stack([tone(0.1) * gain for gain in (1, 0.5, 0, 0, -0.5)], axis=1)
     soundfile.write(tmp_path / "five.wav", pcm, 24_000, subtype="FLOAT")

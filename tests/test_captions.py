@@ -9,7 +9,7 @@ import pytest
 
 from dsm_mlx import captions
 from dsm_mlx.captions import Layout, to_json, to_srt, to_txt, to_vtt, write
-from dsm_mlx.results import Pause, Transcript, Word
+from dsm_mlx.results import EndOfTurn, Pause, Transcript, Word
 
 
 def spoken(text, start=0.0, length=0.4):
@@ -167,7 +167,9 @@ def test_every_word_is_shown_once_and_lines_fit():
         assert all(1 <= len(cue.lines) <= 2 for cue in cues)
 
 
-TRANSCRIPT = Transcript("Ça va .", [Word("Ça", 0.1234567, 0.5), Word("va .", 0.5, 0.75)], [], 1.5)
+TRANSCRIPT = Transcript(
+    "Ça va .", [Word("Ça", 0.1234567, 0.5), Word("va .", 0.5, 0.75)], duration=1.5
+)
 
 
 def test_json():
@@ -180,10 +182,10 @@ def test_json():
             {"text": "va .", "start": 0.5, "end": 0.75},
         ],
     }
-    paused = Transcript("", [], [Pause(1.04, {0.5: 0.75, 2.0: 0.25})], 2.0)
-    assert json.loads(to_json(paused))["pauses"] == [
-        {"time": 1.04, "probabilities": {"0.5": 0.75, "2": 0.25}}
-    ]
+    pauses, turns = [Pause(1.04, {0.5: 0.75, 2.0: 0.25})], [EndOfTurn(1.2000001)]
+    data = json.loads(to_json(Transcript("", pauses=pauses, turns=turns)))
+    assert data["pauses"] == [{"time": 1.04, "probabilities": {"0.5": 0.75, "2": 0.25}}]
+    assert data["turns"] == [1.2]
 
 
 def test_write_takes_the_format_from_the_name(tmp_path):

@@ -76,6 +76,8 @@ class SoundFileSource:
         import soundfile
 
         self._file = soundfile.SoundFile(path)
+        # soundfile seeks after every read of a file that can; mp3 decodes wrongly from there on
+        self._file.seekable = lambda: False
         self.rate = self._file.samplerate
         frames = self._file.frames
         # an unknown length is given as the largest integer
