@@ -1,0 +1,291 @@
+"""Damaged checkpoints: each is one CheckpointError, of one line, naming the file and the fault."""
+
+import http.server
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+
+import golden as fixtures
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import dsm_mlx
+from dsm_mlx.errors import CheckpointError
+
+MODEL, MIMI = "model.safetensors", "mimi-pytorch-e351c8d8@125.safetensors"
+TOKENIZER = "tokenizer_en_fr_audio_96.model"
+
+
+# Found by these tests; the mark goes with the mending.
+unmended = pytest.mark.xfail(strict=True, reason="still another error than CheckpointError")
+UNMENDED = [
+    ("config.json", ("extra_heads_num_heads",), -3),
+    ("mimi_config.json", ("frame_rate",), 0),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A whole checkpoint to damage."""
+    return fixtures.assemble("stt-tiny-cond", tmp_path / "checkpoint")
+
+
+def error_of(model) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        dsm_mlx.load_stt(model)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def edit(path, change) -> None:
+    """Apply `change` to the object in a JSON file."""
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def rewrite(path, change) -> None:
+    """Apply `change` to the header of a safetensors file; the body stays."""
+    raw = path.read_bytes()
+    length = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8 : 8 + length])
+    change(header)
+    packed = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(packed)) + packed + raw[8 + length :])
+
+
+def test_the_undamaged_checkpoint_loads(folder):
+    assert dsm_mlx.load_stt(folder).sample_rate == 24000
+    assert dsm_mlx.load_stt(folder / "config.json").delay == 0.5
+
+
+# ---- weights ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [MODEL, MIMI])
+@pytest.mark.parametrize("left", [0, 5, 8, 2000, -1, -50_000])
+def test_weights_cut_short(folder, name, left):
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:left])
+    message = error_of(folder)
+    assert str(path) in message
+    assert "cut short" in message or "not a safetensors file" in message
+
+
+@pytest.mark.parametrize("content", [b"some text, not a model\n" * 50, b"PK\x03\x04" + bytes(500)])
+def test_weights_of_another_kind(folder, content):
+    (folder / MODEL).write_bytes(content)
+    assert f"{folder / MODEL}: not a safetensors file" in error_of(folder)
+
+
+def test_a_tensor_is_missing(folder):
+    rewrite(folder / MODEL, lambda header: header.pop("text_linear.weight"))
+    assert f"{folder / MODEL}: does not fit" in error_of(folder)
+    assert "missing: text_linear.weight [96, 64]" in error_of(folder)
+
+
+def test_a_tensor_is_unexpected(folder):
+    path = folder / MIMI
+    save_file(load_file(path) | {"decoder.extra": np.zeros(3, np.float32)}, path)
+    message = error_of(folder)
+    assert str(path) in message and "unexpected: decoder.extra" in message
+
+
+def test_a_tensor_is_misshapen(folder):
+    path = folder / MIMI
+    name = "quantizer.rvq_first.input_proj.weight"
+    tensors = load_file(path)
+    tensors[name] = tensors[name][:-1]
+    save_file(tensors, path)
+    message = error_of(folder)
+    assert str(path) in message
+    assert f"misshapen: {name} is [31, 64, 1], expected [32, 64, 1]" in message
+
+
+def test_many_faults_are_one_error(folder):
+    edit(folder / "config.json", lambda c: c.update(dim=128, num_layers=30))
+    message = error_of(folder)
+    assert str(folder / MODEL) in message and "more" in message
+    assert len(message) < 2000
+
+
+def malformed(change):
+    """A change to the entry of one tensor in the header."""
+    return lambda header: change(header["out_norm.alpha"])
+
+
+def scales(shape: list[int]):
+    """A tensor that makes a weight look quantised."""
+    entry = {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]}
+    return lambda header: header.update({"text_linear.scales": entry})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        malformed(lambda t: t.pop("data_offsets")),
+        malformed(lambda t: t.update(data_offsets=[0, 4])),
+        malformed(lambda t: t.update(data_offsets=[10**15, 10**15 + 128])),
+        malformed(lambda t: t.update(data_offsets="here")),
+        malformed(lambda t: t.update(shape=None)),
+        malformed(lambda t: t.update(shape=[1, 1, -64])),
+        malformed(lambda t: t.update(shape=["64"])),
+        malformed(lambda t: t.update(dtype="I64")),
+        malformed(lambda t: t.update(dtype="text")),
+        malformed(lambda t: t.clear()),
+        pytest.param(scales([96, 0]), marks=unmended),
+        pytest.param(scales([96, 64]), marks=unmended),  # groups of one
+    ],
+)
+def test_a_malformed_header(folder, change):
+    rewrite(folder / MODEL, change)
+    assert str(folder / MODEL) in error_of(folder)
+
+
+# ---- configs ---------------------------------------------------------------------------------
+
+REQUIRED = [
+    "card", "n_q", "dep_q", "delays", "dim", "text_card", "num_heads", "num_layers", "context",
+    "mimi_name", "tokenizer_name",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_config_without_a_key(folder, key):
+    edit(folder / "config.json", lambda c: c.pop(key))
+    message = error_of(folder)
+    assert str(folder / "config.json") in message
+    assert f"'{key}' is missing" in message
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+@pytest.mark.parametrize("value", [[], {}, True, -1, 1.5])
+def test_config_with_a_wrong_type(folder, key, value):
+    edit(folder / "config.json", lambda c: c.update({key: value}))
+    message = error_of(folder)
+    assert str(folder / "config.json") in message
+    assert f"'{key}' " in message and "expected" in message
+
+
+def paths_of(values: dict, start=()):
+    for key, value in values.items():
+        yield (*start, key)
+        if isinstance(value, dict):
+            yield from paths_of(value, (*start, key))
+
+
+def put(values: dict, path: tuple, value) -> None:
+    for key in path[:-1]:
+        values = values[key]
+    values[path[-1]] = value
+
+
+@pytest.mark.parametrize("name", ["config.json", "mimi_config.json"])
+def test_nothing_in_a_config_is_taken_on_trust(folder, name):
+    """Whatever stands anywhere in a config: it loads, or it is one CheckpointError."""
+    original = (folder / name).read_text()
+    refused = 0
+    for path in paths_of(json.loads(original)):
+        for value in ("word", -3, 0, [1, "x"], {"a": 1}, 1e300, True, None):
+            if (name, path, value) in UNMENDED:
+                continue
+            edit(folder / name, lambda c, path=path, value=value: put(c, path, value))
+            try:
+                dsm_mlx.load_stt(folder)
+            except CheckpointError as error:
+                refused += 1
+                assert "\n" not in str(error)
+            except Exception as error:
+                pytest.fail(f"{'.'.join(path)} = {value!r} gives {error!r}")
+            (folder / name).write_text(original)
+    assert refused > 100
+
+
+@unmended
+@pytest.mark.parametrize("name, path, value", UNMENDED)
+def test_a_value_that_was_taken_on_trust(folder, name, path, value):
+    edit(folder / name, lambda c: put(c, path, value))
+    assert str(folder / name) in error_of(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "mimi_config.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe\x00", b"dim: 64"])
+def test_config_that_is_not_an_object(folder, name, content):
+    (folder / name).write_bytes(content)
+    assert str(folder / name) in error_of(folder)
+
+
+def test_a_text_to_speech_model_does_not_listen(tmp_path):
+    message = error_of(fixtures.assemble("tts-tiny", tmp_path / "tts"))
+    assert "'model_type' is 'tts' (expected 'stt')" in message
+
+
+@unmended
+def test_a_codec_with_too_few_codebooks(folder):
+    edit(folder / "mimi_config.json", lambda c: c["quantizer"].update(n_q=4))
+    assert str(folder) in error_of(folder)
+
+
+# ---- files -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["config.json", MODEL, MIMI, "mimi_config.json", TOKENIZER])
+def test_a_file_is_missing(folder, name):
+    (folder / name).unlink()
+    message = error_of(folder)
+    assert str(folder) in message and name in message
+
+
+@pytest.mark.parametrize("content", [b"", b"Not a tokenizer.\n" * 40, bytes(300)])
+def test_a_tokenizer_that_is_not_one(folder, content):
+    (folder / TOKENIZER).write_bytes(content)
+    assert f"{folder / TOKENIZER}: not a SentencePiece model" in error_of(folder)
+
+
+def test_a_tokenizer_of_another_model(folder):
+    other = fixtures.CHECKPOINTS / "tokenizers/tokenizer_spm_160_en_fr_audio.model"
+    (folder / TOKENIZER).write_bytes(other.read_bytes())
+    message = error_of(folder)
+    assert str(folder / TOKENIZER) in message and "160" in message and "96" in message
+
+
+# ---- the hub ---------------------------------------------------------------------------------
+
+
+class NotFound(http.server.BaseHTTPRequestHandler):
+    """A hub that has nothing."""
+
+    def do_HEAD(self):
+        self.send_response(404)
+        self.send_header("X-Error-Code", "RepoNotFound")
+        self.end_headers()
+
+    do_GET = do_HEAD
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_repository_that_does_not_exist(tmp_path):
+    """With the hub's real client; what happens without a network is in test_hub.py."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NotFound)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    program = (
+        "import dsm_mlx\n"
+        "try: dsm_mlx.load_stt('someone/no-such-model')\n"
+        "except dsm_mlx.CheckpointError as error: print(error)"
+    )
+    hub = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, env=os.environ | hub | {"NO_PROXY": "*"}, capture_output=True, text=True
+    )
+    server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert "someone/no-such-model" in done.stdout and "config.json" in done.stdout
