@@ -1,6 +1,7 @@
 """Runs a text-to-speech case of the reference and records what every step gave."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import golden as fixtures
@@ -41,11 +42,20 @@ def load(folder: Path, **options) -> TextToSpeech:
     return owner.run(TextToSpeech, Checkpoint.find(folder, "tts"), **options)
 
 
+@cache
+def recorded(folder: Path, codebooks: int, null_hears_text: bool, dtype: str = "float32"):
+    """A model with a step that records; cases share it, to compile each graph once."""
+    tts = load(folder, codebooks=codebooks, dtype=dtype)
+    old = tts._step
+    step = RecordedStep(old.lm, old.mimi, old.delay_steps, null_hears_text)
+    step.said = []
+    tts._step = tts._preparation._step = step
+    return tts
+
+
 def session_of(tts: TextToSpeech, turns: list[str], prefix=None, padding_between=1) -> Session:
     """A session for turns of two speakers by turns, as the reference's scripts are."""
-    reader = ScriptReader(
-        tts._tokenize, speakers=tts._conditioned, padding_between=padding_between
-    )
+    reader = ScriptReader(tts._tokenize, speakers=tts._conditioned, padding_between=padding_between)
     script = Script(reader, ScriptMachine(tts._text_card, tts._ahead))
     for i, text in enumerate(turns):
         script.turn(i % 2)
@@ -54,18 +64,11 @@ def session_of(tts: TextToSpeech, turns: list[str], prefix=None, padding_between
     return Session(script, tts._timing, prefix, keep_words=True)
 
 
-def run_case(case: str, folder: Path, **options) -> list[Row]:
+def run_case(case: str, folder: Path, dtype: str = "float32") -> list[Row]:
     """Say what the reference said in this case, in one batch, at temperature 0."""
     meta, arrays = fixtures.meta(case), fixtures.arrays(case)
-    tts = load(folder, codebooks=meta["n_q"], **options)
-    step = RecordedStep(
-        tts._step.lm,
-        tts._step.mimi,
-        meta["delay_steps"],
-        null_hears_text=not meta["cfg_is_no_text"],
-    )
-    step.said = []
-    tts._preparation._step = step
+    tts = recorded(folder, meta["n_q"], not meta["cfg_is_no_text"], dtype)
+    step = tts._step
     cfg = meta["cond_cfg"]
     style = Style(
         temperature=0.0,
