@@ -5,6 +5,7 @@ from functools import cache
 import golden as fixtures
 import mlx.core as mx
 import pytest
+import virtual_microphone as microphone
 
 # The goldens were made on a CPU; a GPU rounds differently enough to change a token.
 mx.set_default_device(mx.cpu)
@@ -31,3 +32,9 @@ def golden():
 def manifest():
     """`manifest(model)`: name → [shape, dtype] of every tensor of an official file."""
     return fixtures.manifests().__getitem__
+
+
+@pytest.fixture(scope="session")
+def virtual_microphone():
+    """What `paplay` plays is what the default microphone hears."""
+    yield from microphone.running()

@@ -3,53 +3,18 @@
 Skipped where PulseAudio cannot be started, unless DSM_MLX_REQUIRE_MICROPHONE=1 is set.
 """
 
-import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dsm_mlx.audio import Microphone, Speaker, WavWriter, list_devices
-from dsm_mlx.audio.devices import refresh_devices
-from dsm_mlx.errors import AudioError
 
-SCRIPT = Path(__file__).parents[1] / "tools" / "virtual_microphone.sh"
-MARK = "DSM_MLX_VIRTUAL_MICROPHONE"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def virtual_microphone():
-    """The virtual microphone that already runs, or one of our own."""
-    saved = dict(os.environ)
-    if MARK not in os.environ:
-        run = subprocess.run([SCRIPT, "start"], capture_output=True, text=True)
-        if run.returncode:
-            missing(run.stderr.strip())
-        os.environ.update(re.findall(r"export (\w+)='(.*)'", run.stdout))
-    try:
-        refresh_devices()  # PortAudio may have looked before the variables were set
-        found = list_devices()
-    except AudioError as error:
-        missing(str(error))
-    if not found:
-        missing("PortAudio sees no device: is libasound2-plugins installed?")
-    yield
-    if MARK not in saved:
-        subprocess.run([SCRIPT, "stop"], check=True)
-        for name in set(os.environ) - set(saved):
-            del os.environ[name]
-
-
-def missing(reason):
-    if os.environ.get("DSM_MLX_REQUIRE_MICROPHONE") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+pytestmark = pytest.mark.usefixtures("virtual_microphone")
 
 
 def tone(seconds, hertz=440.0, level=0.5):

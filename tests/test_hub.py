@@ -103,7 +103,7 @@ def test_a_name_in_a_config_never_leaves_its_folder(file, tmp_path):
 
 @pytest.mark.parametrize("name", ["tinny", "a/b/c", "./nothing", "nothing/", "~/nothing-here"])
 def test_an_unknown_name_lists_what_is_known(name):
-    with pytest.raises(CheckpointError, match="tiny, stt-1b, stt-2.6b, tts-1.6b, tts-0.75b"):
+    with pytest.raises(CheckpointError, match=r"tiny, stt-1b, stt-2\.6b, tts-1\.6b, tts-0\.75b"):
         hub.locate(name, "stt")
 
 

@@ -1,0 +1,125 @@
+"""The bundled model really hears: files, stdin and a microphone, through the real command."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import dsm_mlx
+from dsm_mlx import EndOfTurn, Word
+from dsm_mlx.audio import read
+
+DEMOS = Path(__file__).parents[1] / "demos" / "audio"
+FILES = sorted(p for p in DEMOS.iterdir() if p.suffix in (".wav", ".flac", ".ogg"))
+WORST_WER = 0.10
+
+
+def expected(file):
+    return file.with_suffix(".txt").read_text().lower().replace(".", "").split()
+
+
+def errors(reference, heard):
+    """Word errors: substitutions, insertions and deletions (Levenshtein)."""
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(reference, 1):
+        before, row = row, [i]
+        for j, other in enumerate(heard, 1):
+            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (word != other)))
+    return row[-1]
+
+
+def wer(pairs):
+    return sum(errors(*pair) for pair in pairs) / sum(len(reference) for reference, _ in pairs)
+
+
+@pytest.fixture(scope="module")
+def stt():
+    return dsm_mlx.load_stt("tiny")
+
+
+def command(*args, **options):
+    return [sys.executable, "-m", "dsm_mlx.stt", "--model", "tiny", *map(str, args)]
+
+
+def test_the_demo_files_are_heard(stt):
+    results = stt.transcribe(FILES)
+    assert wer([(expected(f), r.text.split()) for f, r in zip(FILES, results, strict=True)]) <= (
+        WORST_WER
+    )
+    assert results == [stt.transcribe(file) for file in FILES]
+
+
+def test_it_is_what_none_falls_back_to_and_it_is_honest(caplog, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with caplog.at_level("INFO", "dsm_mlx"):
+        model = dsm_mlx.load_stt()
+    assert model.name == "tiny" and model.languages == ["en"] and model.pauses
+    assert "synthetic" in caplog.text and "stt-1b" in caplog.text
+
+
+def test_the_command_hears_files_and_stdin():
+    file = FILES[0]
+    from_file = subprocess.run(command(file), capture_output=True, timeout=120)
+    data = file.read_bytes()
+    from_stdin = subprocess.run(command("-"), input=data, capture_output=True, timeout=120)
+    assert (from_file.returncode, from_stdin.returncode) == (0, 0)
+    text = from_file.stdout.decode().split()
+    assert wer([(expected(file), text)]) <= WORST_WER
+    assert from_stdin.stdout.decode().split() == text
+
+
+def test_words_come_within_the_delay_and_a_little(stt):
+    """Fed as from a microphone, a word is out at most 1.2 s of sound after its start."""
+    pcm = read(FILES[0])
+    latest = 0.0
+    with stt.stream() as stream:
+        for start in range(0, pcm.size, 480):
+            heard = (start + 480) / stt.sample_rate
+            for event in stream.feed(pcm[start : start + 480]):
+                if isinstance(event, Word):
+                    latest = max(latest, heard - event.start)
+    assert 0 < latest < 1.2
+
+
+@pytest.mark.parametrize("delay", [0.32, 2.0])
+def test_the_delay_can_be_chosen(stt, delay):
+    results = stt.transcribe(FILES, delay=delay)
+    assert wer([(expected(f), r.text.split()) for f, r in zip(FILES, results, strict=True)]) < 0.35
+
+
+def test_turns_end_in_a_pause(stt):
+    import numpy as np
+
+    pcm = np.concatenate([read(FILES[0]), np.zeros(3 * stt.sample_rate, np.float32)])
+    spoken = read(FILES[0]).size / stt.sample_rate
+    with stt.stream() as stream:
+        turns = [event for event in stream.feed(pcm) if isinstance(event, EndOfTurn)]
+    assert len(turns) == 1 and spoken - 0.5 < turns[0].time < spoken + 2.5
+
+
+def test_nothing_is_said_of_silence(stt):
+    import numpy as np
+
+    assert stt.transcribe(np.zeros(10 * 24_000, np.float32)).text == ""
+
+
+def test_the_microphone_is_heard(virtual_microphone):
+    """Live captions of what is played into a virtual microphone, ended by Ctrl-C."""
+    file = next(path for path in FILES if path.suffix == ".wav")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command("--mic"), stdout=pipe, stderr=pipe) as process:
+        for line in process.stderr:
+            if b"listening" in line:
+                break
+        time.sleep(0.5)
+        subprocess.run(["paplay", str(file)], check=True, timeout=60)
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        words, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and b"Traceback" not in err
+    assert wer([(expected(file), words.decode().split())]) <= WORST_WER
