@@ -10,7 +10,6 @@ bundled model `tiny` was trained on; it was not trained on these sentences.
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 import sys
 from pathlib import Path
