@@ -12,7 +12,6 @@ import pytest
 
 import dsm_mlx
 from dsm_mlx.checkpoint import load_mimi
-from dsm_mlx.errors import AudioError
 
 FRAME = 1920
 WINDOW = 10  # frames
@@ -177,7 +176,6 @@ def test_streamed_equals_whole_past_the_official_window():
 # ---- the public face ---------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="Mimi makes its state on the caller's thread")
 @pytest.mark.parametrize("codebooks", CODEBOOKS)
 def test_load_codec(case, codebooks):
     codec = dsm_mlx.load_codec(MIMI, codebooks=codebooks)
@@ -190,20 +188,3 @@ def test_load_codec(case, codebooks):
         heard = encoder(case["pcm_in"][..., span])
         np.testing.assert_array_equal(heard, codes[..., frame : frame + 1])
         np.testing.assert_allclose(decoder(heard), pcm[..., span], atol=1e-4, rtol=0)
-
-
-def test_what_the_codec_refuses():
-    codec = dsm_mlx.load_codec(MIMI)
-    sound, codes = np.zeros((1, 1, FRAME), np.float32), np.zeros((1, 8, 1), np.int32)
-    for bad in (sound[0], sound.astype(int), np.zeros((1, 2, FRAME), np.float32)):
-        with pytest.raises(ValueError, match="expected float32"):
-            codec.encode(bad)
-    with pytest.raises(AudioError, match="NaN"):
-        codec.encode(sound * np.nan)
-    with pytest.raises(ValueError, match="whole frames"):
-        codec.encoder()(sound[..., :-1])
-    for bad in (codes[0], codes * 1.0, np.zeros((1, 9, 1), np.int32), codes + 64, codes - 1):
-        with pytest.raises(ValueError, match="expected"):
-            codec.decode(bad)
-    assert codec.encode(sound[..., :0]).shape == (1, 8, 0)
-    assert codec.decode(codes[..., :0]).shape == (1, 1, 0)

@@ -38,7 +38,7 @@ class Mimi:
         pcm = self._check_pcm(pcm)
         size = self.frame_size
         pcm = np.pad(pcm, ((0, 0), (0, -pcm.shape[1] % size)))
-        stream = self._stream(self._encode, self._model.encoder_state(pcm.shape[0], _AT_ONCE))
+        stream = self._stream(self._encode, self._model.encoder_state, pcm.shape[0], _AT_ONCE)
         pieces = [
             stream(pcm[:, start : start + _AT_ONCE * size])
             for start in range(0, pcm.shape[1], _AT_ONCE * size)
@@ -53,7 +53,7 @@ class Mimi:
         not exist.
         """
         codes = self._check_codes(codes)
-        stream = self._stream(self._decode, self._model.decoder_state(codes.shape[0], _AT_ONCE))
+        stream = self._stream(self._decode, self._model.decoder_state, codes.shape[0], _AT_ONCE)
         pieces = [
             stream(codes[:, :, start : start + _AT_ONCE])
             for start in range(0, codes.shape[2], _AT_ONCE)
@@ -66,7 +66,7 @@ class Mimi:
 
         It returns int32 codes (batch, codebooks, frames), equal to those of `encode` on the whole.
         """
-        stream = self._stream(self._encode, self._model.encoder_state(batch))
+        stream = self._stream(self._encode, self._model.encoder_state, batch, 1)
 
         def encode(pcm: np.ndarray) -> np.ndarray:
             pcm = self._check_pcm(pcm, batch)
@@ -84,7 +84,7 @@ class Mimi:
 
         It returns float32 (batch, 1, frames * 1920), equal to `decode` on the whole.
         """
-        stream = self._stream(self._decode, self._model.decoder_state(batch))
+        stream = self._stream(self._decode, self._model.decoder_state, batch, 1)
 
         def decode(codes: np.ndarray) -> np.ndarray:
             codes = self._check_codes(codes, batch)
@@ -95,12 +95,15 @@ class Mimi:
 
         return decode
 
-    def _stream(self, step: Callable, state: dict) -> Callable[[np.ndarray], np.ndarray]:
+    def _stream(self, step: Callable, init_state: Callable, batch: int, frames: int) -> Callable:
         """A session of its own over one compiled step."""
         lock = threading.Lock()
+        state = None
 
         def run(inputs: np.ndarray) -> np.ndarray:
             nonlocal state
+            if state is None:
+                state = init_state(batch, frames)  # here, because lazy arrays belong to a thread
             outputs, state = step(mx.array(inputs), state)
             mx.eval(outputs, state)
             return np.array(outputs)
