@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsm_mlx.errors import AudioError, CheckpointError
-from dsm_mlx.results import Chunk, EndOfTurn, Pause, Transcript, Word
+from dsm_mlx.results import Chunk, EndOfTurn, Pause, Speech, Transcript, Word
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dsm_mlx.codec.mimi import Mimi
     from dsm_mlx.stt.model import SpeechToText
+    from dsm_mlx.tts.model import TextToSpeech
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "Chunk",
     "EndOfTurn",
     "Pause",
+    "Speech",
     "Transcript",
     "Word",
     "load_codec",
     "load_stt",
+    "load_tts",
 ]
 
 
@@ -53,6 +56,30 @@ def load_stt(
     from dsm_mlx.stt.model import load_stt
 
     return load_stt(model, bits=bits, dtype=dtype, revision=revision)
+
+
+def load_tts(
+    model: str | Path | None = None,
+    *,
+    bits: int | None = None,
+    dtype: str | None = None,
+    revision: str | None = None,
+    codebooks: int | None = None,
+) -> TextToSpeech:
+    """Load a text-to-speech model.
+
+    Args:
+        model: as for `load_stt`, with "tts-1.6b" and "tts-0.75b" as short names. No voice is
+            bundled yet: without a model on this machine, None is an error that says so.
+        bits, dtype, revision: as for `load_stt`.
+        codebooks: how many to speak with; fewer than the model has are faster and sound poorer.
+
+    Raises:
+        CheckpointError: what is wrong with which file.
+    """
+    from dsm_mlx.tts.model import load_tts
+
+    return load_tts(model, bits=bits, dtype=dtype, revision=revision, codebooks=codebooks)
 
 
 def load_codec(model: str | Path | None = None, *, codebooks: int | None = None) -> Mimi:

@@ -14,6 +14,7 @@ from dsm_mlx import owner
 from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.hub import BUNDLED, locate
 from dsm_mlx.results import Chunk, Speech
 from dsm_mlx.tts.engine import Rows
 from dsm_mlx.tts.prepare import Preparation, Speakers, Style
@@ -267,13 +268,16 @@ def load_tts(
     codebooks: int | None = None,
 ) -> TextToSpeech:
     """See `dsm_mlx.load_tts`."""
-    try:
-        checkpoint = Checkpoint.find(model, "tts", revision)
-    except CheckpointError as error:
-        if model in (None, "tiny"):
-            raise CheckpointError(_NO_MODEL) from error
-        raise
+    checkpoint = find(model, revision)
     return owner.run(TextToSpeech, checkpoint, bits=bits, dtype=dtype, codebooks=codebooks)
+
+
+def find(model: str | Path | None, revision: str | None = None) -> Checkpoint:
+    """The files of a text-to-speech model, not yet loaded. CheckpointError if there are none."""
+    files = locate(model, "tts", revision)
+    if getattr(files, "folder", None) == BUNDLED:
+        raise CheckpointError(_NO_MODEL)
+    return Checkpoint.find(files.name, "tts", revision)
 
 
 def _is_dialogue(text: object) -> bool:

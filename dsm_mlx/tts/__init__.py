@@ -1,0 +1,1 @@
+"""Text to speech: text, while it is being written -> frames of sound."""
