@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import mlx.core as mx
@@ -23,7 +24,9 @@ from dsm_mlx.settings import Settings
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 GROUP_SIZES = {4: 32, 8: 64}  # Kyutai's own choice for each width
+FLOAT32 = ("condition_provider",)  # what stays float32 whatever the dtype
 _LISTED = 10
+_GROUP_SIZES, _BITS = (32, 64, 128), (2, 3, 4, 5, 6, 8)  # what MLX can quantise to
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Checkpoint:
             model.limit(codebooks)
         if bits and not quantized:
             quantize(model, bits)
-        finish(model, _dtype(dtype), keep=("condition_provider",))
+        finish(model, dtype_of(dtype), keep=FLOAT32)
         return model
 
     def load_mimi(
@@ -85,6 +88,21 @@ class Checkpoint:
         name = self.config.get("mimi_config_name", str, None)
         path = self.files.get(self.config.get("mimi_name", str))
         return load_mimi(path, self.files.get(name) if name else None, codebooks, encoder, decoder)
+
+    def load_codec_for(
+        self, lm: MultistreamLM, codebooks: int, *, encoder: bool = True, decoder: bool = True
+    ) -> MimiModel:
+        """The codec whose codes `lm` reads or writes; CheckpointError if they do not fit."""
+        try:
+            mimi = self.load_mimi(codebooks, encoder=encoder, decoder=decoder)
+        except ValueError as error:
+            raise CheckpointError(f"{self.name}: the codec does not fit: {error}") from None
+        if mimi.config.bins != lm.config.card:
+            raise CheckpointError(
+                f"{self.name}: the codec has {mimi.config.bins} values a codebook, "
+                f"the model expects {lm.config.card}"
+            )
+        return mimi
 
     def load_tokenizer(self):
         """The SentencePieceProcessor of the text stream."""
@@ -151,11 +169,14 @@ def _quantize_as_file(model: MultistreamLM, header: safetensors.Header, layout: 
             return False
         name = lm_layout.module_in_file(path, model.config, layout)
         packed, scales = shapes.get(f"{name}.weight"), shapes.get(f"{name}.scales")
-        width = module.weight.shape[-1]
-        if not packed or not scales or width % scales[-1] or packed[-1] * 32 % width:
+        if not packed or not scales:
             return False
-        found = True
-        return {"group_size": width // scales[-1], "bits": packed[-1] * 32 // width}
+        width = module.weight.shape[-1]
+        for group_size, bits in product(_GROUP_SIZES, _BITS):
+            if scales[-1] * group_size == width and packed[-1] * 32 == width * bits:
+                found = True
+                return {"group_size": group_size, "bits": bits}
+        return False
 
     nn.quantize(model, class_predicate=as_file)
     return found
@@ -189,7 +210,8 @@ def _load(model: nn.Module, path: Path, header: safetensors.Header, layout) -> N
     model.load_weights(list(layouts.load(layout, tensors).items()))
 
 
-def _dtype(name: str | None) -> mx.Dtype:
+def dtype_of(name: str | None) -> mx.Dtype:
+    """The dtype of activations that a name stands for; None: what is fast on this device."""
     if name is None:
         return mx.float32 if mx.default_device().type == mx.DeviceType.cpu else mx.bfloat16
     if name not in DTYPES:

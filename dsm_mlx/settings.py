@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,22 @@ class Settings:
             return float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self.error(key, f"is {value!r} (expected {_KINDS[kind]})")
+        if kind is float and not math.isfinite(value):
+            raise self.error(key, f"is {value} (expected a finite number)")
         return value
 
-    def positive(self, key: str, default: Any = _MISSING) -> int:
-        """An integer above 0."""
+    def positive(self, key: str, default: Any = _MISSING, kind: type = int) -> Any:
+        """An integer, or another `kind` of number, above 0."""
+        value = self.get(key, kind, default)
+        if value is not None and value <= 0:
+            raise self.error(key, f"is {value} (expected {_KINDS[kind]} above 0)")
+        return value
+
+    def count(self, key: str, default: Any = _MISSING) -> int:
+        """An integer from 0 up."""
         value = self.get(key, int, default)
-        if isinstance(value, int) and value < 1:
-            raise self.error(key, f"is {value} (expected an integer above 0)")
+        if value < 0:
+            raise self.error(key, f"is {value} (expected an integer from 0 up)")
         return value
 
     def choice(self, key: str, allowed: tuple, default: Any = _MISSING) -> Any:

@@ -6,6 +6,7 @@ do, because only the plumbing counts.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,3 +194,45 @@ def test_the_import_is_light():
     code = "import sys, dsm_mlx; print(sorted({'mlx', 'numpy', 'soundfile'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     assert done.stdout.decode().strip() == "[]"
+
+
+def broken(change):
+    """A parameter: how to break a checkpoint, given its folder and its config."""
+
+    def apply(folder):
+        config = json.loads((folder / "config.json").read_text())
+        change(folder, config)
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return apply
+
+
+def cut_short(folder, config):
+    weights = folder / config["moshi_name"]
+    weights.write_bytes(weights.read_bytes()[:-1000])
+
+
+def not_a_tokenizer(folder, config):
+    (folder / config["tokenizer_name"]).write_text("nothing of the kind")
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda _, config: config.pop("dim"), "'dim' is missing"),
+        (lambda _, config: config.update(num_layers="three"), "'num_layers' is 'three'"),
+        (lambda _, config: config.update(num_layers=2), "unexpected: transformer.layers.2"),
+        (lambda _, config: config.update(text_card=97), "misshapen: text_emb.weight"),
+        (lambda _, config: config.update(mimi_name="../mimi.safetensors"), "in its folder"),
+        (lambda _, config: config.update(model_type="tts"), "expected 'stt'"),
+        (cut_short, "cut short"),
+        (not_a_tokenizer, "not a SentencePiece model"),
+    ],
+)
+def test_a_broken_checkpoint_is_one_line_and_status_1(model, folder, tmp_path, change, said):
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    broken(change)(copy)
+    status, out, err = run("--model", copy, folder / "good.wav")
+    assert (status, out) == (1, "")
+    assert len(err.splitlines()) == 1 and err.startswith(f"error: {copy}") and said in err

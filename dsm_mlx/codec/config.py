@@ -76,7 +76,7 @@ class MimiConfig:
         quantizer = raw.section("quantizer", {})
         config = cls(
             sample_rate=raw.positive("sample_rate", 24000),
-            frame_rate=raw.get("frame_rate", float, 12.5),
+            frame_rate=raw.positive("frame_rate", 12.5, float),
             seanet=seanet,
             transformer=_read_transformer(raw.section("transformer", {})),
             n_q=quantizer.positive("n_q", 32),
@@ -107,7 +107,7 @@ def _read_transformer(raw: Settings) -> TransformerConfig:
         context=raw.positive("context", 250),
         norm=raw.choice("norm", ("layer_norm",), "layer_norm"),
         gated=False,
-        max_period=raw.get("max_period", float, 10000.0),
+        max_period=raw.positive("max_period", 10000.0, float),
         layer_scale=raw.get("layer_scale", float, None) is not None or not raw.values,
     )
     if config.dim % config.heads:

@@ -71,7 +71,7 @@ class LmConfig:
             text_card_out=raw.positive("text_card_out", text_card),
             delays=_read_delays(raw, n_q),
             transformer=_read_transformer(raw, dim, hidden, bool(conditioners.cross)),
-            extra_heads=raw.get("extra_heads_num_heads", int, 0),
+            extra_heads=raw.count("extra_heads_num_heads", 0),
             extra_heads_dim=raw.positive("extra_heads_dim", 6),
             demux_second_stream=raw.get("demux_second_stream", bool, False),
             conditioners=conditioners,
@@ -107,7 +107,7 @@ def _read_transformer(raw: Settings, dim: int, hidden: int | None, cross: bool):
         hidden=hidden or gated_width(feed_forward, dim),
         context=raw.positive("context"),
         norm=raw.choice("norm", ("rms_norm_f32", "rms_norm", "layer_norm"), "rms_norm_f32"),
-        max_period=raw.get("max_period", float, 10000.0),
+        max_period=raw.positive("max_period", 10000.0, float),
         cross_attention=raw.get("cross_attention", bool, cross),
     )
 

@@ -9,7 +9,7 @@ import mlx.nn as nn
 
 
 class TokenEmbedding(nn.Embedding):
-    """A table of `rows` embeddings; a negative token gives exactly 0 (reference: ScaledEmbedding)."""
+    """A table of embeddings; a negative token gives exactly 0 (reference: ScaledEmbedding)."""
 
     def __call__(self, tokens: mx.array) -> mx.array:
         """int32 tokens (...) -> (..., dim)."""

@@ -38,12 +38,7 @@ class SpeechToText:
         lm = checkpoint.load_lm(bits, dtype)
         if lm.config.dep_q:
             raise CheckpointError(f"{self.name}: a text-to-speech model (expected speech-to-text)")
-        mimi = checkpoint.load_mimi(lm.config.n_q, decoder=False)
-        if mimi.config.bins != lm.config.card:
-            raise CheckpointError(
-                f"{self.name}: the codec has {mimi.config.bins} values a codebook, "
-                f"the model expects {lm.config.card}"
-            )
+        mimi = checkpoint.load_codec_for(lm, lm.config.n_q, decoder=False)
         self._lm, self._mimi = lm, mimi.config
         self._tokenizer = checkpoint.load_tokenizer()
         self._step = ListenStep(lm, mimi)

@@ -53,12 +53,7 @@ class TextToSpeech:
         if set(conditioners.cross) - {TENSOR}:
             raise CheckpointError(f"{self.name}: attends to more than {TENSOR}")
         self._conditioned = TENSOR in conditioners.by_name
-        mimi = checkpoint.load_mimi(lm.config.dep_q, encoder=not self._conditioned)
-        if mimi.config.bins != lm.config.card:
-            raise CheckpointError(
-                f"{self.name}: the codec has {mimi.config.bins} values a codebook, "
-                f"the model expects {lm.config.card}"
-            )
+        mimi = checkpoint.load_codec_for(lm, lm.config.dep_q, encoder=not self._conditioned)
         tts = checkpoint.config.section("tts_config", {})
         if tts.get("multistream", bool, False):
             raise tts.error("multistream", "is true (expected false)")

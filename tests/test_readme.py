@@ -1,0 +1,45 @@
+"""The README's programs and commands work as they stand, from the root of a checkout."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def run(command):
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_first_command_does_what_it_says():
+    command = re.search(r"^    python (-m dsm_mlx\.stt demos/\S+)$", README, re.M)[1]
+    said = re.search(r"prints \*(.+?)\*", README, re.S)[1]
+    assert run([sys.executable, *shlex.split(command)]).split() == said.split()
+
+
+def test_the_programs_run_one_after_another():
+    programs = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+    out = run([sys.executable, "-c", "\n".join(programs)])
+    assert "0.08 bus" in out and "the kitchen is clean" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    "demo", ["transcribe.py demos/audio/bus.wav", "codec.py demos/audio/bus.wav"]
+)
+def test_the_demos_run(demo, tmp_path):
+    program, sound = demo.split()
+    outputs = [str(tmp_path / "out.wav")] if program == "codec.py" else []
+    assert run([sys.executable, f"demos/{program}", sound, *outputs])
+
+
+def test_links_point_at_files_that_are_there():
+    for name in re.findall(r"`([\w./]+\.(?:md|py))`", README):
+        found = [ROOT / name, ROOT / "demos" / name]
+        assert any(path.is_file() for path in found), name
