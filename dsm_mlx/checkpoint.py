@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 import mlx.core as mx
@@ -20,13 +19,42 @@ from dsm_mlx.hub import Files, locate
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
+from dsm_mlx.quantization import GROUP_SIZES, quantize, quantize_as_in_file
 from dsm_mlx.settings import Settings
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
-GROUP_SIZES = {4: 32, 8: 64}  # Kyutai's own choice for each width
 FLOAT32 = ("condition_provider",)  # what stays float32 whatever the dtype
 _LISTED = 10
-_GROUP_SIZES, _BITS = (32, 64, 128), (2, 3, 4, 5, 6, 8)  # what MLX can quantise to
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A model as it lies in a file, with nothing read yet but the file's header."""
+
+    path: Path
+    header: safetensors.Header
+    model: nn.Module
+    layout: layouts.Layout
+    quantized: bool
+
+    def tensors(self) -> dict[str, mx.array]:
+        """The file's tensors, lazy. CheckpointError unless they are just those expected."""
+        expected, found = layouts.expected_shapes(self.layout), self.header.shapes
+        problems = [f"missing: {n} {list(s)}" for n, s in expected.items() if n not in found]
+        problems += [f"unexpected: {name}" for name in found if name not in expected]
+        problems += [
+            f"misshapen: {name} is {list(found[name])}, expected {list(shape)}"
+            for name, shape in expected.items()
+            if name in found and found[name] != shape
+        ]
+        if problems:
+            listed = "; ".join(problems[:_LISTED])
+            more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
+            raise CheckpointError(f"{self.path}: does not fit its config: {listed}{more}")
+        try:
+            return mx.load(str(self.path), format="safetensors")
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{self.path}: cannot be loaded ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -56,6 +84,18 @@ class Checkpoint:
     def weights(self) -> Path:
         return self.files.get(self.config.get("moshi_name", str, "model.safetensors"))
 
+    def outline_lm(self) -> Outline:
+        """The language model without its weights, to be loaded or converted."""
+        header = safetensors.read_header(self.weights)
+        convention = lm_layout.recognise(header.tensors)
+        if convention is None:
+            raise CheckpointError(f"{self.weights}: not the weights of a DSM model")
+        model = MultistreamLM(LmConfig.read(self.config, _feed_forward_width(header)))
+        plain = lm_layout.layout_of(model, convention)
+        quantized = quantize_as_in_file(model, header, plain)
+        layout = lm_layout.layout_of(model, convention)
+        return Outline(self.weights, header, model, layout, quantized)
+
     def load_lm(
         self, bits: int | None = None, dtype: str | None = None, codebooks: int | None = None
     ) -> MultistreamLM:
@@ -67,16 +107,12 @@ class Checkpoint:
         """
         if bits not in (None, *GROUP_SIZES):
             raise ValueError(f"bits is {bits!r} (expected 4 or 8)")
-        header = safetensors.read_header(self.weights)
-        layout = lm_layout.recognise(header.tensors)
-        if layout is None:
-            raise CheckpointError(f"{self.weights}: not the weights of a DSM model")
-        model = MultistreamLM(LmConfig.read(self.config, _feed_forward_width(header)))
-        quantized = _quantize_as_file(model, header, layout)
-        _load(model, self.weights, header, lm_layout.layout_of(model, layout))
+        outline = self.outline_lm()
+        model = outline.model
+        model.load_weights(list(layouts.load(outline.layout, outline.tensors()).items()))
         if codebooks is not None:
             model.limit(codebooks)
-        if bits and not quantized:
+        if bits and not outline.quantized:
             quantize(model, bits)
         finish(model, dtype_of(dtype), keep=FLOAT32)
         return model
@@ -139,75 +175,26 @@ def load_mimi(
         codebooks = settings.n_q
     if not 1 <= codebooks <= settings.n_q:
         raise ValueError(f"codebooks is {codebooks} (expected 1 to {settings.n_q})")
-    model = MimiModel(settings)
-    header = safetensors.read_header(weights)
-    _load(model, weights, header, codec_layout.pytorch(model))
+    outline = outline_mimi(weights, settings)
+    model = outline.model
+    model.load_weights(list(layouts.load(outline.layout, outline.tensors()).items()))
     model.keep(codebooks, encoder=encoder, decoder=decoder)
     finish(model, mx.float32)
     return model
 
 
-def quantize(model: MultistreamLM, bits: int) -> None:
-    """Quantise every Linear and embedding whose width allows it, as Kyutai's q4 and q8 files."""
-    size = GROUP_SIZES[bits]
-
-    def fits(path: str, module: nn.Module) -> bool:
-        wide = hasattr(module, "to_quantized") and module.weight.shape[-1] % size == 0
-        return wide and not path.startswith("condition_provider")
-
-    nn.quantize(model, size, bits, class_predicate=fits)
-
-
-def _quantize_as_file(model: MultistreamLM, header: safetensors.Header, layout: str) -> bool:
-    """Make those modules quantised that are so in the file, each as the file has it."""
-    shapes = header.shapes
-    found = False
-
-    def as_file(path: str, module: nn.Module) -> bool | dict:
-        nonlocal found
-        if not hasattr(module, "to_quantized"):
-            return False
-        name = lm_layout.module_in_file(path, model.config, layout)
-        packed, scales = shapes.get(f"{name}.weight"), shapes.get(f"{name}.scales")
-        if not packed or not scales:
-            return False
-        width = module.weight.shape[-1]
-        for group_size, bits in product(_GROUP_SIZES, _BITS):
-            if scales[-1] * group_size == width and packed[-1] * 32 == width * bits:
-                found = True
-                return {"group_size": group_size, "bits": bits}
-        return False
-
-    nn.quantize(model, class_predicate=as_file)
-    return found
+def outline_mimi(weights: Path, config: MimiConfig) -> Outline:
+    """A codec without its weights, to be loaded or converted."""
+    header = safetensors.read_header(weights)
+    model = MimiModel(config)
+    quantized = quantize_as_in_file(model, header, codec_layout.pytorch(model))
+    return Outline(weights, header, model, codec_layout.pytorch(model), quantized)
 
 
 def _feed_forward_width(header: safetensors.Header) -> int | None:
     """Half the height of the first SwiGLU, which versions of the reference compute differently."""
     shape = header.shapes.get("transformer.layers.0.gating.linear_in.weight")
     return shape[0] // 2 if shape else None
-
-
-def _load(model: nn.Module, path: Path, header: safetensors.Header, layout) -> None:
-    expected, found = layouts.expected_shapes(layout), header.shapes
-    problems = [
-        f"missing: {name} {list(shape)}" for name, shape in expected.items() if name not in found
-    ]
-    problems += [f"unexpected: {name}" for name in found if name not in expected]
-    problems += [
-        f"misshapen: {name} is {list(found[name])}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
-    ]
-    if problems:
-        listed = "; ".join(problems[:_LISTED])
-        more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
-        raise CheckpointError(f"{path}: does not fit its config: {listed}{more}")
-    try:
-        tensors = mx.load(str(path), format="safetensors")
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be loaded ({error})") from None
-    model.load_weights(list(layouts.load(layout, tensors).items()))
 
 
 def dtype_of(name: str | None) -> mx.Dtype:
@@ -231,6 +218,18 @@ def finish(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> Non
         return array.astype(mx.float32 if keep and path.startswith(keep) else dtype)
 
     model.update(tree_map_with_path(cast, model.parameters()))
+    if mx.default_device().type == mx.DeviceType.cpu:
+        _lay_out_for_cpu(model)
     # One at a time: what the file holds is freed before the next is read.
     for _, array in tree_flatten(model.parameters()):
         mx.eval(array)
+
+
+def _lay_out_for_cpu(model: nn.Module) -> None:
+    """Keep matrices as (in, out) in memory, whatever their shape says.
+
+    The BLAS of MLX's CPU wheel is half as fast with its second operand transposed.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight = mx.contiguous(module.weight.T).T

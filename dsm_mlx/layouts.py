@@ -7,7 +7,7 @@ come the names and shapes that a file must have, the loading, and the writing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -24,12 +24,14 @@ class Group:
     """`load` makes the parameters `names` of the tensors `files`; `save` makes them back.
 
     files: tensor name -> shape, in the order that `load` takes and `save` gives them.
+    blocks: where the group is one parameter in blocks of rows, the block that each file holds.
     """
 
     names: list[str]
     files: Shapes
     load: Callable[..., list[mx.array]] = _same
     save: Callable[..., list[mx.array]] = _same
+    blocks: tuple[int, ...] = ()
 
 
 Layout = list[Group]
@@ -77,15 +79,24 @@ def reshape(name: str, file: str, shape: tuple[int, ...], file_shape: tuple[int,
     )
 
 
+def blocks(name: str, files: list[str], of: Sequence[int], shape: tuple[int, ...]) -> Group:
+    """One parameter made of blocks of rows of equal height; file k holds block `of[k]`."""
+    count = max(of) + 1
+    rows = shape[0] // count
+    first = [list(of).index(i) for i in range(count)]
+
+    def load(*parts: mx.array) -> list[mx.array]:
+        return [parts[0] if count == 1 else mx.concatenate([parts[k] for k in first])]
+
+    def save(whole: mx.array) -> list[mx.array]:
+        return [whole if count == 1 else whole[i * rows : (i + 1) * rows] for i in of]
+
+    return Group([name], dict.fromkeys(files, (rows, *shape[1:])), load, save, tuple(of))
+
+
 def join(name: str, files: list[str], shape: tuple[int, ...]) -> Group:
     """One parameter whose rows are those of several tensors of equal height."""
-    rows = shape[0] // len(files)
-    return Group(
-        [name],
-        {file: (rows, *shape[1:]) for file in files},
-        load=lambda *parts: [parts[0] if len(parts) == 1 else mx.concatenate(parts)],
-        save=lambda whole: [whole[i * rows : (i + 1) * rows] for i in range(len(files))],
-    )
+    return blocks(name, files, range(len(files)), shape)
 
 
 def split(names: list[str], file: str, shapes: list[tuple[int, ...]]) -> Group:
@@ -103,9 +114,20 @@ def split(names: list[str], file: str, shapes: list[tuple[int, ...]]) -> Group:
 
 def repeat(name: str, files: list[str], shape: tuple[int, ...]) -> Group:
     """One parameter that the file holds several times."""
-    return Group(
-        [name],
-        dict.fromkeys(files, shape),
-        load=lambda *copies: [copies[0]],
-        save=lambda one: [one] * len(files),
-    )
+    return blocks(name, files, [0] * len(files), shape)
+
+
+def apart(layout: Layout) -> Layout:
+    """The same with every block a parameter of its own, so that none need be whole in memory.
+
+    Block i of parameter `name` is called `name#i`.
+    """
+    groups = []
+    for group in layout:
+        if not group.blocks or max(group.blocks) == 0:
+            groups.append(group)
+            continue
+        for i in range(max(group.blocks) + 1):
+            files = [file for file, of in zip(group.files, group.blocks, strict=True) if of == i]
+            groups.append(repeat(f"{group.names[0]}#{i}", files, group.files[files[0]]))
+    return groups

@@ -7,54 +7,52 @@ import re
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from dsm_mlx.codec.conv import CausalConvTranspose1d
+from dsm_mlx.codec.conv import CausalConv1d, CausalConvTranspose1d
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.layouts import Group, Layout, rename
 
-_CONV = re.compile(r"((?:encoder|decoder)\.model\.\d+(?:\.block\.\d+)?)\.(weight|bias)")
-_CODEBOOK = re.compile(r"(quantizer\.rvq_\w+)\.codebooks\.(\d+)")
+_CODEBOOK = re.compile(r"(quantizer\.rvq_\w+)\.codebooks\.(\d+)\.weight")
 
 
 def pytorch(model: MimiModel) -> Layout:
     """How the parameters of `model` lie in a published Mimi file."""
-    transposed = {
-        f"decoder.model.{i}": layer
-        for i, layer in enumerate(model.decoder.model)
-        if isinstance(layer, CausalConvTranspose1d)
-    }
-    return [_group(name, w.shape, transposed) for name, w in tree_flatten(model.parameters())]
+    modules = dict(model.named_modules())
+    groups = []
+    for name, array in tree_flatten(model.parameters()):
+        path, _, leaf = name.rpartition(".")
+        module = modules.get(path)
+        if isinstance(module, CausalConvTranspose1d):
+            groups.append(_conv_transpose(path, leaf, module))
+        elif isinstance(module, CausalConv1d):
+            groups.append(_conv(path, leaf, module))
+        elif not (path.startswith("quantizer.") and leaf == "bias"):
+            groups.append(_other(name, array.shape))
+    return groups
 
 
-def _group(name: str, shape: tuple[int, ...], transposed: dict) -> Group:
+def _other(name: str, shape: tuple[int, ...]) -> Group:
     if name == "upsample.weight":
         return _upsample(name, shape)
-    if name == "downsample.weight":
-        return _conv(name, "downsample.conv.conv.conv.weight", shape)
     if match := _CODEBOOK.fullmatch(name):
         return _codebook(name, f"{match[1]}.vq.layers.{match[2]}._codebook", shape)
-    if match := _CONV.fullmatch(name):
-        layer, leaf = match.groups()
-        kind = "convtr" if layer in transposed else "conv"
-        file = f"{layer}.{kind}.{kind}.{leaf}"
-        if leaf == "bias":
-            return rename(name, file, shape)
-        if layer in transposed:
-            return _conv_transpose(name, file, transposed[layer])
-        return _conv(name, file, shape)
     if name.startswith("quantizer."):
         return _pointwise(name, shape)
     file = name.replace("transformer.layers.", "transformer.transformer.layers.")
     return rename(name, file.replace("in_proj.weight", "in_proj_weight"), shape)
 
 
-def _conv(name: str, file: str, shape) -> Group:
-    """(out, kernel, in) <-> (out, in, kernel)."""
-    outputs, kernel, inputs = shape
+def _conv(path: str, leaf: str, conv: CausalConv1d) -> Group:
+    """(out, kernel * in) <-> (out, in, kernel)."""
+    name = f"{path}.{leaf}"
+    file = f"{path}.conv.conv.conv.{leaf}" if path == "downsample" else f"{path}.conv.conv.{leaf}"
+    if leaf == "bias":
+        return rename(name, file, conv.bias.shape)
+    outputs = conv.weight.shape[0]
     return Group(
         [name],
-        {file: (outputs, inputs, kernel)},
-        load=lambda w: [w.swapaxes(1, 2)],
-        save=lambda w: [w.swapaxes(1, 2)],
+        {file: (outputs, conv.inputs, conv.kernel)},
+        load=lambda w: [w.swapaxes(1, 2).reshape(outputs, -1)],
+        save=lambda w: [w.reshape(outputs, conv.kernel, conv.inputs).swapaxes(1, 2)],
     )
 
 
@@ -68,20 +66,27 @@ def _pointwise(name: str, shape) -> Group:
     )
 
 
-def _conv_transpose(name: str, file: str, layer: CausalConvTranspose1d) -> Group:
-    """(stride * out, 2, in), earlier input first <-> (in, out, 2 * stride)."""
-    rows, _, inputs = layer.weight.shape
-    outputs, stride = layer.outputs, layer.stride
+def _conv_transpose(path: str, leaf: str, conv: CausalConvTranspose1d) -> Group:
+    """(stride * out, 2 * in), earlier input first <-> (in, out, 2 * stride); bias repeated."""
+    inputs, outputs, stride = conv.inputs, conv.outputs, conv.stride
+    names, file = [f"{path}.{leaf}"], f"{path}.convtr.convtr.{leaf}"
+    if leaf == "bias":
+        return Group(
+            names,
+            {file: (outputs,)},
+            load=lambda b: [mx.tile(b, stride)],
+            save=lambda b: [b[:outputs]],
+        )
 
     def load(w: mx.array) -> list[mx.array]:
         taps = w.reshape(inputs, outputs, 2, stride).transpose(3, 1, 2, 0)
-        return [taps[:, :, ::-1].reshape(rows, 2, inputs)]
+        return [taps[:, :, ::-1].reshape(stride * outputs, 2 * inputs)]
 
     def save(w: mx.array) -> list[mx.array]:
         taps = w.reshape(stride, outputs, 2, inputs)[:, :, ::-1]
         return [taps.transpose(3, 1, 2, 0).reshape(inputs, outputs, 2 * stride)]
 
-    return Group([name], {file: (inputs, outputs, 2 * stride)}, load, save)
+    return Group(names, {file: (inputs, outputs, 2 * stride)}, load, save)
 
 
 def _upsample(name: str, shape) -> Group:
@@ -99,9 +104,10 @@ def _codebook(name: str, file: str, shape) -> Group:
     """The files hold running sums; the codebook is their quotient (EuclideanCodebook)."""
 
     def load(total: mx.array, usage: mx.array, _initialized: mx.array) -> list[mx.array]:
-        return [total / mx.maximum(usage, 1e-5)[:, None]]
+        codebook = total / mx.maximum(usage, 1e-5)[:, None]
+        return [codebook, -0.5 * (codebook * codebook).sum(-1)]
 
-    def save(codebook: mx.array) -> list[mx.array]:
+    def save(codebook: mx.array, _bias: mx.array) -> list[mx.array]:
         return [codebook, mx.ones((shape[0],)), mx.ones((1,))]
 
     files = {
@@ -109,4 +115,4 @@ def _codebook(name: str, file: str, shape) -> Group:
         f"{file}.cluster_usage": shape[:1],
         f"{file}._initialized": (1,),
     }
-    return Group([name], files, load, save)
+    return Group([name, name.replace(".weight", ".bias")], files, load, save)

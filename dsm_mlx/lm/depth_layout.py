@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import re
 
-import mlx.core as mx
-
-from dsm_mlx.layouts import Group, Layout, Shapes, join, rename, repeat, reshape, split
+from dsm_mlx.layouts import Group, Layout, Shapes, blocks, join, rename, repeat, reshape, split
 from dsm_mlx.lm.config import DepthConfig
 
 _ATTENTION = re.compile(r"layers\.(\d+)\.self_attn\.(in|out)_proj\.(\d+)\.(\w+)")
@@ -28,24 +26,17 @@ def layout_of(shapes: Shapes, depth: DepthConfig, layout: str) -> Layout:
     return [group for group in groups if group]
 
 
-def module_in_file(path: str, depth: DepthConfig, layout: str) -> str:
-    """The file's name of the module that holds (the first part of) the module at `path`."""
-    if layout == "pytorch":
-        return f"depformer.{path}"  # never quantised, so nothing asks for more
-    group = _mlx_group(f"{path}.weight", (1,), depth)
-    return next(iter(group.files)).removesuffix(".weight")
-
-
 def _pytorch_group(name: str, shape: tuple[int, ...], depth: DepthConfig) -> Group | None:
-    if name == "linear_in.weight":
-        files = [f"depformer_in.{i}.weight" for i in range(shape[0] // depth.dim)]
+    if name.startswith("linear_in."):
+        leaf = name.removeprefix("linear_in.")
+        files = [f"depformer_in.{i}.{leaf}" for i in range(shape[0] // depth.dim)]
         return join(name, files, shape)
     if match := _ATTENTION.fullmatch(name):
         if match[3] != "0":
             return None  # the group of weight set 0 holds all sets
         sets = range(max(depth.schedule) + 1)
         names = [name.replace("_proj.0.", f"_proj.{i}.") for i in sets]
-        end = "in_proj_weight" if match[2] == "in" else "out_proj.weight"
+        end = f"in_proj_{match[4]}" if match[2] == "in" else f"out_proj.{match[4]}"
         return split(names, f"depformer.layers.{match[1]}.self_attn.{end}", [shape] * len(names))
     if _NORM.fullmatch(name) and depth.norm != "layer_norm":
         file = f"depformer.{name.removesuffix('weight')}alpha"
@@ -90,12 +81,4 @@ def _users(depth: DepthConfig, weights: int) -> list[int]:
 def _slice_inputs(name: str, shape: tuple[int, ...], depth: DepthConfig) -> Group:
     """One block of rows for each weight set; the file has one tensor for each slice."""
     block_of = depth.schedule if depth.multi_linear else (0,) * len(depth.schedule)
-    first = [block_of.index(i) for i in range(max(block_of) + 1)]
-    rows = shape[0] // len(first)
-    files = _slices(range(len(block_of)), name)
-    return Group(
-        [name],
-        dict.fromkeys(files, (rows, *shape[1:])),
-        load=lambda *parts: [mx.concatenate([parts[k] for k in first])],
-        save=lambda whole: [whole[i * rows : (i + 1) * rows] for i in block_of],
-    )
+    return blocks(name, _slices(range(len(block_of)), name), block_of, shape)

@@ -13,7 +13,6 @@ from mlx.utils import tree_flatten
 
 from dsm_mlx.layouts import Group, Layout, join, rename, reshape, split
 from dsm_mlx.lm import depth_layout
-from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
 
 _DEPTH = "depformer."
@@ -30,16 +29,6 @@ def recognise(names) -> str | None:
     if "out_norm.alpha" in names or "emb.0.weight" in names:
         return "pytorch"
     return "mlx" if "audio_embs.0.weight" in names else None
-
-
-def module_in_file(path: str, config: LmConfig, layout: str) -> str:
-    """The file's name of the module that holds (the first part of) the module at `path`."""
-    if path in _JOINED[layout]:
-        return _JOINED[layout][path].format(0)
-    if path.startswith(_DEPTH):
-        return depth_layout.module_in_file(path.removeprefix(_DEPTH), config.depth, layout)
-    head, _, leaf = path.rpartition(".")
-    return f"{head}.in_proj" if leaf in ("q_proj", "kv_proj") else path
 
 
 def layout_of(model: MultistreamLM, layout: str) -> Layout:
