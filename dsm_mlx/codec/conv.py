@@ -6,56 +6,63 @@ import mlx.core as mx
 import mlx.nn as nn
 
 
-class CausalConv1d(nn.Module):
+def windows(x: mx.array, kernel: int, stride: int = 1, dilation: int = 1) -> mx.array:
+    """What each output of a convolution sees: (batch, length, in) -> (batch, outputs, kernel * in).
+
+    A convolution is these windows times a matrix. `mx.conv1d` does the same on the CPU with the
+    matrix laid out the slow way, and a frame has too few outputs for it to be better on a GPU.
+    """
+    batch, length, inputs = x.shape
+    outputs = (length - (kernel - 1) * dilation - 1) // stride + 1
+    shape = (batch, outputs, kernel, inputs)
+    strides = (length * inputs, stride * inputs, dilation * inputs, 1)
+    return mx.as_strided(x, shape, strides).reshape(batch, outputs, kernel * inputs)
+
+
+class CausalConv1d(nn.Linear):
     """A convolution that sees only the past (reference: StreamingConv1d).
 
-    weight: (out, kernel, in). The state is the last `(kernel - 1) * dilation + 1 - stride`
-    inputs, zeros at the start.
+    weight: (out, kernel * in), in the order of time. The state is the last
+    `(kernel - 1) * dilation + 1 - stride` inputs, zeros at the start.
     """
 
     def __init__(self, inputs, outputs, kernel, *, stride=1, dilation=1, bias=True):
-        super().__init__()
+        super().__init__(kernel * inputs, outputs, bias=bias)
+        self.inputs, self.kernel = inputs, kernel
         self.stride, self.dilation = stride, dilation
         self.padding = (kernel - 1) * dilation + 1 - stride
-        self.weight = mx.zeros((outputs, kernel, inputs))
-        if bias:
-            self.bias = mx.zeros((outputs,))
 
     def init_state(self, batch: int) -> mx.array:
-        return mx.zeros((batch, self.padding, self.weight.shape[2]))
+        return mx.zeros((batch, self.padding, self.inputs))
 
     def __call__(self, x: mx.array, past: mx.array) -> tuple[mx.array, mx.array]:
         """x (batch, length, in), whole strides -> (batch, length / stride, out)."""
         x = mx.concatenate([past.astype(x.dtype), x], axis=1) if self.padding else x
-        y = mx.conv1d(x, self.weight, stride=self.stride, dilation=self.dilation)
-        if "bias" in self:
-            y = y + self.bias
+        y = super().__call__(windows(x, self.kernel, self.stride, self.dilation))
         return y, x[:, x.shape[1] - self.padding :]
 
 
-class CausalConvTranspose1d(nn.Module):
+class CausalConvTranspose1d(nn.Linear):
     """A transposed convolution with kernel 2 x stride (reference: StreamingConvTranspose1d).
 
-    Each output group of `stride` samples depends on two inputs only, so it is an ordinary
-    convolution of kernel 2 with `stride * out` channels: one matrix product, the bias added once.
-    weight: (stride * out, 2, in), tap 0 for the earlier input.
+    Each output group of `stride` samples depends on two inputs only: it is a convolution of
+    kernel 2 with `stride * out` outputs, one matrix product.
+    weight: (stride * out, 2 * in), the earlier input first. bias: (stride * out,), repeated.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int):
-        super().__init__()
-        self.outputs, self.stride = outputs, stride
-        self.weight = mx.zeros((stride * outputs, 2, inputs))
-        self.bias = mx.zeros((outputs,))
+        super().__init__(2 * inputs, stride * outputs)
+        self.inputs, self.outputs, self.stride = inputs, outputs, stride
 
     def init_state(self, batch: int) -> mx.array:
-        return mx.zeros((batch, 1, self.weight.shape[2]))
+        return mx.zeros((batch, 1, self.inputs))
 
     def __call__(self, x: mx.array, past: mx.array) -> tuple[mx.array, mx.array]:
         """x (batch, length, in) -> (batch, length * stride, out)."""
         batch, length, _ = x.shape
         x = mx.concatenate([past.astype(x.dtype), x], axis=1)
-        y = mx.conv1d(x, self.weight).reshape(batch, length * self.stride, self.outputs)
-        return y + self.bias, x[:, -1:]
+        y = super().__call__(windows(x, 2))
+        return y.reshape(batch, length * self.stride, self.outputs), x[:, -1:]
 
 
 class DepthwiseUpsample(nn.Module):

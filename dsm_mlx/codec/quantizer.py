@@ -11,30 +11,32 @@ import mlx.nn as nn
 
 
 class ResidualQuantizer(nn.Module):
-    """Codebooks applied one after another to what the earlier ones left over."""
+    """Codebooks applied one after another to what the earlier ones left over.
+
+    A codebook is a Linear: its rows c are the weight and -|c|²/2 the bias, so that the largest
+    output, x·c - |c|²/2, is that of the row nearest to x.
+    """
 
     def __init__(self, latent: int, dim: int, bins: int, codebooks: int):
         super().__init__()
         self.input_proj = nn.Linear(latent, dim, bias=False)
         self.output_proj = nn.Linear(dim, latent, bias=False)
-        self.codebooks = [mx.zeros((bins, dim)) for _ in range(codebooks)]
+        self.codebooks = [nn.Linear(dim, bins) for _ in range(codebooks)]
 
     def encode(self, latent: mx.array) -> list[mx.array]:
         """latent (batch, frames, latent) -> one int32 (batch, frames) for each codebook."""
         residual = self.input_proj(latent)
         codes = []
         for codebook in self.codebooks:
-            # argmin |x - c|² = argmin (|c|²/2 - x·c)
-            score = 0.5 * (codebook * codebook).sum(-1) - residual @ codebook.T
-            index = mx.argmin(score, axis=-1)
-            residual = residual - codebook[index]
+            index = mx.argmax(codebook(residual), axis=-1)
+            residual = residual - codebook.weight[index]
             codes.append(index.astype(mx.int32))
         return codes
 
     def decode(self, codes: mx.array) -> mx.array:
         """codes (batch, codebooks, frames) -> latent (batch, frames, latent)."""
-        total = sum(book[codes[:, i]] for i, book in enumerate(self.codebooks[: codes.shape[1]]))
-        return self.output_proj(total)
+        used = self.codebooks[: codes.shape[1]]
+        return self.output_proj(sum(book.weight[codes[:, i]] for i, book in enumerate(used)))
 
 
 class SplitQuantizer(nn.Module):
