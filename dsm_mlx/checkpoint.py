@@ -13,6 +13,7 @@ from mlx.utils import tree_flatten, tree_map_with_path
 from dsm_mlx import layouts, safetensors
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.codec.config import OFFICIAL, MimiConfig
+from dsm_mlx.codec.matrix import Matrix
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.hub import Files, locate
@@ -231,5 +232,5 @@ def _lay_out_for_cpu(model: nn.Module) -> None:
     The BLAS of MLX's CPU wheel is half as fast with its second operand transposed.
     """
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, (nn.Linear, Matrix)):
             module.weight = mx.contiguous(module.weight.T).T

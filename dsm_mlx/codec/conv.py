@@ -5,6 +5,8 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
+from dsm_mlx.codec.matrix import Matrix
+
 
 def windows(x: mx.array, kernel: int, stride: int = 1, dilation: int = 1) -> mx.array:
     """What each output of a convolution sees: (batch, length, in) -> (batch, outputs, kernel * in).
@@ -19,7 +21,7 @@ def windows(x: mx.array, kernel: int, stride: int = 1, dilation: int = 1) -> mx.
     return mx.as_strided(x, shape, strides).reshape(batch, outputs, kernel * inputs)
 
 
-class CausalConv1d(nn.Linear):
+class CausalConv1d(Matrix):
     """A convolution that sees only the past (reference: StreamingConv1d).
 
     weight: (out, kernel * in), in the order of time. The state is the last
@@ -38,11 +40,11 @@ class CausalConv1d(nn.Linear):
     def __call__(self, x: mx.array, past: mx.array) -> tuple[mx.array, mx.array]:
         """x (batch, length, in), whole strides -> (batch, length / stride, out)."""
         x = mx.concatenate([past.astype(x.dtype), x], axis=1) if self.padding else x
-        y = super().__call__(windows(x, self.kernel, self.stride, self.dilation))
+        y = self.product(windows(x, self.kernel, self.stride, self.dilation))
         return y, x[:, x.shape[1] - self.padding :]
 
 
-class CausalConvTranspose1d(nn.Linear):
+class CausalConvTranspose1d(Matrix):
     """A transposed convolution with kernel 2 x stride (reference: StreamingConvTranspose1d).
 
     Each output group of `stride` samples depends on two inputs only: it is a convolution of
@@ -61,7 +63,7 @@ class CausalConvTranspose1d(nn.Linear):
         """x (batch, length, in) -> (batch, length * stride, out)."""
         batch, length, _ = x.shape
         x = mx.concatenate([past.astype(x.dtype), x], axis=1)
-        y = super().__call__(windows(x, 2))
+        y = self.product(windows(x, 2))
         return y.reshape(batch, length * self.stride, self.outputs), x[:, -1:]
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
+from dsm_mlx.codec.matrix import Matrix
+
 
 class ResidualQuantizer(nn.Module):
     """Codebooks applied one after another to what the earlier ones left over.
 
-    A codebook is a Linear: its rows c are the weight and -|c|²/2 the bias, so that the largest
+    A codebook is a matrix: its rows c are the weight and -|c|²/2 the bias, so that the largest
     output, x·c - |c|²/2, is that of the row nearest to x.
     """
 
@@ -21,14 +23,14 @@ class ResidualQuantizer(nn.Module):
         super().__init__()
         self.input_proj = nn.Linear(latent, dim, bias=False)
         self.output_proj = nn.Linear(dim, latent, bias=False)
-        self.codebooks = [nn.Linear(dim, bins) for _ in range(codebooks)]
+        self.codebooks = [Matrix(dim, bins) for _ in range(codebooks)]
 
     def encode(self, latent: mx.array) -> list[mx.array]:
         """latent (batch, frames, latent) -> one int32 (batch, frames) for each codebook."""
         residual = self.input_proj(latent)
         codes = []
         for codebook in self.codebooks:
-            index = mx.argmax(codebook(residual), axis=-1)
+            index = mx.argmax(codebook.product(residual), axis=-1)
             residual = residual - codebook.weight[index]
             codes.append(index.astype(mx.int32))
         return codes
