@@ -1,0 +1,1 @@
+"""Mimi: sound <-> codes, whole or frame by frame."""
