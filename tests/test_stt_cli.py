@@ -4,6 +4,8 @@ Sound that a person would call speech is tested with `tiny` in test_tiny.py; her
 do, because only the plumbing counts.
 """
 
+import argparse
+import io
 import json
 import os
 import shutil
@@ -15,6 +17,9 @@ import time
 import numpy as np
 import pytest
 import soundfile
+
+from dsm_mlx import EndOfTurn, Word
+from dsm_mlx.stt.commands import Printer
 
 RATE = 24_000
 
@@ -187,6 +192,20 @@ def test_a_reader_that_goes_away_is_no_traceback(model, folder):
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
     os.close(writer)
     assert done.returncode == 1 and b"Traceback" not in done.stderr
+
+
+def test_the_word_in_progress_is_shown_on_a_terminal(monkeypatch):
+    """Dimmed behind the line, and taken back when the word is complete."""
+    out = io.StringIO()
+    out.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", out)
+    printer = Printer(argparse.Namespace(timestamps=False, pauses=False))
+    printer.show([], "he")
+    printer.show([Word("hello", 0, 1)], "wor")
+    printer.show([Word("world", 1, 2), EndOfTurn(2)], "")
+    printer.end()
+    steps = ["\x1b[2m he\x1b[0m", "\x1b[3D\x1b[Khello\x1b[2m wor\x1b[0m", "\x1b[4D\x1b[K world\n"]
+    assert out.getvalue() == "".join(steps)
 
 
 def test_the_import_is_light():
