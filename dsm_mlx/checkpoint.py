@@ -15,6 +15,7 @@ from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.codec.config import OFFICIAL, MimiConfig
 from dsm_mlx.codec.matrix import Matrix
 from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.device import on_cpu
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.hub import Files, locate
 from dsm_mlx.lm import layout as lm_layout
@@ -201,7 +202,7 @@ def _feed_forward_width(header: safetensors.Header) -> int | None:
 def dtype_of(name: str | None) -> mx.Dtype:
     """The dtype of activations that a name stands for; None: what is fast on this device."""
     if name is None:
-        return mx.float32 if mx.default_device().type == mx.DeviceType.cpu else mx.bfloat16
+        return mx.float32 if on_cpu() else mx.bfloat16
     if name not in DTYPES:
         raise ValueError(f"dtype is {name!r} (expected one of {', '.join(DTYPES)})")
     return DTYPES[name]
@@ -219,7 +220,7 @@ def finish(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> Non
         return array.astype(mx.float32 if keep and path.startswith(keep) else dtype)
 
     model.update(tree_map_with_path(cast, model.parameters()))
-    if mx.default_device().type == mx.DeviceType.cpu:
+    if on_cpu():
         _lay_out_for_cpu(model)
     # One at a time: what the file holds is freed before the next is read.
     for _, array in tree_flatten(model.parameters()):

@@ -12,6 +12,7 @@ import numpy as np
 from dsm_mlx import owner
 from dsm_mlx.checkpoint import Checkpoint, load_mimi
 from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.device import compiled
 from dsm_mlx.errors import AudioError
 
 _AT_ONCE = 16  # frames of a whole recording in one step
@@ -26,8 +27,8 @@ class Mimi:
         self.frame_size, self.bins = config.frame_size, config.bins
         self.codebooks = 1 + len(model.quantizer.rvq_rest.codebooks)
         self._model = model
-        self._encode = mx.compile(model.encode_step)
-        self._decode = mx.compile(model.decode_step)
+        self._encode = compiled(model.encode_step)
+        self._decode = compiled(model.decode_step)
 
     def encode(self, pcm: np.ndarray) -> np.ndarray:
         """float32 pcm (batch, 1, samples) -> int32 codes (batch, codebooks, frames).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 
 from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.device import compiled
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.transformer import select_rows
 
@@ -20,9 +21,9 @@ class ListenStep:
         self.lm, self.mimi = lm, mimi
         self.longest = max(lm.config.delays)
         # All rows active is the usual case and needs no masks: a graph of its own.
-        self._all = mx.compile(lambda pcm, state: self._step(pcm, state, None))
-        self._some = mx.compile(self._step)
-        self._prime = mx.compile(self._initial_step)
+        self._all = compiled(lambda pcm, state: self._step(pcm, state, None))
+        self._some = compiled(self._step)
+        self._prime = compiled(self._initial_step)
 
     def init_state(self, batch: int, condition: mx.array | None = None) -> dict:
         """A fresh state, not yet primed. condition: (1 or batch, 1, dim)."""

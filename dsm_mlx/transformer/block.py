@@ -60,7 +60,7 @@ class SwiGLU(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         gate, value = mx.split(self.linear_in(x), 2, axis=-1)
-        return self.linear_out(nn.silu(gate) * value)
+        return self.linear_out(gate * mx.sigmoid(gate) * value)
 
 
 class Block(nn.Module):
@@ -87,7 +87,8 @@ class Block(nn.Module):
     def feed_forward(self, x: mx.array) -> mx.array:
         if "gating" in self:
             return self.gating(x)
-        return self.linear2(nn.gelu(self.linear1(x)))
+        x = self.linear1(x)
+        return self.linear2(x * (0.5 + 0.5 * mx.erf(x * 2**-0.5)))  # exact GELU
 
     def __call__(self, x, ring, window: Window, cross: dict | None = None):
         scaled = "layer_scale_1" in self

@@ -11,6 +11,7 @@ from __future__ import annotations
 import mlx.core as mx
 
 from dsm_mlx.codec.model import MimiModel, keep_resting
+from dsm_mlx.device import compiled
 from dsm_mlx.lm.depth import guide
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.lm.sampling import gumbel, sample, split
@@ -102,9 +103,9 @@ class SpeakStep:
         key = (name, active is None)
         if key not in self._compiled:
             if active is None:
-                self._compiled[key] = mx.compile(lambda *inputs: function(None, *inputs))
+                self._compiled[key] = compiled(lambda *inputs: function(None, *inputs))
             else:
-                self._compiled[key] = mx.compile(function)
+                self._compiled[key] = compiled(function)
         if active is None:
             return self._compiled[key](*inputs)
         return self._compiled[key](active, *inputs)
