@@ -93,6 +93,6 @@ def load_codec(model: str | Path | None = None, *, codebooks: int | None = None)
     Raises:
         CheckpointError: what is wrong with which file.
     """
-    from dsm_mlx.codec.mimi import load_codec
+    from dsm_mlx.checkpoint import load_codec
 
     return load_codec(model, codebooks=codebooks)

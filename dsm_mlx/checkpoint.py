@@ -10,10 +10,11 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map_with_path
 
-from dsm_mlx import layouts, safetensors
+from dsm_mlx import layouts, owner, safetensors
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.codec.config import OFFICIAL, MimiConfig
 from dsm_mlx.codec.matrix import Matrix
+from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.device import on_cpu
 from dsm_mlx.errors import CheckpointError
@@ -183,6 +184,18 @@ def load_mimi(
     model.keep(codebooks, encoder=encoder, decoder=decoder)
     finish(model, mx.float32)
     return model
+
+
+def load_codec(model: str | Path | None = None, *, codebooks: int | None = None) -> Mimi:
+    """Load the codec of a model; see `dsm_mlx.load_codec`."""
+    folder = Path(model).expanduser() if model is not None else None
+    if folder and (folder / "mimi.safetensors").is_file() and not (folder / "config.json").exists():
+        weights, config = folder / "mimi.safetensors", folder / "mimi_config.json"
+        loaded = owner.run(load_mimi, weights, config if config.is_file() else None, codebooks)
+    else:
+        checkpoint = Checkpoint.find(model, None)
+        loaded = owner.run(checkpoint.load_mimi, codebooks)
+    return owner.run(Mimi, loaded)
 
 
 def outline_mimi(weights: Path, config: MimiConfig) -> Outline:

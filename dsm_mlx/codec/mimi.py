@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
 
 from dsm_mlx import owner
-from dsm_mlx.checkpoint import Checkpoint, load_mimi
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.device import compiled
 from dsm_mlx.errors import AudioError
@@ -140,15 +138,3 @@ class Mimi:
                 f"codes go from {array.min()} to {array.max()} (expected 0 to {self.bins - 1})"
             )
         return array.astype(np.int32)
-
-
-def load_codec(model: str | Path | None = None, *, codebooks: int | None = None) -> Mimi:
-    """Load the codec of a model; see `dsm_mlx.load_codec`."""
-    folder = Path(model).expanduser() if model is not None else None
-    if folder and (folder / "mimi.safetensors").is_file() and not (folder / "config.json").exists():
-        weights, config = folder / "mimi.safetensors", folder / "mimi_config.json"
-        loaded = owner.run(load_mimi, weights, config if config.is_file() else None, codebooks)
-    else:
-        checkpoint = Checkpoint.find(model, None)
-        loaded = owner.run(checkpoint.load_mimi, codebooks)
-    return owner.run(Mimi, loaded)
