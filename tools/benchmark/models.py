@@ -1,0 +1,85 @@
+"""What is measured: a checkpoint's model, or one of random weights in an official shape."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx.utils import tree_flatten, tree_map_with_path
+
+from dsm_mlx import checkpoint
+from dsm_mlx.codec.config import OFFICIAL
+from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.lm.config import LmConfig
+from dsm_mlx.lm.model import MultistreamLM
+from dsm_mlx.quantization import quantize
+from dsm_mlx.settings import Settings
+
+_SHAPES = Path(__file__).parent / "shapes"
+NAMES = sorted(path.stem for path in _SHAPES.glob("*.json"))
+
+
+def config(name: str) -> Settings:
+    """The `config.json` of an official model, without the names of its files."""
+    return Settings.read(_SHAPES / f"{name}.json")
+
+
+def random_lm(name: str, bits: int | None, dtype: str | None) -> MultistreamLM:
+    """A language model of an official shape; unquantised weights are never made on the way."""
+    model = MultistreamLM(LmConfig.read(config(name)))
+    if bits:
+        quantize(model, bits)
+    _fill(model)
+    checkpoint.finish(model, checkpoint.dtype_of(dtype), keep=checkpoint.FLOAT32)
+    return model
+
+
+def random_mimi(codebooks: int, *, encoder: bool = True, decoder: bool = True) -> MimiModel:
+    """The codec in its official shape, or one half of it."""
+    model = MimiModel(OFFICIAL)
+    model.keep(codebooks, encoder=encoder, decoder=decoder)
+    _fill(model)
+    checkpoint.finish(model, mx.float32)
+    return model
+
+
+def _fill(model: nn.Module) -> None:
+    """Put random values, always the same, where the constructors would compute some."""
+    random = np.random.default_rng(0)
+    quantized = {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, (nn.QuantizedLinear, nn.QuantizedEmbedding))
+    }
+
+    def value(name: str, array: mx.array) -> mx.array:
+        path, _, leaf = name.rpartition(".")
+        if array.dtype == mx.uint32:
+            return mx.array(random.integers(0, 2**32, array.shape, np.uint32))
+        if path in quantized:  # levels from 0 up, which the bias centres
+            width = quantized[path].weight.shape[-1] * 32 // quantized[path].bits
+            step = 3.5 * width**-0.5 / 2 ** quantized[path].bits
+            middle = step * (2 ** quantized[path].bits - 1) / 2
+            return mx.full(array.shape, step if leaf == "scales" else -middle)
+        if array.ndim == 1:  # of norms and layer scales, or a bias
+            return mx.full(array.shape, float(leaf != "bias"))
+        width = array.size // array.shape[0]
+        return mx.array(random.standard_normal(array.shape, np.float32) * np.float32(width**-0.5))
+
+    model.update(tree_map_with_path(value, model.parameters()))
+
+
+def size(model: nn.Module, skip: tuple[str, ...] = ()) -> int:
+    """Bytes of all parameters but those under the paths in `skip`."""
+    return sum(
+        array.nbytes
+        for name, array in tree_flatten(model.parameters())
+        if not (skip and name.startswith(skip))
+    )
+
+
+def state_size(state) -> int:
+    """Bytes of all arrays in a state."""
+    return sum(array.nbytes for _, array in tree_flatten(state))
