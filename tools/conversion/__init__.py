@@ -1,0 +1,1 @@
+"""What tools/convert.py is made of."""
