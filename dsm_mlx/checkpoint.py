@@ -224,11 +224,14 @@ def dtype_of(name: str | None) -> mx.Dtype:
 def finish(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
     """Bring the weights into memory in their final form.
 
-    Floating parameters become `dtype`, those under a path in `keep` float32.
+    Floating parameters become `dtype`, those under a path in `keep` float32. Only the scales of
+    quantised weights do not become wider: MLX widens them in a product, which costs nothing.
     """
 
     def cast(path: str, array: mx.array) -> mx.array:
         if not mx.issubdtype(array.dtype, mx.floating):
+            return array
+        if path.endswith((".scales", ".biases")) and array.dtype.size < dtype.size:
             return array
         return array.astype(mx.float32 if keep and path.startswith(keep) else dtype)
 

@@ -30,7 +30,18 @@ class QuantizedTokenEmbedding(nn.QuantizedEmbedding):
         return quantized
 
     def __call__(self, tokens: mx.array) -> mx.array:
-        rows = super().__call__(mx.maximum(tokens, 0))
+        at = mx.maximum(tokens, 0)
+        # Scales may be narrower than the activations; in some modes they are no floats at all.
+        scales = {name: self[name][at] for name in ("scales", "biases") if name in self}
+        if self.mode == "affine":
+            scales = {name: array.astype(mx.float32) for name, array in scales.items()}
+        rows = mx.dequantize(
+            self.weight[at],
+            **scales,
+            group_size=self.group_size,
+            bits=self.bits,
+            mode=self.mode,
+        )
         return mx.where((tokens < 0)[..., None], mx.zeros((), rows.dtype), rows)
 
 

@@ -62,7 +62,7 @@ def _fill(model: nn.Module) -> None:
             width = quantized[path].weight.shape[-1] * 32 // quantized[path].bits
             step = 3.5 * width**-0.5 / 2 ** quantized[path].bits
             middle = step * (2 ** quantized[path].bits - 1) / 2
-            return mx.full(array.shape, step if leaf == "scales" else -middle)
+            return mx.full(array.shape, step if leaf == "scales" else -middle, mx.bfloat16)
         if array.ndim == 1:  # of norms and layer scales, or a bias
             return mx.full(array.shape, float(leaf != "bias"))
         width = array.size // array.shape[0]
