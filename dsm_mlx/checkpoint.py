@@ -100,16 +100,24 @@ class Checkpoint:
         return Outline(self.weights, header, model, layout, quantized)
 
     def load_lm(
-        self, bits: int | None = None, dtype: str | None = None, codebooks: int | None = None
+        self,
+        bits: int | None = None,
+        dtype: str | None = None,
+        codebooks: int | None = None,
+        cache: str | None = None,
     ) -> MultistreamLM:
         """The language model; layout and quantisation are recognised from the file.
 
         bits: 4 or 8 quantises a checkpoint that is not quantised yet.
         codebooks: how many a text-to-speech model shall write; None: all that it can.
         dtype: of activations and unquantised weights; None: float32 on the CPU, else bfloat16.
+        cache: of keys and values, a dtype or "q8"; None: as `dtype`, or bfloat16 if that is left
+        open and the weights are quantised.
         """
         if bits not in (None, *GROUP_SIZES):
             raise ValueError(f"bits is {bits!r} (expected 4 or 8)")
+        if cache not in (None, *DTYPES, "q8"):
+            raise ValueError(f"cache is {cache!r} (expected {', '.join(DTYPES)} or q8)")
         outline = self.outline_lm()
         model = outline.model
         model.load_weights(list(layouts.load(outline.layout, outline.tensors()).items()))
@@ -118,6 +126,8 @@ class Checkpoint:
         if bits and not outline.quantized:
             quantize(model, bits)
         finish(model, dtype_of(dtype), keep=FLOAT32)
+        small = dtype is None and (bits or outline.quantized)
+        model.cache = cache or ("bfloat16" if small else None)
         return model
 
     def load_mimi(

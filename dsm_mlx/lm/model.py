@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import mlx.core as mx
 import mlx.nn as nn
+from mlx.utils import tree_map
 
 from dsm_mlx.lm.conditioning import ConditionProvider
 from dsm_mlx.lm.config import LmConfig
@@ -20,11 +21,15 @@ from dsm_mlx.transformer.block import make_norm
 
 
 class MultistreamLM(nn.Module):
-    """Weights only; whoever runs it holds the transformer's state."""
+    """Weights only; whoever runs it holds the transformer's state.
+
+    cache: how that state keeps keys and values: the name of a dtype, "q8", or None for the dtype
+    of the activations.
+    """
 
     def __init__(self, config: LmConfig):
         super().__init__()
-        self.config = config
+        self.config, self.cache = config, None
         rows = config.text_card + 1
         if config.demux_second_stream:
             self.text_emb = DemuxEmbedding(rows, config.dim, config.dim)
@@ -59,6 +64,20 @@ class MultistreamLM(nn.Module):
         """The dtype of activations."""
         return self.out_norm.weight.dtype
 
+    def init_state(self, batch: int) -> dict:
+        """A fresh state of the transformer."""
+        bits = 8 if self.cache == "q8" else None
+        return self.transformer.init_state(batch, dtype=self._cache_dtype, bits=bits)
+
+    def keys_values(self, condition: mx.array) -> list[dict]:
+        """What `cross` of a step takes, of a condition (batch, length, dim)."""
+        layers = self.transformer.keys_values(condition.astype(self.dtype))
+        return tree_map(lambda array: array.astype(self._cache_dtype), layers)
+
+    @property
+    def _cache_dtype(self) -> mx.Dtype:
+        return self.dtype if self.cache in (None, "q8") else getattr(mx, self.cache)
+
     def __call__(
         self,
         text: mx.array,
@@ -72,8 +91,8 @@ class MultistreamLM(nn.Module):
         """One step of every row.
 
         text: int32 (batch,) last text token. audio: int32 (batch, n_q) codes. -1 embeds to 0.
-        state: of `self.transformer`. condition: (batch or 1, 1, dim), added to the input.
-        cross: keys and values from `self.transformer.keys_values`.
+        state: from `init_state`. condition: (batch or 1, 1, dim), added to the input.
+        cross: keys and values from `keys_values`.
         active: bool (batch,), rows that are False keep their place.
         Returns the normed hidden state (batch, dim) and the new state.
         """

@@ -30,7 +30,7 @@ class ListenStep:
         config = self.lm.config
         state = {
             "codec": self.mimi.encoder_state(batch),
-            "lm": self.lm.transformer.init_state(batch, dtype=self.lm.dtype),
+            "lm": self.lm.init_state(batch),
             "text": mx.full((batch,), config.text_card, dtype=mx.int32),
         }
         if condition is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
-from dsm_mlx.transformer.ring import Window, write
+from dsm_mlx.transformer.ring import Window, attend, write
 
 
 def split_heads(x: mx.array, heads: int) -> mx.array:
@@ -36,7 +36,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(dim, dim, bias=False)
 
     def __call__(self, x: mx.array, ring: dict, window: Window) -> tuple[mx.array, dict]:
-        """x (batch, steps, dim), ring {"k", "v"} (batch, heads, ring, head_dim) -> same."""
+        """x (batch, steps, dim), ring {"k", "v"} caches (batch, heads, ring, head_dim) -> same."""
         heads = self.heads
         qkv = split_heads(self.in_proj(x), 3 * heads)
         qk, v = qkv[:, : 2 * heads], qkv[:, 2 * heads :]
@@ -52,13 +52,7 @@ class Attention(nn.Module):
             )
         q, k = qk[:, :heads], qk[:, heads:]
         ring = {"k": write(ring["k"], window.slots, k), "v": write(ring["v"], window.slots, v)}
-        y = mx.fast.scaled_dot_product_attention(
-            q,
-            ring["k"].astype(q.dtype),
-            ring["v"].astype(q.dtype),
-            scale=q.shape[-1] ** -0.5,
-            mask=window.mask,
-        )
+        y = attend(q, ring["k"], ring["v"], window.mask)
         return self.out_proj(merge_heads(y)), ring
 
 
@@ -84,7 +78,4 @@ class CrossAttention(nn.Module):
     def __call__(self, x: mx.array, keys_values: dict) -> mx.array:
         """x (batch, steps, dim) -> the same shape."""
         q = split_heads(self.q_proj(x), self.heads)
-        y = mx.fast.scaled_dot_product_attention(
-            q, keys_values["k"], keys_values["v"], scale=q.shape[-1] ** -0.5
-        )
-        return self.out_proj(merge_heads(y))
+        return self.out_proj(merge_heads(attend(q, keys_values["k"], keys_values["v"])))

@@ -8,7 +8,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from dsm_mlx.transformer.attention import Attention, CrossAttention
-from dsm_mlx.transformer.ring import Window
+from dsm_mlx.transformer.ring import Window, empty, size
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,22 @@ class Transformer(nn.Module):
         self.config = config
         self.layers = [Block(config) for _ in range(config.layers)]
 
-    def init_state(self, batch: int, *, steps: int = 1, dtype: mx.Dtype = mx.float32) -> dict:
+    def init_state(
+        self,
+        batch: int,
+        *,
+        steps: int = 1,
+        dtype: mx.Dtype = mx.float32,
+        bits: int | None = None,
+    ) -> dict:
         """A fresh state: `offset` int32 (batch,), `rings` one {"k", "v"} a layer.
 
-        steps: the most positions that one call will bring.
+        steps: the most positions that one call will bring. dtype: of the caches. bits: 8 keeps
+        them in 8 bits, with scales of `dtype`.
         """
         c = self.config
         shape = (batch, c.heads, c.context + steps - 1, c.dim // c.heads)
-        rings = [{"k": mx.zeros(shape, dtype), "v": mx.zeros(shape, dtype)} for _ in self.layers]
+        rings = [{name: empty(shape, dtype, bits) for name in ("k", "v")} for _ in self.layers]
         return {"offset": mx.zeros((batch,), mx.int32), "rings": rings}
 
     def keys_values(self, condition: mx.array) -> list[dict]:
@@ -138,7 +146,7 @@ class Transformer(nn.Module):
         cross: what `keys_values` gave.
         """
         steps = x.shape[1]
-        ring = state["rings"][0]["k"].shape[2]
+        ring = size(state["rings"][0]["k"])
         window = Window.of(state["offset"], steps, self.config.context, ring)
         rings = []
         for i, (layer, old) in enumerate(zip(self.layers, state["rings"], strict=True)):

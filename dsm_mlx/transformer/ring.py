@@ -42,13 +42,59 @@ class Window(NamedTuple):
         return cls(offset, queries % ring, visible[:, None])
 
 
-def write(cache: mx.array, slots: mx.array, values: mx.array) -> mx.array:
+# A cache is one array, or in 8 bits (packed values, scales, biases) in groups of `_GROUP`.
+Cache = mx.array | tuple[mx.array, mx.array, mx.array]
+_GROUP = 32
+
+
+def empty(shape: tuple[int, ...], dtype: mx.Dtype, bits: int | None = None) -> Cache:
+    """A cache (batch, heads, ring, head_dim) of zeros; dtype: of its values or of its scales.
+
+    ValueError if `bits` is 8 and the width of a head is not a multiple of 32.
+    """
+    if bits is None:
+        return mx.zeros(shape, dtype)
+    *rest, width = shape
+    if bits != 8 or width % _GROUP:
+        raise ValueError(f"a cache of {bits} bits for heads of width {width} (expected 8 and n*32)")
+    groups = (*rest, width // _GROUP)
+    return (
+        mx.zeros((*rest, width // 4), mx.uint32),
+        mx.zeros(groups, dtype),
+        mx.zeros(groups, dtype),
+    )
+
+
+def size(cache: Cache) -> int:
+    """How many slots a cache has."""
+    return (cache if isinstance(cache, mx.array) else cache[0]).shape[2]
+
+
+def write(cache: Cache, slots: mx.array, values: mx.array) -> Cache:
     """Put `values` (batch, heads, steps, head_dim) into `slots` of `cache` (…, ring, head_dim).
 
     In place when the caller holds no other reference to `cache`.
     """
+    if isinstance(cache, mx.array):
+        return _put(cache, slots, values)
+    parts = mx.quantize(values, _GROUP, 8)
+    return tuple(_put(old, slots, new) for old, new in zip(cache, parts, strict=True))
+
+
+def _put(cache: mx.array, slots: mx.array, values: mx.array) -> mx.array:
     index = mx.broadcast_to(slots[:, None, :, None], values.shape)
     return mx.put_along_axis(cache, index, values.astype(cache.dtype), axis=2)
+
+
+def attend(q: mx.array, k: Cache, v: Cache, mask: mx.array | None = None) -> mx.array:
+    """Attention of queries (batch, heads, steps, head_dim) over two caches -> the same shape."""
+    scale = q.shape[-1] ** -0.5
+    if isinstance(k, mx.array):
+        k, v = k.astype(q.dtype), v.astype(q.dtype)
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
+    scores = mx.quantized_matmul(q * scale, *k, transpose=True, group_size=_GROUP, bits=8)
+    weights = mx.softmax(mx.where(mask, scores, -mx.inf), axis=-1, precise=True)
+    return mx.quantized_matmul(weights, *v, transpose=False, group_size=_GROUP, bits=8)
 
 
 def select_rows(rows: mx.array, new, old):

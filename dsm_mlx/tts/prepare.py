@@ -147,8 +147,7 @@ class Preparation:
         if config.cross:
             masks = [speakers.mask, mx.zeros_like(speakers.mask)] if guided else [speakers.mask]
             rows = [provider.cross({TENSOR: (speakers.embeddings, mask)}) for mask in masks]
-            source = mx.concatenate(rows).astype(self._lm.dtype)
-            conditions["cross"] = self._lm.transformer.keys_values(source)
+            conditions["cross"] = self._lm.keys_values(mx.concatenate(rows))
         return conditions
 
     def _hear_prefix(self, prefix: np.ndarray, conditions: dict, guided: bool) -> dict:

@@ -53,7 +53,7 @@ class SpeakStep:
         """A fresh state, with keys of 0."""
         heard = mx.zeros((batch, self.codebooks, self.longest + 1), mx.int32)
         return {
-            "lm": self.lm.transformer.init_state(batch * (1 + guided), dtype=self.lm.dtype),
+            "lm": self.lm.init_state(batch * (1 + guided)),
             "decoder": self.mimi.decoder_state(batch),
             "row": {
                 "step": mx.zeros((batch,), mx.int32),

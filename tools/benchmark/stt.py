@@ -109,7 +109,7 @@ def parts(listener: Listener, frames: int) -> dict[str, dict]:
         hidden, state = lm(text, codes, state)
         return mx.argmax(lm.text_logits(hidden), axis=-1), state
 
-    state = lm.transformer.init_state(1, dtype=lm.dtype)
+    state = lm.init_state(1)
     return {
         "codec": run_alone(mimi.encode_step, pcm, mimi.encoder_state(1), frames),
         "language model": run_alone(language, codes, state, frames),
