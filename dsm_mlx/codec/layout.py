@@ -38,7 +38,7 @@ def _other(name: str, shape: tuple[int, ...]) -> Group:
     if name.startswith("quantizer."):
         return _pointwise(name, shape)
     file = name.replace("transformer.layers.", "transformer.transformer.layers.")
-    return rename(name, file.replace("in_proj.weight", "in_proj_weight"), shape)
+    return rename(name, file.replace("in_proj.", "in_proj_"), shape)
 
 
 def _conv(path: str, leaf: str, conv: CausalConv1d) -> Group:
