@@ -27,6 +27,7 @@ __all__ = [
     "Speech",
     "Transcript",
     "Word",
+    "limit_memory",
     "load_codec",
     "load_stt",
     "load_tts",
@@ -39,6 +40,7 @@ def load_stt(
     bits: int | None = None,
     dtype: str | None = None,
     revision: str | None = None,
+    cache: str | None = None,
 ) -> SpeechToText:
     """Load a speech-to-text model.
 
@@ -49,13 +51,15 @@ def load_stt(
         bits: 4 or 8 quantises while loading; a quantised checkpoint is loaded as it is.
         dtype: "float32", "bfloat16" or "float16"; None takes what is fast on this device.
         revision: of a repository on the hub.
+        cache: how keys and values are kept, a dtype or "q8" (8 bits, for memory); None: as
+            `dtype`, or "bfloat16" where the weights are quantised.
 
     Raises:
         CheckpointError: what is wrong with which file.
     """
     from dsm_mlx.stt.model import load_stt
 
-    return load_stt(model, bits=bits, dtype=dtype, revision=revision)
+    return load_stt(model, bits=bits, dtype=dtype, revision=revision, cache=cache)
 
 
 def load_tts(
@@ -96,3 +100,17 @@ def load_codec(model: str | Path | None = None, *, codebooks: int | None = None)
     from dsm_mlx.checkpoint import load_codec
 
     return load_codec(model, codebooks=codebooks)
+
+
+def limit_memory(cache: int = 256 << 20, wired: int | None = None) -> None:
+    """Bound what MLX keeps beside the arrays in use, for all models of the process.
+
+    Loading a model does this with the defaults on a GPU, unless it was called before.
+
+    Args:
+        cache: bytes of freed buffers that are kept to be used again.
+        wired: bytes that macOS may not page out; None takes what it recommends.
+    """
+    from dsm_mlx.device import limit_memory
+
+    limit_memory(cache, wired)

@@ -16,7 +16,7 @@ from dsm_mlx.codec.config import OFFICIAL, MimiConfig
 from dsm_mlx.codec.matrix import Matrix
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.codec.model import MimiModel
-from dsm_mlx.device import on_cpu
+from dsm_mlx.device import limit_memory_once, on_cpu
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.hub import Files, locate
 from dsm_mlx.lm import layout as lm_layout
@@ -126,8 +126,7 @@ class Checkpoint:
         if bits and not outline.quantized:
             quantize(model, bits)
         finish(model, dtype_of(dtype), keep=FLOAT32)
-        small = dtype is None and (bits or outline.quantized)
-        model.cache = cache or ("bfloat16" if small else None)
+        model.cache = cache or default_cache(dtype, bool(bits) or outline.quantized)
         return model
 
     def load_mimi(
@@ -231,6 +230,11 @@ def dtype_of(name: str | None) -> mx.Dtype:
     return DTYPES[name]
 
 
+def default_cache(dtype: str | None, quantized: bool) -> str | None:
+    """How keys and values are kept: smaller where the user left it open and wants small weights."""
+    return "bfloat16" if dtype is None and quantized else None
+
+
 def finish(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
     """Bring the weights into memory in their final form.
 
@@ -245,6 +249,7 @@ def finish(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> Non
             return array
         return array.astype(mx.float32 if keep and path.startswith(keep) else dtype)
 
+    limit_memory_once()
     model.update(tree_map_with_path(cast, model.parameters()))
     if on_cpu():
         _lay_out_for_cpu(model)

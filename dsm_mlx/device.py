@@ -19,3 +19,22 @@ def compiled(step: Callable) -> Callable:
     then gains an eighth of its time (docs/performance.md).
     """
     return step if on_cpu() else mx.compile(step)
+
+
+_limited = False
+
+
+def limit_memory(cache: int = 256 << 20, wired: int | None = None) -> None:
+    """Bound what MLX keeps beside the arrays in use; see `dsm_mlx.limit_memory`."""
+    global _limited
+    _limited = True
+    mx.set_cache_limit(cache)
+    if mx.metal.is_available():
+        info = getattr(mx, "device_info", mx.metal.device_info)()
+        mx.set_wired_limit(info["max_recommended_working_set_size"] if wired is None else wired)
+
+
+def limit_memory_once() -> None:
+    """Take the defaults, unless the program has said what it wants or MLX's own do (32 MB)."""
+    if not _limited and not on_cpu():
+        limit_memory()

@@ -33,9 +33,15 @@ _AT_ONCE = 25  # frames in one job of the owner thread
 class SpeechToText:
     """A speech-to-text model. Holds weights only: any number of streams share it."""
 
-    def __init__(self, checkpoint: Checkpoint, bits: int | None = None, dtype: str | None = None):
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        bits: int | None = None,
+        dtype: str | None = None,
+        cache: str | None = None,
+    ):
         self.name = checkpoint.name
-        lm = checkpoint.load_lm(bits, dtype)
+        lm = checkpoint.load_lm(bits, dtype, cache=cache)
         if lm.config.dep_q:
             raise CheckpointError(f"{self.name}: a text-to-speech model (expected speech-to-text)")
         mimi = checkpoint.load_codec_for(lm, lm.config.n_q, decoder=False)
@@ -267,7 +273,8 @@ def load_stt(
     bits: int | None = None,
     dtype: str | None = None,
     revision: str | None = None,
+    cache: str | None = None,
 ) -> SpeechToText:
     """Load a speech-to-text model; see `dsm_mlx.load_stt`."""
     checkpoint = Checkpoint.find(model, "stt", revision)
-    return owner.run(SpeechToText, checkpoint, bits, dtype)
+    return owner.run(SpeechToText, checkpoint, bits, dtype, cache)

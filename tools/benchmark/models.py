@@ -33,6 +33,7 @@ def random_lm(name: str, bits: int | None, dtype: str | None) -> MultistreamLM:
         quantize(model, bits)
     _fill(model)
     checkpoint.finish(model, checkpoint.dtype_of(dtype), keep=checkpoint.FLOAT32)
+    model.cache = checkpoint.default_cache(dtype, bool(bits))
     return model
 
 
