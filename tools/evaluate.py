@@ -1,0 +1,117 @@
+#!/usr/bin/env python
+"""What a conversion costs in quality and gains in size and speed.
+
+    python tools/evaluate.py                                every recipe on the bundled model
+    python tools/evaluate.py ORIGINAL CONVERTED --audio FOLDER
+    python tools/evaluate.py kyutai/tts-1.6b-en_fr --recipes q8 mixed-4 --stt stt-1b
+
+The first model is the reference: the others are given its tokens, and their logits compared with
+its own. docs/convert.md tells what the columns mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from conversion.job import Wanted, convert
+from conversion.recipes import RECIPES
+from conversion.source import Source
+from evaluation import report
+from evaluation.listening import Listening, recordings
+from evaluation.speaking import Speaking
+from tqdm import tqdm
+
+from dsm_mlx.checkpoint import DTYPES
+from dsm_mlx.errors import AudioError, CheckpointError
+
+_HERE = Path(__file__).parent
+_AUDIO = _HERE.parent / "demos/audio"
+_TEXTS = 4  # of sentences.txt, said by a text-to-speech model
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python tools/evaluate.py", description="Compare converted models with their source."
+    )
+    p.add_argument("models", nargs="*", help="folders, hub ids, short names; the first: reference")
+    p.add_argument(
+        "--recipes",
+        nargs="*",
+        metavar="NAME",
+        choices=tuple(RECIPES),
+        help="convert the first model by these too; without names, by all",
+    )
+    p.add_argument(
+        "--audio",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        default=[_AUDIO],
+        help="for speech to text: sound files or folders, texts beside them as NAME.txt",
+    )
+    p.add_argument("--text", type=Path, metavar="FILE", help="for text to speech: a text a line")
+    p.add_argument("--voice", help="for text to speech")
+    p.add_argument("--stt", metavar="MODEL", help="listens to text to speech, for the WER")
+    p.add_argument("--dtype", choices=tuple(DTYPES), help="of activations")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0, 1 (failed), 2 (usage)."""
+    p = parser()
+    args = p.parse_args(argv)
+    if not args.models:
+        args.models, args.recipes = ["tiny"], args.recipes or []
+    if args.recipes is None and len(args.models) < 2:
+        p.error("give a model to compare with the first, or --recipes")
+    try:
+        rows, data = evaluate(args)
+        if args.json:
+            args.json.write_text(report.as_json(rows, data) + "\n", encoding="utf-8")
+        print(report.table(rows))
+        return 0
+    except (CheckpointError, AudioError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    return 1
+
+
+def evaluate(args: argparse.Namespace) -> tuple[list[dict], str]:
+    """A row of figures for each model, and in words what they were measured on."""
+    reference = Source.find(args.models[0])
+    if reference.kind == "tts":
+        file = args.text or _HERE / "sentences.txt"
+        texts = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        texts = texts if args.text else texts[:_TEXTS]
+        judge = Speaking(texts, args.voice, args.stt)
+        data = f"{len(texts)} texts of {file.name}"
+    else:
+        items = recordings(args.audio)
+        judge = Listening(items)
+        data = f"{len(items)} recordings, {sum(item.text is not None for item in items)} with text"
+    names = [] if args.recipes is None else args.recipes or list(RECIPES)
+    rows = []
+    for model in tqdm([*args.models, *names], desc="models", disable=None):
+        recipe = RECIPES[model] if model in names and len(rows) >= len(args.models) else None
+        if recipe is None:
+            rows.append(_row(judge, model, Source.find(model), args.dtype))
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            convert(reference, Path(folder), Wanted(recipe=recipe, dequantize=True))
+            rows.append(_row(judge, folder, Source.find(folder), args.dtype, recipe.name))
+    return rows, data
+
+
+def _row(judge, model: str, source: Source, dtype: str | None, name: str | None = None) -> dict:
+    size = sum(part.path.stat().st_size for part in (source.lm.outline_lm(), source.codec))
+    shown = name or source.published_name
+    return {"model": shown, "bytes": size, **judge.evaluate(model, dtype)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""A language model made to say given tokens, and what it would rather have said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+from tqdm import tqdm
+
+from dsm_mlx.device import compiled
+from dsm_mlx.lm.model import MultistreamLM
+
+
+def listen(
+    lm: MultistreamLM,
+    codes: np.ndarray,
+    condition: mx.array | None = None,
+    tokens: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A speech-to-text model over whole recordings.
+
+    codes: int32 (rows, n_q, frames). tokens: int32 (rows, frames), what is said; None: what the
+        model finds most likely.
+    Returns the tokens and float32 logits (rows, frames, text_card).
+    """
+    rows, n_q, frames = codes.shape
+    config = lm.config
+    # The priming step of initial tokens, then each stream by its delay.
+    lines = np.full((frames + 1, rows, n_q), config.card, np.int32)
+    for k, delay in enumerate(config.delays[1:]):
+        lines[1 + delay :, :, k] = codes[:, k, : frames - delay].T
+    step = compiled(lambda text, audio, state: _step(lm, text, audio, state, condition))
+    state = lm.transformer.init_state(rows, dtype=lm.dtype)
+    text = np.full(rows, config.text_card, np.int32)
+    said, all_logits = [], []
+    for t in tqdm(range(frames + 1), desc="forcing", disable=None, leave=False):
+        logits, state = step(mx.array(text), mx.array(lines[t]), state)
+        mx.eval(logits, state)
+        logits = np.array(logits)
+        text = logits.argmax(-1).astype(np.int32)
+        if t and tokens is not None:
+            text = tokens[:, t - 1]
+        if t:  # what the priming step says is nobody's word
+            said.append(text)
+            all_logits.append(logits)
+    return np.stack(said, 1), np.stack(all_logits, 1)
+
+
+def _step(lm, text, audio, state, condition):
+    hidden, state = lm(text, audio, state, condition=condition)
+    return lm.text_logits(hidden), state
+
+
+@dataclass
+class Spoken:
+    """What a text-to-speech model did in one session, step by step.
+
+    inputs: int32 (steps, 1 + n_q), what entered it. text: int32 (steps,), what it was given to
+    say. codes: int32 (steps, codebooks), -1 where a stream had not begun.
+    """
+
+    inputs: np.ndarray
+    text: np.ndarray
+    codes: np.ndarray
+
+
+def speak(lm: MultistreamLM, spoken: Spoken, state: dict, conditions: dict):
+    """A text-to-speech model made to say what another one said.
+
+    state: of the transformer at the start. conditions: "sum" and "cross", if there are any.
+    Returns float32 text logits (steps, text_card) and audio logits (full steps, codebooks, card)
+    of the steps in which all streams have begun.
+    """
+    run = compiled(
+        lambda tokens, state: lm(
+            tokens[:, 0],
+            tokens[:, 1:],
+            state,
+            condition=conditions.get("sum"),
+            cross=conditions.get("cross"),
+        )
+    )
+    depth = compiled(lambda text, hidden, codes: _depth_logits(lm, text, hidden, codes))
+    text_logits, audio_logits = [], []
+    steps = tqdm(range(len(spoken.text)), desc="forcing", disable=None, leave=False)
+    for t in steps:
+        hidden, state = run(mx.array(spoken.inputs[t : t + 1]), state)
+        text_logits.append(np.array(lm.text_logits(hidden)[0]))
+        if (spoken.codes[t] >= 0).all():
+            text, codes = mx.array(spoken.text[t : t + 1]), mx.array(spoken.codes[t : t + 1])
+            audio_logits.append(np.array(depth(text, hidden, codes)))
+        mx.eval(state)
+    return np.stack(text_logits), np.stack(audio_logits)
+
+
+def _depth_logits(lm, text, hidden, codes):
+    depth = lm.depformer
+    inputs, past = depth.linear_in(hidden), [None] * len(depth.layers)
+    logits = []
+    for k in range(codes.shape[1]):
+        token = codes[:, k - 1] if k else text
+        found, past = depth.slice(k, token, inputs, past)
+        logits.append(found[0].astype(mx.float32))
+    return mx.stack(logits)

@@ -1,0 +1,136 @@
+"""How a speech-to-text model does, alone and beside the one it was made from."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+
+import dsm_mlx
+from dsm_mlx import owner
+from dsm_mlx.audio import read
+from dsm_mlx.codec.mimi import Mimi
+from dsm_mlx.errors import AudioError
+from dsm_mlx.stt.model import SpeechToText
+from evaluation import figures, forcing
+
+_SOUND = (".wav", ".flac", ".ogg", ".mp3", ".m4a")
+_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A sound file, and its text where there is one."""
+
+    path: Path
+    text: str | None
+
+
+def recordings(paths: list[Path]) -> list[Recording]:
+    """Sound files and the sound files of folders; a text lies beside each as NAME.txt.
+
+    AudioError if there is none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(file for file in path.iterdir() if file.suffix.lower() in _SOUND)
+        else:
+            files.append(path)
+    if not files:
+        raise AudioError(f"{', '.join(map(str, paths))}: no sound files")
+    texts = [file.with_suffix(".txt") for file in files]
+    return [
+        Recording(file, text.read_text(encoding="utf-8") if text.is_file() else None)
+        for file, text in zip(files, texts, strict=True)
+    ]
+
+
+class Listening:
+    """Recordings as the reference model hears them, to compare other models with."""
+
+    def __init__(self, items: list[Recording]):
+        self._items = items
+        self._reference: dict | None = None
+
+    def evaluate(self, model: str | Path, dtype: str | None) -> dict:
+        """All figures of a model; the first one evaluated is the reference of those after it."""
+        owner.run(forget_memory)
+        stt = dsm_mlx.load_stt(model, dtype=dtype)
+        result = self._speed(stt) | {"wer": self._wer(stt)}
+        heard = owner.run(_hear, stt, self._pcm(stt), self._reference)
+        if self._reference is None:
+            self._reference = heard
+        return result | _compared(self._reference, heard)
+
+    def _speed(self, stt: SpeechToText) -> dict:
+        """Of one live row: the second time, when all is compiled."""
+        longest = max(self._items, key=lambda item: item.path.stat().st_size)
+        pcm = read(longest.path, target=stt.sample_rate)
+        size = round(stt.sample_rate / stt.frame_rate)
+        frames = np.split(pcm[: len(pcm) // size * size], max(1, len(pcm) // size))
+        for _ in range(2):
+            with stt.stream() as stream:
+                start = time.perf_counter()
+                for frame in frames:
+                    stream.feed(frame)
+                seconds = time.perf_counter() - start
+                stream.close()
+        peak = owner.run(mx.get_peak_memory)
+        return {"ms_per_frame": 1e3 * seconds / len(frames), "peak_bytes": peak}
+
+    def _wer(self, stt: SpeechToText) -> float | None:
+        known = [item for item in self._items if item.text is not None]
+        heard = stt.transcribe([item.path for item in known], batch=_ROWS)
+        pairs = [(item.text, result.text) for item, result in zip(known, heard, strict=True)]
+        return figures.word_error_rate(pairs)
+
+    def _pcm(self, stt: SpeechToText) -> list[np.ndarray]:
+        """With the silence that a file is given before and after it."""
+        silence = stt._prefix, round((stt.delay + 1) * stt.sample_rate)
+        return [np.pad(read(item.path, target=stt.sample_rate), silence) for item in self._items]
+
+
+def forget_memory() -> None:
+    """Start counting the peak anew."""
+    mx.clear_cache()
+    mx.reset_peak_memory()
+
+
+def _hear(stt: SpeechToText, pcm: list[np.ndarray], reference: dict | None) -> dict:
+    """Codes, tokens and logits of every recording, the reference's tokens forced on the model."""
+    lm, codec = stt._lm, Mimi(stt._step.mimi)
+    condition, _ = stt._choose_delay(None)
+    all_codes, all_tokens, all_logits = [], [], []
+    for first in range(0, len(pcm), _ROWS):
+        chunk = pcm[first : first + _ROWS]
+        frames = [-(-len(one) // codec.frame_size) for one in chunk]
+        longest = max(frames) * codec.frame_size
+        padded = np.stack([np.pad(one, (0, longest - len(one))) for one in chunk])
+        codes = codec.encode(padded[:, None])
+        tokens = None if reference is None else _padded(reference["tokens"][first : first + _ROWS])
+        said, logits = forcing.listen(lm, codes, condition, tokens)
+        for row, count in enumerate(frames):
+            all_codes.append(codes[row, :, :count])
+            all_tokens.append(said[row, :count])
+            all_logits.append(logits[row, :count])
+    return {"codes": all_codes, "tokens": all_tokens, "logits": all_logits}
+
+
+def _padded(rows: list[np.ndarray]) -> np.ndarray:
+    longest = max(len(row) for row in rows)
+    return np.stack([np.pad(row, (0, longest - len(row)), mode="edge") for row in rows])
+
+
+def _compared(reference: dict, heard: dict) -> dict:
+    """Over all frames of all recordings."""
+    before, after = (np.concatenate(one["logits"]) for one in (reference, heard))
+    codes = (np.concatenate([c.reshape(-1) for c in one["codes"]]) for one in (reference, heard))
+    return {
+        "text_agreement": figures.agreement(before.argmax(-1), after.argmax(-1)),
+        "text_kl": figures.divergence(before, after),
+        "code_agreement": figures.agreement(*codes),
+    }
