@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from conversion import recipes
@@ -116,11 +118,21 @@ def _recipe(args: argparse.Namespace) -> recipes.Recipe | None:
     return recipes.blanket(bits, group_size, args.q_mode or "affine")
 
 
-def _convert(args: argparse.Namespace) -> None:
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that it can clean up."""
+
     def stop(*_) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _convert(args: argparse.Namespace) -> None:
     wanted = Wanted(
         recipe=_recipe(args),
         dequantize=args.dequantize,
@@ -133,7 +145,7 @@ def _convert(args: argparse.Namespace) -> None:
     source = Source.find(args.source, args.revision)
     if args.dest.resolve() in (source.folder, *source.folder.parents):
         raise ValueError(f"{args.dest}: holds the source (give another folder)")
-    with new_folder(args.dest, args.overwrite) as folder:
+    with stoppable(), new_folder(args.dest, args.overwrite) as folder:
         convert(source, folder, wanted)
     print(f"wrote {args.dest}", file=sys.stderr)
     if args.upload_repo:
