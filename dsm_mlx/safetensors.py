@@ -48,7 +48,7 @@ def read_header(path: Path) -> Header:
     except (struct.error, UnicodeDecodeError, json.JSONDecodeError):
         raise CheckpointError(f"{path}: not a safetensors file") from None
     try:
-        metadata = raw.pop("__metadata__", {})
+        metadata = raw.pop("__metadata__", None) or {}  # MLX writes null
         tensors = {name: TensorInfo(tuple(t["shape"]), t["dtype"]) for name, t in raw.items()}
         needed = 8 + length + max((t["data_offsets"][1] for t in raw.values()), default=0)
     except (AttributeError, KeyError, IndexError, TypeError):

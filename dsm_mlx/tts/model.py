@@ -132,6 +132,8 @@ class TextToSpeech:
             CheckpointError: a voice that cannot be found or does not fit.
         """
         single = isinstance(text, str) or _is_dialogue(text)
+        if not single and not isinstance(text, (list, tuple)):
+            raise ValueError(f"text is {type(text).__name__} (expected str or a list)")
         texts = [text] if single else list(text)
         voices = _for_each(voice, len(texts), "voices")
         seeds = _for_each(seed, len(texts), "seeds")

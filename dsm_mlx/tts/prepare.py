@@ -117,7 +117,7 @@ class Preparation:
         if not 1 <= codes.shape[1] <= limit:
             raise AudioError(
                 f"{path}: {seconds:.1f} s of sound (expected 0.3 to "
-                f"{limit / self._codec.frame_rate:.0f} s to clone a voice from)"
+                f"{limit / self._codec.frame_rate:.1f} s to clone a voice from)"
             )
         return codes
 

@@ -151,20 +151,11 @@ def join_speakers(voices: list[mx.array], slots: int) -> tuple[mx.array, mx.arra
 
 def _in_repository() -> list[str]:
     """The files of the voice repository: asked for, or else as far as they are in the cache."""
-    from huggingface_hub import list_repo_files, scan_cache_dir
+    from huggingface_hub import constants, list_repo_files
 
     try:
         return list_repo_files(REPOSITORY)
     except Exception:  # the hub's client raises many unrelated types; all mean "not reachable"
-        pass
-    try:
-        repositories = scan_cache_dir().repos
-    except Exception:  # no cache folder at all
-        return []
-    return [
-        str(file.file_path.relative_to(revision.snapshot_path).as_posix())
-        for repository in repositories
-        if repository.repo_id == REPOSITORY
-        for revision in repository.revisions
-        for file in revision.files
-    ]
+        cache = Path(constants.HF_HUB_CACHE) / f"models--{REPOSITORY.replace('/', '--')}"
+        found = cache.glob("snapshots/*/**/*")
+        return sorted({path.relative_to(cache).as_posix().split("/", 2)[2] for path in found})

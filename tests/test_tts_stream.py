@@ -1,0 +1,270 @@
+"""Speaking as users do it: whole texts, text in pieces, batches, dialogues, and stopping."""
+
+import random
+import threading
+import time
+
+import golden as fixtures
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from dsm_mlx import AudioError, Chunk, load_codec, load_tts
+
+TEXT = 'Hello there <break time="200ms"/> my friend, how are you?'
+
+
+@pytest.fixture(scope="module")
+def tts(checkpoint):
+    return load_tts(checkpoint("tts-tiny"), dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def whole(tts):
+    return tts.synthesize(TEXT, seed=5)
+
+
+def listen(stream, chunks=None) -> np.ndarray:
+    chunks = [] if chunks is None else chunks
+    chunks += stream
+    return np.concatenate([np.zeros(0, np.float32), *(chunk.audio for chunk in chunks)])
+
+
+def pieces(text: str, seed: int) -> list[str]:
+    rng, found = random.Random(seed), []
+    while text:
+        cut = rng.randint(1, 9)
+        found.append(text[:cut])
+        text = text[cut:]
+    return found
+
+
+def test_sound_and_words(tts, whole):
+    assert whole.audio.dtype == np.float32 and whole.audio.ndim == 1
+    assert whole.sample_rate == tts.sample_rate == 24_000
+    assert [word.text for word in whole.words] == ["Hello", "there", "my", "friend,", "how",
+                                                   "are", "you?"]  # fmt: skip
+    assert whole.words[0].start == pytest.approx(2 / 12.5)  # the padding before the first word
+    for word, following in zip(whole.words, whole.words[1:], strict=False):
+        assert word.start < word.end <= following.start
+    # the break: the second word ends where it begins
+    assert whole.words[2].start - whole.words[1].end >= 0.16
+    assert whole.words[-1].end <= len(whole.audio) / 24_000
+
+
+def test_the_end_is_silent(whole):
+    last = np.abs(whole.audio[-480:])
+    assert last[-1] == 0 and last[-48:].max() < 0.1 * max(last.max(), 1e-3)
+    assert np.abs(whole.audio).max() <= 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_split_gives_the_same_speech(tts, whole, seed):
+    with tts.stream(seed=5) as stream:
+        for piece in pieces(TEXT, seed):
+            stream.feed(piece)
+        stream.end()
+        chunks: list[Chunk] = []
+        np.testing.assert_array_equal(listen(stream, chunks), whole.audio)
+    words = [word for chunk in chunks for word in chunk.words]
+    assert [(w.text, w.start) for w in words] == [(w.text, w.start) for w in whole.words]
+    for i, chunk in enumerate(chunks):
+        assert all(i <= round(word.start * 12.5, 6) < i + 1 for word in chunk.words)
+
+
+def test_text_that_comes_while_it_is_spoken_gives_the_same_speech(tts, whole):
+    def write():
+        for piece in pieces(TEXT, 9):
+            time.sleep(0.02)
+            stream.feed(piece)
+        stream.end()
+
+    with tts.stream(seed=5) as stream:
+        writer = threading.Thread(target=write)
+        writer.start()
+        np.testing.assert_array_equal(listen(stream), whole.audio)
+        writer.join()
+
+
+def test_sound_comes_before_the_text_has_ended(tts):
+    with tts.stream() as stream:
+        stream.feed("one two three four five six seven eight nine ten eleven twelve ")
+        assert next(stream).audio.shape == (1920,)
+
+
+def test_a_seed_repeats_and_another_differs(tts, whole):
+    np.testing.assert_array_equal(tts.synthesize(TEXT, seed=5).audio, whole.audio)
+    other = tts.synthesize(TEXT, seed=6).audio
+    assert other.shape != whole.audio.shape or not np.array_equal(other, whole.audio)
+
+
+def test_temperature_0_needs_no_seed(tts):
+    one, two = (tts.synthesize("Hi there", temperature=0).audio for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_rows_of_a_batch_live_their_own_lives(tts, whole):
+    """Texts of other lengths, voices and seeds beside it, and rows used again, change nothing."""
+    texts = ["A short one.", TEXT, "", "Now something that is rather longer than that", "Yes."]
+    voices = ["voice1.wav", None, "voice2.wav", "voice2.wav", "voice0.wav"]
+    results = tts.synthesize(texts, voices, seed=[1, 5, 5, 3, 4], batch=2)
+    np.testing.assert_allclose(results[1].audio, whole.audio, atol=1e-4)
+    assert results[1].words == whole.words
+    assert results[2].audio.size == 0 and results[2].words == []
+    alone = tts.synthesize(texts[3], voices[3], seed=3)
+    np.testing.assert_allclose(results[3].audio, alone.audio, atol=1e-4)
+    assert [len(result.words) for result in results] == [3, 7, 0, 8, 1]
+
+
+def test_a_dialogue_equals_the_reference(tts, golden):
+    meta = fixtures.meta("tts_2spk")
+    turns = zip(["voice0.wav", "voice1.wav", "voice0.wav"], meta["scripts"][0], strict=True)
+    speech = tts.synthesize(list(turns), temperature=0, cfg=1.5)
+    assert [[w.text, round(w.start * 12.5)] for w in speech.words] == meta["transcripts"][0]
+
+
+def test_cancel_from_another_thread(tts):
+    with tts.stream() as stream:
+        stream.feed("word " * 300)
+        stream.end()
+        heard = []
+        for chunk in stream:
+            heard.append(chunk)
+            if len(heard) == 3:
+                canceller = threading.Thread(target=stream.cancel)
+                canceller.start()
+                canceller.join()
+        assert len(heard) == 3
+        with pytest.raises(StopIteration):
+            next(stream)
+
+
+def test_cancel_wakes_one_that_waits_for_text(tts):
+    with tts.stream() as stream:
+        threading.Timer(0.2, stream.cancel).start()
+        start = time.monotonic()
+        assert list(stream) == []
+        assert time.monotonic() - start < 5
+
+
+def test_leaving_the_block_cancels(tts):
+    with tts.stream() as stream:
+        stream.feed("word " * 30)
+    assert list(stream) == []
+
+
+def test_feeding_after_the_end_is_refused(tts):
+    with tts.stream() as stream:
+        stream.feed("hi")
+        stream.end()
+        stream.end()
+        with pytest.raises(ValueError, match="after end"):
+            stream.feed("more")
+        with pytest.raises(ValueError, match="expected str"):
+            stream.feed(b"bytes")
+
+
+def test_an_unknown_tag_is_refused_and_the_stream_goes_on(tts):
+    expected = tts.synthesize("Hi there", seed=1).audio
+    with tts.stream(seed=1) as stream:
+        stream.feed("Hi <")
+        with pytest.raises(ValueError, match="<b>"):
+            stream.feed("b>")
+        stream.feed(" there")
+        stream.end()
+        np.testing.assert_array_equal(listen(stream), expected)
+
+
+@pytest.mark.parametrize("text", ["", " \n ", "🙂", "\x00\x01", "\u200b", "שלום"])
+def test_nothing_to_say_is_no_sound(tts, text):
+    """The last one is of letters that this tokenizer does not know."""
+    speech = tts.synthesize(text)
+    assert speech.audio.shape == (0,) and speech.words == []
+
+
+def test_nothing_to_say_in_a_stream_that_was_begun(tts):
+    with tts.stream() as stream:
+        threading.Timer(0.3, stream.end).start()
+        assert list(stream) == []
+
+
+@pytest.mark.parametrize("text", ["...", "?", "?!,", "a🙂", '<break time="0.2s"/>'])
+def test_punctuation_and_breaks_alone_are_spoken_and_end(tts, text):
+    speech = tts.synthesize(text, seed=1)
+    assert 0 < speech.audio.size < 24_000 * 6
+
+
+def test_a_hundred_thousand_words_begin_at_once_and_can_be_stopped(tts):
+    with tts.stream(seed=1) as stream:
+        stream.feed("word and another " * 33_334)
+        stream.end()
+        assert sum(len(next(stream).words) for _ in range(100)) >= 8
+
+
+def test_memory_does_not_grow(tts):
+    """A stream of 350 frames, over 20 times the window, while text keeps coming."""
+    held = []
+    with tts.stream(seed=1) as stream:
+        entries = stream._session.script._machine._entries
+        for i in range(350):
+            if len(entries) < 20:
+                stream.feed("and so it goes on " * 10)
+            next(stream)
+            if i in (100, 349):
+                held.append(mx.get_active_memory())
+        assert len(stream._session._waiting) < 20
+    assert held[1] <= held[0] + 10_000
+
+
+def test_two_streams_at_once_do_not_disturb_each_other(tts, whole):
+    other = tts.synthesize("Something else", "voice1.wav", seed=8).audio
+    with tts.stream(seed=5) as one, tts.stream("voice1.wav", seed=8) as two:
+        one.feed(TEXT)
+        two.feed("Something else")
+        one.end()
+        two.end()
+        found: list[list] = [[], []]
+        while chunks := [next(stream, None) for stream in (one, two)]:
+            if chunks == [None, None]:
+                break
+            for i, chunk in enumerate(chunks):
+                found[i] += [chunk.audio] if chunk else []
+    np.testing.assert_array_equal(np.concatenate(found[0]), whole.audio)
+    np.testing.assert_array_equal(np.concatenate(found[1]), other)
+
+
+def test_fewer_codebooks_speak(checkpoint):
+    speech = load_tts(checkpoint("tts-tiny"), codebooks=2).synthesize("Hi there", seed=1)
+    assert speech.audio.size and [word.text for word in speech.words] == ["Hi", "there"]
+
+
+def test_quantised_speaks(checkpoint):
+    speech = load_tts(checkpoint("tts-tiny"), bits=4).synthesize("Hi there", seed=1)
+    assert speech.audio.size and [word.text for word in speech.words] == ["Hi", "there"]
+
+
+def test_padding_bonus_slows(tts):
+    plain, slow = (tts.synthesize(TEXT, seed=2, padding_bonus=bonus) for bonus in (-8.0, 8.0))
+    assert slow.audio.size > plain.audio.size
+
+
+def test_saved_as_wav(whole, tmp_path):
+    from dsm_mlx.audio import read
+
+    whole.save(tmp_path / "a.wav")
+    np.testing.assert_allclose(read(tmp_path / "a.wav"), whole.audio, atol=1e-4)
+    with pytest.raises(AudioError):
+        whole.save(tmp_path / "missing" / "a.wav")
+
+
+def test_the_sound_after_a_prefix_goes_on_from_it(checkpoint, golden):
+    """The decoder has heard the voice, too: as if all was decoded and the prefix cut off."""
+    from speaking import run_case
+
+    meta, arrays = fixtures.meta("tts_public_prefix"), golden("tts_public_prefix")
+    folder = checkpoint(meta["checkpoint"])
+    row = run_case("tts_public_prefix", folder)[0]
+    codes = arrays["frames"][:, 1:, meta["delay_steps"] :].astype(np.int32)
+    pcm = load_codec(folder).decode(codes)[0, 0, row.first * 1920 :]
+    found = np.concatenate(row.pcm)
+    np.testing.assert_allclose(found[:-480], np.clip(pcm, -1, 1)[: len(found)][:-480], atol=1e-4)
