@@ -83,28 +83,39 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(args: argparse.Namespace) -> tuple[list[dict], str]:
     """A row of figures for each model, and in words what they were measured on."""
-    reference = Source.find(args.models[0])
-    if reference.kind == "tts":
-        file = args.text or _HERE / "sentences.txt"
-        texts = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        texts = texts if args.text else texts[:_TEXTS]
-        judge = Speaking(texts, args.voice, args.stt)
-        data = f"{len(texts)} texts of {file.name}"
-    else:
-        items = recordings(args.audio)
-        judge = Listening(items)
-        data = f"{len(items)} recordings, {sum(item.text is not None for item in items)} with text"
+    sources = [Source.find(model) for model in args.models]
+    for source in sources:
+        if source.kind != sources[0].kind or source.lm is None:
+            raise ValueError(f"{source.published_name}: is {source.kind}, which cannot be compared")
+    judge, data = _speaking(args) if sources[0].kind == "tts" else _listening(args)
     names = [] if args.recipes is None else args.recipes or list(RECIPES)
     rows = []
-    for model in tqdm([*args.models, *names], desc="models", disable=None):
-        recipe = RECIPES[model] if model in names and len(rows) >= len(args.models) else None
-        if recipe is None:
-            rows.append(_row(judge, model, Source.find(model), args.dtype))
-            continue
+    bar = tqdm(total=len(sources) + len(names), desc="models", disable=None)
+    for model, source in zip(args.models, sources, strict=True):
+        rows.append(_row(judge, model, source, args.dtype))
+        bar.update()
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            convert(reference, Path(folder), Wanted(recipe=recipe, dequantize=True))
-            rows.append(_row(judge, folder, Source.find(folder), args.dtype, recipe.name))
+            convert(sources[0], Path(folder), Wanted(recipe=RECIPES[name], dequantize=True))
+            rows.append(_row(judge, folder, Source.find(folder), args.dtype, name))
+        bar.update()
+    bar.close()
     return rows, data
+
+
+def _listening(args: argparse.Namespace) -> tuple[Listening, str]:
+    items = recordings(args.audio)
+    known = sum(item.text is not None for item in items)
+    return Listening(items), f"{len(items)} recordings, {known} with text"
+
+
+def _speaking(args: argparse.Namespace) -> tuple[Speaking, str]:
+    file = args.text or _HERE / "sentences.txt"
+    texts = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not texts:
+        raise ValueError(f"{file}: holds no text")
+    texts = texts if args.text else texts[:_TEXTS]
+    return Speaking(texts, args.voice, args.stt), f"{len(texts)} texts of {file.name}"
 
 
 def _row(judge, model: str, source: Source, dtype: str | None, name: str | None = None) -> dict:
