@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -46,7 +45,7 @@ def speak(args: argparse.Namespace) -> int:
             _check_folder(path)
         tts = _load(checkpoint, args)
         stream = stack.enter_context(_open(tts, args))
-        feeder = _Feeder(stream, sys.stdin.buffer) if args.text == ["-"] else None
+        feeder = _Feeder(stream) if args.text == ["-"] else None
         if feeder is None:
             stream.feed(" ".join(args.text))
             stream.end()
@@ -119,18 +118,19 @@ def _bar(args: argparse.Namespace, stack: ExitStack):
 
 
 class _Feeder:
-    """Feeds a stream with what comes through a pipe, as it comes, in a thread of its own."""
+    """Feeds a stream with what comes through stdin, as it comes, in a thread of its own."""
 
-    def __init__(self, stream: SpeechStream, source: BinaryIO):
+    def __init__(self, stream: SpeechStream):
         self.error: Exception | None = None
-        self._stream, self._source = stream, source
+        self._stream = stream
         # A daemon: nothing can end a read from a pipe that stays open.
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         try:
-            while data := self._source.read1(_READ_BYTES):
+            # Not through the buffer, whose lock Python would want back at exit.
+            while data := os.read(sys.stdin.fileno(), _READ_BYTES):
                 self._stream.feed(decoder.decode(data))
             self._stream.feed(decoder.decode(b"", final=True))
             self._stream.end()

@@ -1,0 +1,262 @@
+"""The command, mostly in a process of its own: what it writes, where, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import soundfile
+
+from dsm_mlx import AudioError
+from dsm_mlx.tts import commands
+from dsm_mlx.tts.__main__ import main
+
+COMMAND = [sys.executable, "-m", "dsm_mlx.tts"]
+LONG = b"and so it goes on and on " * 400
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return str(checkpoint("tts-tiny"))
+
+
+def run(*args, stdin=b"", **options):
+    command = [*COMMAND, *map(str, args)]
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, **options)
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+def start(*args, **options):
+    command = [*COMMAND, *map(str, args)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, **pipes | options)
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_file_and_its_words(model, tmp_path):
+    wav, words = tmp_path / "a.wav", tmp_path / "a.json"
+    status, out, err = run(
+        "--model", model, "Hello", "there", "--out", wav, "--words", words, "--seed", 1
+    )
+    assert (status, out) == (0, b"") and "Traceback" not in err
+    pcm, rate = soundfile.read(wav)
+    assert rate == 24_000 and np.abs(pcm).max() > 0
+    entries = json.loads(words.read_text())
+    assert [entry["text"] for entry in entries] == ["Hello", "there"]
+    assert 0 < entries[0]["start"] < entries[0]["end"] <= entries[1]["start"]
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "a.wav"]
+
+
+def test_raw_sound_is_that_of_the_file_and_a_pipe_that_of_the_text(model, tmp_path):
+    wav = tmp_path / "a.wav"
+    run("--model", model, "Hello there, friend", "--out", wav, "--seed", 1)
+    text = b"Hello there, friend"
+    status, out, _ = run("--model", model, "-", "--out", "-", "--seed", 1, stdin=text)
+    assert status == 0
+    pcm, _ = soundfile.read(wav, dtype="int16")
+    np.testing.assert_array_equal(np.frombuffer(out, "<i2"), pcm)
+
+
+def test_sound_comes_while_the_text_is_still_written(model):
+    process = start("--model", model, "-", "--out", "-", "--seed", "1")
+    process.stdin.write(b"one two three four five six seven eight nine ten ")
+    process.stdin.flush()
+    assert len(process.stdout.read(3840)) == 3840
+    rest, _ = process.communicate(b"eleven.")
+    assert process.returncode == 0 and len(rest) > 3840
+
+
+def test_a_closed_pipe_ends_it_quietly(model):
+    process = start("--model", model, "-", "--out", "-")
+    threading.Thread(target=feed, args=(process,), daemon=True).start()
+    assert len(process.stdout.read(4000)) == 4000
+    process.stdout.close()
+    assert process.wait(60) == 1
+    assert process.stderr.read() == b""
+
+
+def feed(process):
+    """Write a long text and leave the pipe open."""
+    try:
+        process.stdin.write(LONG)
+        process.stdin.flush()
+    except OSError:
+        pass
+
+
+def test_interrupted_it_keeps_what_was_said(model, tmp_path):
+    wav, words = tmp_path / "a.wav", tmp_path / "a.json"
+    process = start("--model", model, "-", "--out", wav, "--words", words)
+    feed(process)
+    wait_for(lambda: wav.exists() and wav.stat().st_size > 40_000)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    assert b"Traceback" not in process.stderr.read()
+    assert soundfile.info(wav).frames * 2 + 44 == wav.stat().st_size
+    assert len(json.loads(words.read_text())) >= 2
+
+
+def test_killed_it_leaves_a_file_that_plays(model, tmp_path):
+    wav = tmp_path / "a.wav"
+    process = start("--model", model, "-", "--out", wav)
+    feed(process)
+    wait_for(lambda: wav.exists() and wav.stat().st_size > 40_000)
+    process.kill()
+    process.wait()
+    frames = soundfile.info(wav).frames
+    # the last write may not have reached the header
+    assert 0 <= wav.stat().st_size - 44 - 2 * frames <= 3840
+
+
+@pytest.mark.parametrize("text", ["", " ", "🙂"])
+def test_nothing_to_say_is_an_empty_file(model, tmp_path, text):
+    status, _, err = run("--model", model, text, "--out", tmp_path / "a.wav")
+    assert status == 0 and "Traceback" not in err
+    assert soundfile.info(tmp_path / "a.wav").frames == 0
+
+
+def test_without_a_model_it_says_so():
+    status, out, err = run("Hello", "--out", "-")
+    assert (status, out) == (1, b"")
+    assert "no voice for text to speech is bundled" in err and "--model tts-1.6b" in err
+    assert "Traceback" not in err
+
+
+def test_names_of_voices(model):
+    status, out, _ = run("--model", model, "--list-voices")
+    assert (status, out.decode().split()) == (0, ["voice0.wav", "voice1.wav", "voice2.wav"])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["hi <b>there</b>"], "<b>"),
+        (['hi <break time="1s"'], "not closed"),
+        (["hi", "--voice", "nobody"], "nobody"),
+        (["hi", "--cfg", "2.2"], "cfg is 2.2"),
+        (["hi", "--codebooks", "99"], "expected 1 to 8"),
+    ],
+)
+def test_what_cannot_be_done_leaves_nothing_behind(
+    model, tmp_path, args, message, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--model", model, *args, "--out", "a.wav", "--words", "a.json"]) == 1
+    assert message in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_not_there(model, tmp_path, capsys):
+    for option in ("--out", "--words"):
+        path = str(tmp_path / "missing/a.wav")
+        assert main(["--model", model, "hi", "--out", str(tmp_path / "a.wav"), option, path]) == 1
+        assert "missing" in capsys.readouterr().err
+
+
+def test_a_bad_tag_in_a_pipe(model, tmp_path):
+    text = b"one two three four five six seven eight <b>"
+    status, _, err = run("--model", model, "-", "--out", tmp_path / "a.wav", stdin=text)
+    assert status == 1 and "<b>" in err and "Traceback" not in err
+
+
+def test_bytes_that_are_not_text(model):
+    status, out, err = run("--model", model, "-", "--out", "-", stdin=b"Hi \xff\xfe there \xf0\x9f")
+    assert status == 0 and out and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["-", "text"],
+        ["hi", "--out", "a.mp3"],
+        ["hi", "--seed", "-1"],
+        ["hi", "--temperature", "-0.1"],
+        ["hi", "--temperature", "nan"],
+        ["hi", "--bits", "3"],
+        ["hi", "--nonsense"],
+    ],
+)
+def test_usage(args, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(args)
+    assert error.value.code == 2 and "usage" in capsys.readouterr().err
+
+
+class FakeSpeaker:
+    """Takes sound and says what was done with it."""
+
+    instances: ClassVar[list["FakeSpeaker"]] = []
+
+    def __init__(self, device):
+        if device == "broken":
+            raise AudioError("there is no such loudspeaker")
+        self.device, self.heard, self.stopped = device, [], False
+        self.instances.append(self)
+
+    def write(self, audio):
+        self.heard.append(audio)
+        if self.device == "interrupted" and len(self.heard) == 3:
+            raise KeyboardInterrupt
+
+    def stop(self):
+        self.stopped = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.fixture
+def speaker(monkeypatch):
+    monkeypatch.setattr(commands, "Speaker", FakeSpeaker)
+    monkeypatch.setattr(FakeSpeaker, "instances", [])
+    return FakeSpeaker.instances
+
+
+def test_without_a_file_it_plays(model, speaker):
+    assert main(["--model", model, "Hello there", "--seed", "1"]) == 0
+    assert sum(map(len, speaker[0].heard)) > 10_000 and not speaker[0].stopped
+
+
+def test_with_a_file_it_plays_only_on_demand(model, speaker, tmp_path):
+    wav = tmp_path / "a.wav"
+    assert main(["--model", model, "Hello", "--out", str(wav)]) == 0
+    assert speaker == []
+    assert main(["--model", model, "Hello", "--out", str(wav), "--play", "--seed", "2"]) == 0
+    assert sum(map(len, speaker[0].heard)) == soundfile.info(wav).frames
+
+
+def test_interrupted_the_loudspeaker_falls_silent(model, speaker):
+    assert main(["--model", model, "Hello there", "--device", "interrupted"]) == 0
+    assert speaker[0].stopped and len(speaker[0].heard) == 3
+
+
+def test_a_loudspeaker_that_is_missing(model, speaker, capsys):
+    assert main(["--model", model, "Hello", "--device", "broken"]) == 1
+    assert "no such loudspeaker" in capsys.readouterr().err
+
+
+def test_the_guidance_that_a_model_was_taught_is_the_default(model, tmp_path):
+    """2.0, as in Kyutai's own scripts; a library call asks for it explicitly."""
+    from dsm_mlx import load_tts
+
+    wav = tmp_path / "a.wav"
+    assert main(["--model", model, "Hello", "--out", str(wav), "--seed", "4"]) == 0
+    pcm, _ = soundfile.read(wav, dtype="float32")
+    expected = load_tts(model).synthesize("Hello", seed=4, cfg=2.0).audio
+    np.testing.assert_allclose(pcm, expected, atol=1e-4)
