@@ -8,15 +8,13 @@ from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_flatten, tree_map_with_path
 
 from dsm_mlx import layouts, owner, safetensors
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.codec.config import OFFICIAL, MimiConfig
-from dsm_mlx.codec.matrix import Matrix
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.codec.model import MimiModel
-from dsm_mlx.device import limit_memory_once, on_cpu
+from dsm_mlx.device import on_cpu
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.hub import Files, locate
 from dsm_mlx.lm import layout as lm_layout
@@ -24,9 +22,9 @@ from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.quantization import GROUP_SIZES, quantize, quantize_as_in_file
 from dsm_mlx.settings import Settings
+from dsm_mlx.weights import FLOAT32, finish
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
-FLOAT32 = ("condition_provider",)  # what stays float32 whatever the dtype
 _LISTED = 10
 
 
@@ -233,36 +231,3 @@ def dtype_of(name: str | None) -> mx.Dtype:
 def default_cache(dtype: str | None, quantized: bool) -> str | None:
     """How keys and values are kept: smaller where the user left it open and wants small weights."""
     return "bfloat16" if dtype is None and quantized else None
-
-
-def finish(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
-    """Bring the weights into memory in their final form.
-
-    Floating parameters become `dtype`, those under a path in `keep` float32. Only the scales of
-    quantised weights do not become wider: MLX widens them in a product, which costs nothing.
-    """
-
-    def cast(path: str, array: mx.array) -> mx.array:
-        if not mx.issubdtype(array.dtype, mx.floating):
-            return array
-        if path.endswith((".scales", ".biases")) and array.dtype.size < dtype.size:
-            return array
-        return array.astype(mx.float32 if keep and path.startswith(keep) else dtype)
-
-    limit_memory_once()
-    model.update(tree_map_with_path(cast, model.parameters()))
-    if on_cpu():
-        _lay_out_for_cpu(model)
-    # One at a time: what the file holds is freed before the next is read.
-    for _, array in tree_flatten(model.parameters()):
-        mx.eval(array)
-
-
-def _lay_out_for_cpu(model: nn.Module) -> None:
-    """Keep matrices as (in, out) in memory, whatever their shape says.
-
-    The BLAS of MLX's CPU wheel is half as fast with its second operand transposed.
-    """
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, Matrix)):
-            module.weight = mx.contiguous(module.weight.T).T

@@ -96,7 +96,7 @@ class MultistreamLM(nn.Module):
         active: bool (batch,), rows that are False keep their place.
         Returns the normed hidden state (batch, dim) and the new state.
         """
-        codes = self.audio_emb(audio_rows(audio, self.config.card))
+        codes = self.audio_emb(audio_rows(audio, self.config.card)).astype(self.dtype)
         x = (codes.sum(axis=1) + self.text_emb(text))[:, None].astype(self.dtype)
         if condition is not None:
             x = x + condition.astype(x.dtype)

@@ -16,6 +16,7 @@ from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.quantization import quantize
 from dsm_mlx.settings import Settings
+from dsm_mlx.weights import FLOAT32, finish
 
 _SHAPES = Path(__file__).parent / "shapes"
 NAMES = sorted(path.stem for path in _SHAPES.glob("*.json"))
@@ -32,7 +33,7 @@ def random_lm(name: str, bits: int | None, dtype: str | None) -> MultistreamLM:
     if bits:
         quantize(model, bits)
     _fill(model)
-    checkpoint.finish(model, checkpoint.dtype_of(dtype), keep=checkpoint.FLOAT32)
+    finish(model, checkpoint.dtype_of(dtype), keep=FLOAT32)
     model.cache = checkpoint.default_cache(dtype, bool(bits))
     return model
 
@@ -42,7 +43,7 @@ def random_mimi(codebooks: int, *, encoder: bool = True, decoder: bool = True) -
     model = MimiModel(OFFICIAL)
     model.keep(codebooks, encoder=encoder, decoder=decoder)
     _fill(model)
-    checkpoint.finish(model, mx.float32)
+    finish(model, mx.float32)
     return model
 
 

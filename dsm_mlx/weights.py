@@ -1,0 +1,64 @@
+"""Weights come into memory in the form in which steps read them."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten, tree_map_with_path
+
+from dsm_mlx.codec.matrix import Matrix
+from dsm_mlx.device import limit_memory_once, on_cpu
+from dsm_mlx.lm.depth import LowRankEmbedding
+from dsm_mlx.lm.embedding import DemuxEmbedding, TokenEmbedding
+
+FLOAT32 = ("condition_provider",)  # what stays float32 whatever the dtype
+_TABLES = (TokenEmbedding, LowRankEmbedding, DemuxEmbedding)
+_QUANTIZED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
+
+
+def finish(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
+    """Bring the weights of `model` into memory, floating ones as `dtype`.
+
+    keep: paths under which they become float32 instead. Tables of embeddings and the scales of
+    quantised weights are never made wider: their values count, not their type.
+    """
+    limit_memory_once()
+    narrow = _may_be_narrow(model)
+
+    def cast(path: str, array: mx.array) -> mx.array:
+        if not mx.issubdtype(array.dtype, mx.floating):
+            return array
+        target = mx.float32 if keep and path.startswith(keep) else dtype
+        if path in narrow and array.dtype.size < target.size:
+            return array
+        return array.astype(target)
+
+    model.update(tree_map_with_path(cast, model.parameters()))
+    if on_cpu():
+        _lay_out_for_cpu(model)
+    # One at a time, so that what the file holds is freed before the next is read; the largest
+    # first, because on the way to its final form each is in memory two or three times.
+    arrays = [array for _, array in tree_flatten(model.parameters())]
+    for array in sorted(arrays, key=lambda array: -array.nbytes):
+        mx.eval(array)
+
+
+def _may_be_narrow(model: nn.Module) -> set[str]:
+    """Paths of the parameters that need not be as wide as the activations."""
+    paths = set()
+    for path, module in model.named_modules():
+        if isinstance(module, _TABLES):
+            paths.add(f"{path}.weight")
+        if isinstance(module, _QUANTIZED):
+            paths |= {f"{path}.scales", f"{path}.biases"}
+    return paths
+
+
+def _lay_out_for_cpu(model: nn.Module) -> None:
+    """Keep matrices as (in, out) in memory, whatever their shape says.
+
+    The BLAS of MLX's CPU wheel is half as fast with its second operand transposed.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, Matrix)):
+            module.weight = mx.contiguous(module.weight.T).T
