@@ -1,0 +1,1 @@
+"""Training in PyTorch: the codec, speech to text, text to speech."""

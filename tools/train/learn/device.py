@@ -1,0 +1,31 @@
+"""Where to compute, and how precisely."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def best() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def autocast(device: str):
+    """bfloat16 where it is safe by itself."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
+
+
+def keep_float32(module: nn.Module) -> None:
+    """Let one module compute in float32 under autocast.
+
+    torch 2.13 on CPUs with AMX gets two convolutions of the codec wrong in bfloat16, by as much
+    as their size: Conv1d 16 -> 32, kernel 8, stride 4, and the input gradient of
+    ConvTranspose1d 32 -> 16 of the same shape. They are at the edge of the network and cheap.
+    """
+    inner = module.forward
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return inner(x.float())
+
+    module.forward = forward

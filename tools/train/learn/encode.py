@@ -1,0 +1,55 @@
+"""Sound on disk -> codes on disk, shard by shard, with the codec of a checkpoint folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speech import shards
+
+_AT_ONCE = 10  # sessions in one call on a GPU; a CPU is fastest with one
+
+
+def encode_all(
+    folder: Path,
+    split: str,
+    codec: torch.nn.Module,
+    minutes: float,
+    log: Callable[[str], None],
+    keep_sound: bool = True,
+) -> bool:
+    """Encode every shard that has no codes yet; returns whether all have them.
+
+    keep_sound: False removes the sound of a shard once its codes are written.
+    """
+    end, began, done = time.monotonic() + 60 * minutes, time.monotonic(), 0
+    for path in shards.found(folder, split):
+        target = path.with_name(path.name.replace(".pcm.", ".codes."))
+        if not target.exists():
+            if time.monotonic() > end:
+                return False
+            shard = np.load(path)
+            codes = encode(codec, shard["pcm"])
+            labels = {name: shard[name] for name in ("phones", "words", "speakers")}
+            shards.save(target, codes=codes, **labels)
+            done += shard["pcm"].size / 24_000
+            log(f"encode {target.name}: {done / (time.monotonic() - began):.0f} times real time")
+        if not keep_sound:
+            path.unlink()
+    return True
+
+
+def encode(codec: torch.nn.Module, pcm: np.ndarray) -> np.ndarray:
+    """int16 (n, samples) -> uint16 codes (n, n_q, frames)."""
+    device = next(codec.parameters()).device
+    size = 1 if device.type == "cpu" else _AT_ONCE
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(pcm), size):
+            part = torch.from_numpy(shards.to_float(pcm[start : start + size]))
+            parts.append(codec.encode(part[:, None].to(device)).cpu())
+    return torch.cat(parts).numpy().astype(np.uint16)

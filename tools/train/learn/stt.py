@@ -1,0 +1,196 @@
+"""Speech to text: words from codes, with the delay as a condition and heads for pauses."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from moshi.conditioners import ConditionAttributes
+from torch import nn
+
+from learn import labels, loop, official
+from learn.corpus import Corpus, Pieces
+from learn.device import autocast
+from learn.plan import Plan
+from speech.phones import PHONES, UNKNOWN
+from speech.sessions import SECONDS
+
+_PHONES_A_FRAME = 4
+_PADDING_WEIGHT, _PAUSE_WEIGHT, _PHONE_WEIGHT = 0.5, 0.1, 0.3
+_TEXT_TO_PADDING, _TEXT_TO_RANDOM = 0.03, 0.03
+_LOST_CODES, _LOST_FRAMES = 0.05, 0.01
+_NO_CONDITION = 0.1
+_CLIP = 1.0
+# Delays are drawn with these weights, the default most of all; others share what is left.
+_LIKELY = {"0.16": 0.08, "0.32": 0.14, "0.5": 0.3, "0.8": 0.2, "1.2": 0.14}
+_FIRST_PIECE = 4
+
+
+class SpeechToText:
+    """A stage of `loop.train`.
+
+    start: a checkpoint folder to go on from; None starts from random weights.
+    """
+
+    def __init__(
+        self,
+        config: dict,
+        plan: Plan,
+        corpus: Corpus,
+        codec: Path,
+        tokenizer: Path,
+        device: str = "cpu",
+        start: Path | None = None,
+    ):
+        self.steps, self._plan, self._config, self._corpus = plan.steps, plan, config, corpus
+        self._device, self._codec, self._tokenizer = device, codec, tokenizer
+        self._pieces = Pieces(tokenizer)
+        self._delays = config["conditioners"]["delay"]["lut"]["possible_values"]
+        self.model = official.language_model(config, device)
+        if start:
+            official.load_weights(self.model, start / official.LM_WEIGHTS)
+        else:
+            embed_as_codec(self.model, official.load_codec(codec, device))
+        self.phone_head = nn.Linear(config["dim"], _PHONES_A_FRAME * len(PHONES)).to(device)
+        self.modules = {"model": self.model, "phone_head": self.phone_head}
+        self.optimizers = {"adam": _optimizer(self.model, self.phone_head, plan.learning_rate)}
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """codes, text, pauses and phones of sessions, and the condition of each (-1: none)."""
+        rng = np.random.default_rng((self._plan.seed, 1, step))
+        chosen = self._corpus.chosen(step, self._plan.batch, self._plan.seed)
+        codes = self._corpus.codes[chosen].astype(np.int64)
+        steps = codes.shape[-1]
+        default = str(self._config["stt_config"]["audio_delay_seconds"])
+        conditions, text = [], []
+        for i in chosen:
+            which = int(rng.choice(len(self._delays), p=delay_weights(self._delays)))
+            if rng.random() < _NO_CONDITION:
+                which = -1
+            name = default if which < 0 else self._delays[which]
+            delay = round(float(name) * labels.FRAME_RATE)
+            conditions.append(which)
+            text.append(labels.text_stream(self._corpus.words[i], delay, steps, self._pieces))
+        words = [self._corpus.words[i] for i in chosen]
+        return {
+            "codes": codes,
+            "text": np.stack(text),
+            "conditions": np.array(conditions),
+            "pauses": np.stack([labels.pauses(w, steps, SECONDS) for w in words]),
+            "phones": np.stack([labels.phones(self._corpus.phones[i]) for i in chosen]),
+        }
+
+    def update(self, step: int, batch: dict) -> dict[str, torch.Tensor]:
+        """One step of gradient descent; the losses."""
+        arrays = {k: torch.as_tensor(v).to(self._device) for k, v in batch.items()}
+        rate = loop.schedule(step, self.steps, self._plan.warm_up)
+        optimizer = self.optimizers["adam"]
+        loop.set_rate(optimizer, rate * self._plan.learning_rate)
+        loss, told = self._losses(arrays, fade=step / self.steps)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [p for m in self.modules.values() for p in m.parameters()]
+        told["gradient"] = nn.utils.clip_grad_norm_(parameters, _CLIP)
+        optimizer.step()
+        return {"loss": loss, **told}
+
+    def _losses(self, arrays: dict[str, torch.Tensor], fade: float):
+        """The phones are a help to begin with: their weight fades."""
+        text = arrays["text"]
+        hidden, logits, heads = self._forward(arrays["codes"], text, arrays["conditions"])
+        entropy = F.cross_entropy(logits.flatten(0, 1), text.flatten(), reduction="none")
+        entropy = entropy.view(text.shape)
+        weight = torch.where(text == labels.PADDING, _PADDING_WEIGHT, 1.0)
+        words = (entropy * weight).sum() / weight.sum()
+        pauses = F.cross_entropy(
+            heads.flatten(0, 2), arrays["pauses"].flatten(), ignore_index=labels.UNTOLD
+        )
+        told = self.phone_head(hidden).float().unflatten(-1, (_PHONES_A_FRAME, len(PHONES)))
+        phones = F.cross_entropy(
+            told.flatten(0, 2), arrays["phones"].flatten(), ignore_index=UNKNOWN
+        )
+        pieces = text >= _FIRST_PIECE
+        right = (logits.argmax(-1) == text)[pieces].float().mean()
+        loss = words + _PAUSE_WEIGHT * pauses + _PHONE_WEIGHT * (1 - 0.7 * fade) * phones
+        return loss, {"words": words, "right": right, "pauses": pauses, "phones": phones}
+
+    def _forward(self, codes, text, conditions):
+        """(hidden, text logits (batch, steps, card), heads (batch, heads, steps, 6)), float32."""
+        model = self.model
+        inputs = torch.cat([_blurred_text(text, model.text_card)[:, None], _lossy(codes)], 1)
+        initial = model._get_initial_token().expand(len(text), -1, -1)
+        inputs = torch.cat([initial, inputs[:, :, :-1]], 2)
+        summed = self._condition(conditions)
+        with autocast(self._device):
+            hidden, logits = model.forward_text(inputs, summed, None)
+            heads = torch.stack([head(hidden) for head in model.extra_heads], 1)
+        return hidden.float(), logits[:, 0].float(), heads.float()
+
+    def _condition(self, conditions: torch.Tensor) -> torch.Tensor:
+        names = [None if i < 0 else self._delays[i] for i in conditions.tolist()]
+        attributes = [ConditionAttributes(text={"delay": name}, tensor={}) for name in names]
+        provider = self.model.condition_provider
+        return self.model.fuser.get_sum(provider(provider.prepare(attributes)))
+
+    def export(self, folder: Path) -> None:
+        """A checkpoint folder as Kyutai publishes it; loads in the reference and in dsm_mlx."""
+        official.save_weights(self.model, folder / official.LM_WEIGHTS, half=True)
+        (folder / official.LM_CONFIG).write_text(json.dumps(self._config, indent=1) + "\n")
+        for name in (official.CODEC_WEIGHTS, official.CODEC_CONFIG):
+            shutil.copyfile(self._codec / name, folder / name)
+        shutil.copyfile(self._tokenizer, folder / official.TOKENIZER)
+
+
+def delay_weights(names: list[str]) -> np.ndarray:
+    """How likely each delay is drawn; sums to 1."""
+    rest = [name for name in names if name not in _LIKELY]
+    left = 1 - sum(_LIKELY.get(name, 0.0) for name in names)
+    weights = np.array([_LIKELY.get(name, left / max(1, len(rest))) for name in names])
+    return weights / weights.sum()
+
+
+def embed_as_codec(model: nn.Module, codec: nn.Module) -> None:
+    """Start from audio embeddings that sum to the codec's latent: it learns much sooner."""
+    with torch.no_grad():
+        tables = []
+        for quantizer in (codec.quantizer.rvq_first, codec.quantizer.rvq_rest):
+            projection = quantizer.output_proj.weight[:, :, 0].T
+            tables += [layer.embedding @ projection for layer in quantizer.vq.layers]
+        tables = [table - table.mean(0) for table in tables]
+        scale = sum((table**2).mean() for table in tables).sqrt()
+        width = tables[0].shape[1]
+        turn = nn.init.orthogonal_(torch.empty(width, model.dim)) * math.sqrt(model.dim / width)
+        for embedding, table in zip(model.emb, tables, strict=True):
+            embedding.weight[: len(table)] = table / scale @ turn.to(table)
+
+
+def _optimizer(model: nn.Module, head: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Matrices decay; embeddings, norms and the throw-away head do not."""
+    named = dict(model.named_parameters())
+    matrices = {name for name, p in named.items() if p.dim() >= 2 and "emb" not in name}
+    groups = [
+        {"params": [named[name] for name in named if name in matrices], "weight_decay": 0.03},
+        {"params": [named[name] for name in named if name not in matrices], "weight_decay": 0.0},
+        {"params": list(head.parameters()), "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95))
+
+
+def _blurred_text(text: torch.Tensor, card: int) -> torch.Tensor:
+    """Some tokens wrong, as the model's own will be when it listens to itself."""
+    chance = torch.rand(text.shape, device=text.device)
+    wrong = torch.randint(_FIRST_PIECE, card, text.shape, device=text.device)
+    text = torch.where(chance < _TEXT_TO_PADDING, labels.PADDING, text)
+    return torch.where(chance > 1 - _TEXT_TO_RANDOM, wrong, text)
+
+
+def _lossy(codes: torch.Tensor) -> torch.Tensor:
+    """Some codes and some whole frames missing (-1 embeds to nothing)."""
+    lost = torch.rand(codes.shape, device=codes.device) < _LOST_CODES
+    frames = torch.rand(codes[:, :1].shape, device=codes.device) < _LOST_FRAMES
+    return codes.masked_fill(lost | frames, -1)

@@ -1,0 +1,1 @@
+"""Speech to train on, made on the spot by synthesizers from a seed."""

@@ -1,0 +1,103 @@
+"""Sessions on disk: a file for fifty of them, written whole or not at all.
+
+A shard is a function of its split and number as long as a fresh process makes it, because
+espeak-ng and flite carry a state from one sentence to the next. So shards may be deleted and
+made again, and making can stop and go on anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from speech import sessions
+from speech.sessions import Mix, Session, Spoken
+
+PER_SHARD = 50
+SPLITS = {
+    "train": Mix(),
+    "test": Mix(held_out_text=True, no_speech=0, effects=False),
+    "new voice": Mix("new voice", held_out_text=True, no_speech=0, effects=False),
+    "new synthesizer": Mix("new synthesizer", held_out_text=True, no_speech=0, effects=False),
+}
+_FIRST_SEED = {split: (i + 1) * 10**8 for i, split in enumerate(SPLITS)}
+
+
+def path_of(folder: Path, split: str, number: int, kind: str = "pcm") -> Path:
+    """The file of a shard. kind: "pcm", or "codes" for what a codec made of it."""
+    return folder / f"{split.replace(' ', '-')}-{number:05}.{kind}.npz"
+
+
+def found(folder: Path, split: str, kind: str = "pcm") -> list[Path]:
+    """The shards that are there, in their order."""
+    return sorted(folder.glob(f"{split.replace(' ', '-')}-[0-9]*.{kind}.npz"))
+
+
+def make(folder: Path, split: str, number: int) -> float:
+    """Make a shard of sound unless it is there; returns the seconds of sound made."""
+    path = path_of(folder, split, number)
+    if path.exists():
+        return 0.0
+    first = _FIRST_SEED[split] + number * PER_SHARD
+    made = [sessions.make(first + i, SPLITS[split]) for i in range(PER_SHARD)]
+    save(path, pcm=np.stack([to_int16(s.pcm) for s in made]), **labels(made))
+    return float(PER_SHARD * sessions.SECONDS)
+
+
+def labels(made: list[Session]) -> dict[str, np.ndarray]:
+    """phones uint8 (n, labels); words and speakers as JSON, one text for each session."""
+    return {
+        "phones": np.stack([s.phones for s in made]),
+        "words": np.array([json.dumps([list(asdict(w).values()) for w in s.words]) for s in made]),
+        "speakers": np.array([json.dumps([asdict(v) for v in s.speakers]) for s in made]),
+    }
+
+
+def read_words(texts: np.ndarray) -> list[list[Spoken]]:
+    """The words of each session of a shard."""
+    return [[Spoken(*word) for word in json.loads(str(text))] for text in texts]
+
+
+def to_int16(pcm: np.ndarray) -> np.ndarray:
+    return np.round(pcm * 32767).astype(np.int16)
+
+
+def to_float(pcm: np.ndarray) -> np.ndarray:
+    return pcm.astype(np.float32) / 32767
+
+
+def save(path: Path, **arrays: np.ndarray) -> None:
+    """Write a file that appears only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with draft.open("wb") as file:
+        np.savez(file, **arrays)
+    draft.rename(path)
+
+
+def make_many(
+    folder: Path, split: str, count: int, minutes: float, workers: int, log: Callable[[str], None]
+) -> None:
+    """Make shards 0 to count - 1 in `workers` processes, for about `minutes` at most."""
+    end = time.monotonic() + 60 * minutes
+    job = partial(_make_in_time, folder, split, end)
+    began, seconds = time.monotonic(), 0.0
+    # A fresh process for each shard: the synthesizers' sound depends on what they said before.
+    with get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
+        for done, made in enumerate(pool.imap_unordered(job, range(count)), 1):
+            seconds += made
+            if made and done % max(1, count // 20) == 0:
+                speed = seconds / (time.monotonic() - began)
+                log(f"speech {split}: {done} of {count} shards, {speed:.0f} times real time")
+
+
+def _make_in_time(folder: Path, split: str, end: float, number: int) -> float:
+    return make(folder, split, number) if time.monotonic() < end else 0.0
