@@ -105,7 +105,7 @@ def test_interrupted_it_keeps_what_was_said(model, tmp_path):
     assert process.wait(60) == 0
     assert b"Traceback" not in process.stderr.read()
     assert soundfile.info(wav).frames * 2 + 44 == wav.stat().st_size
-    assert len(json.loads(words.read_text())) >= 2
+    assert json.loads(words.read_text())[0]["text"] == "and"
 
 
 def test_killed_it_leaves_a_file_that_plays(model, tmp_path):
