@@ -1,9 +1,10 @@
 """Every decision and every code of a whole synthesis equals the reference's, at temperature 0."""
 
 import golden as fixtures
+import mlx.core as mx
 import numpy as np
 import pytest
-from speaking import run_case
+from speaking import load, run_case
 
 CASES = [
     "tts_1spk",
@@ -56,3 +57,23 @@ def check_sound(pcm, expected):
     exact = 10 * 1920
     np.testing.assert_allclose(pcm[:exact], np.clip(expected[:exact], -1, 1), atol=1e-4)
     assert pcm[-1] == 0 and np.abs(pcm[-480:-240]).max() > 0
+
+
+@pytest.mark.parametrize("name", ["tts-tiny", "tts-tiny-nativecfg", "tts-tiny-public"])
+@pytest.mark.parametrize("active", [None, mx.array([True, False])])
+def test_a_step_can_be_compiled(name, active, checkpoint):
+    """On a GPU it is (see `dsm_mlx.device`). Tracing fails where anything leaves the device; what
+    it gives is not computed here, because on a CPU that calls g++ for every kernel."""
+    tts = load(checkpoint(name))
+    step, guided = tts._step, name != "tts-tiny"
+    state = step.init_state(2, guided)
+    conditions = {"temperature": mx.ones(2), "padding_bonus": mx.zeros(2)}
+    if guided:
+        conditions |= {"guidance": mx.full((2,), 2.0), "null_until": mx.array([-1, 9])}
+    heard, row, _ = mx.compile(step._listen)(active, state["row"], state["lm"], conditions)
+    forced = mx.full((2, 8), -2, mx.int32)
+    for half in (step._speak, step._stay_silent):
+        codes, row = mx.compile(half)(active, row, heard, heard["text"], forced, conditions)
+        assert codes.shape == (2, 8, 1) and row.keys() == state["row"].keys()
+    pcm, _ = mx.compile(step._decode)(active, codes, state["decoder"])
+    assert pcm.shape == (2, 1920)
