@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map_with_path
@@ -36,11 +38,21 @@ def finish(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> Non
     model.update(tree_map_with_path(cast, model.parameters()))
     if on_cpu():
         _lay_out_for_cpu(model)
-    # One at a time, so that what the file holds is freed before the next is read; the largest
-    # first, because on the way to its final form each is in memory two or three times.
-    arrays = [array for _, array in tree_flatten(model.parameters())]
-    for array in sorted(arrays, key=lambda array: -array.nbytes):
-        mx.eval(array)
+    for arrays in _in_loading_order(model):
+        for array in arrays:
+            mx.eval(array)
+
+
+def _in_loading_order(model: nn.Module) -> list[list[mx.array]]:
+    """The parameters, to be evaluated one at a time: what the file holds is freed in between.
+
+    Neighbours stay together, because some are cut out of one tensor. The largest come first: on
+    the way to its final form an array is in memory two or three times.
+    """
+    parameters = tree_flatten(model.parameters())
+    neighbours = groupby(parameters, key=lambda item: item[0].rsplit(".", 2)[0])
+    groups = [[array for _, array in items] for _, items in neighbours]
+    return sorted(groups, key=lambda arrays: -max(array.nbytes for array in arrays))
 
 
 def _may_be_narrow(model: nn.Module) -> set[str]:
