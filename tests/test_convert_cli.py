@@ -282,6 +282,16 @@ def test_a_damaged_source_is_one_clear_error(part, damage, message, source, tmp_
     assert left_over(tmp_path) == {"source"}
 
 
+def test_values_too_large_for_float16(source, tmp_path, capsys):
+    path = source / "model.safetensors"
+    tensors = mx.load(str(path))
+    tensors["text_linear.weight"] = tensors["text_linear.weight"] * 1e6
+    mx.save_safetensors(str(path), tensors)
+    assert run(source, tmp_path / "new", "--dtype", "float16") == 1
+    assert "text_linear.weight: has values that float16 cannot hold" in capsys.readouterr().err
+    assert run(source, tmp_path / "new", "--dtype", "bfloat16") == 0
+
+
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../outside"])
 @pytest.mark.parametrize("key", ["moshi_name", "mimi_name", "tokenizer_name", "mimi_config_name"])
 def test_names_in_a_config_stay_inside_the_folder(key, name, source, tmp_path, capsys):

@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     except (CheckpointError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
     return 1
 
 
@@ -145,8 +145,11 @@ def _convert(args: argparse.Namespace) -> None:
     source = Source.find(args.source, args.revision)
     if args.dest.resolve() in (source.folder, *source.folder.parents):
         raise ValueError(f"{args.dest}: holds the source (give another folder)")
-    with stoppable(), new_folder(args.dest, args.overwrite) as folder:
-        convert(source, folder, wanted)
+    try:
+        with stoppable(), new_folder(args.dest, args.overwrite) as folder:
+            convert(source, folder, wanted)
+    except KeyboardInterrupt:
+        raise InterruptedError("interrupted; nothing was written") from None
     print(f"wrote {args.dest}", file=sys.stderr)
     if args.upload_repo:
         print(f"uploaded to {upload(args.dest, args.upload_repo)}", file=sys.stderr)

@@ -16,12 +16,13 @@ from conversion import output, voices
 from conversion.recipes import CODEC, DEFAULT_GROUP, Recipe, Spec, predicate, role
 from conversion.source import MIMI_CONFIG, Source
 from conversion.weights import converted, leaves, spec_of, specs_of
-from dsm_mlx.checkpoint import DTYPES, FLOAT32, Outline
+from dsm_mlx.checkpoint import DTYPES, Outline
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.model import MultistreamLM
+from dsm_mlx.weights import FLOAT32
 
 _NAME = "model.safetensors"
 # moshi_mlx takes from these ends of a name how a file is quantised.

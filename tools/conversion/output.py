@@ -16,6 +16,8 @@ from pathlib import Path
 import mlx.core as mx
 from tqdm import tqdm
 
+from dsm_mlx.errors import CheckpointError
+
 _DTYPES = {
     mx.float32: "F32",
     mx.float16: "F16",
@@ -95,6 +97,10 @@ def write_safetensors(path: Path, tensors: dict[str, mx.array], metadata: dict[s
 
     Only one array at a time, and what it is computed from, need be in memory. A progress bar
     goes to stderr if that is a terminal.
+
+    Raises:
+        CheckpointError: a value that became infinite in float16, or was not a number before.
+        OSError: the file cannot be written.
     """
     header: dict[str, dict] = {"__metadata__": metadata}
     end = 0
@@ -112,7 +118,7 @@ def write_safetensors(path: Path, tensors: dict[str, mx.array], metadata: dict[s
             file.write(part)
             digest.update(part)
         for name in list(tensors):
-            data = _bytes(tensors.pop(name))
+            data = _bytes(name, tensors.pop(name))
             file.write(data)
             digest.update(data)
             bar.update(len(data))
@@ -121,7 +127,9 @@ def write_safetensors(path: Path, tensors: dict[str, mx.array], metadata: dict[s
     return digest.hexdigest()
 
 
-def _bytes(array: mx.array) -> memoryview:
+def _bytes(name: str, array: mx.array) -> memoryview:
+    if array.dtype == mx.float16 and not mx.isfinite(array).all().item():
+        raise CheckpointError(f"{name}: has values that float16 cannot hold (try bfloat16)")
     return memoryview(mx.contiguous(array).reshape(-1).view(mx.uint8))
 
 

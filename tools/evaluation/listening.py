@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,8 @@ class Listening:
 
 
 def forget_memory() -> None:
-    """Start counting the peak anew."""
+    """Start counting the peak anew, without what the model before left behind."""
+    gc.collect()
     mx.clear_cache()
     mx.reset_peak_memory()
 
