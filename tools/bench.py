@@ -15,10 +15,11 @@ import sys
 import time
 
 import mlx.core as mx
-from benchmark import latency, machine, models, stt
+from benchmark import latency, machine, models, stt, tts
 from benchmark.statistics import spread
 
 from dsm_mlx import CheckpointError, owner
+from dsm_mlx.checkpoint import Checkpoint
 
 _WARM = 3  # frames before the clock counts
 
@@ -72,17 +73,18 @@ def measure(options: argparse.Namespace) -> dict:
     }
     say("loading")
     start = time.perf_counter()
+    kind, time_rows = (tts, time_speaking) if speaks(options) else (stt, time_listening)
     if options.random:
-        listener = stt.Listener.random(options.random, options.bits, options.dtype)
+        runner = kind.Runner.random(options.random, options.bits, options.dtype)
     else:
-        listener = stt.Listener.load(options.model, options.bits, options.dtype)
+        runner = kind.Runner.load(options.model, options.bits, options.dtype)
     result["load seconds"] = time.perf_counter() - start
     mx.clear_cache()
     mx.reset_peak_memory()
     for rows in options.rows:
-        result |= time_rows(listener, rows, options.frames, bandwidth)
+        result |= time_rows(runner, rows, options.frames, bandwidth)
     say("parts")
-    result["part ms"] = stt.parts(listener, options.frames)
+    result["part ms"] = kind.parts(runner, options.frames)
     result["bandwidth GB/s"] = bandwidth / 1e9
     if options.model and options.audio:
         say("first word")
@@ -92,7 +94,38 @@ def measure(options: argparse.Namespace) -> dict:
     return result
 
 
-def time_rows(listener: stt.Listener, rows: int, frames: int, bandwidth: float) -> dict:
+def speaks(options: argparse.Namespace) -> bool:
+    """Whether the model is one of text to speech."""
+    config = models.config(options.random) if options.random else None
+    if config is None:
+        config = Checkpoint.find(options.model, None).config
+    return config.get("dep_q", int, 0) > 0
+
+
+def time_speaking(talker: tts.Runner, rows: int, frames: int, bandwidth: float) -> dict:
+    """Streams of `rows` rows: how long until the first sound, then frame by frame."""
+    say(f"{rows} row{'s' * (rows > 1)}, {frames} frames")
+    cold = next(talker.stream(rows).run(1))
+    stream = talker.stream(rows)
+    first = next(stream.run(1))
+    live = spread(list(stream.run(frames)))
+    read = talker.bytes_per_step(rows)
+    figures = {
+        "first sound of all ms": 1e3 * cold,
+        "first sound ms": 1e3 * first,
+        "frame ms": live,
+        "real-time factor": 1e-3 * live["median"] * talker.frame_rate,
+        "MB read per step": read / 1e6,
+        "share of bandwidth": read / (1e-3 * live["median"]) / bandwidth,
+        "active MB": mx.get_active_memory() / 1e6,
+        "peak MB": mx.get_peak_memory() / 1e6,
+        "resident MB": machine.resident() / 1e6,
+    }
+    stream.close()
+    return {f"rows {rows}": figures}
+
+
+def time_listening(listener: stt.Runner, rows: int, frames: int, bandwidth: float) -> dict:
     """A live stream of `rows` rows, then the same sound as a file would be heard."""
     say(f"{rows} row{'s' * (rows > 1)}, {frames} frames")
     stream = listener.stream(rows)

@@ -29,19 +29,19 @@ class Letters:
 
 
 @dataclass
-class Listener:
+class Runner:
     """A model that can be run: the step, and what a stream needs beside it."""
 
     step: ListenStep
     condition: mx.array | None = None
 
     @classmethod
-    def random(cls, name: str, bits: int | None, dtype: str | None) -> Listener:
+    def random(cls, name: str, bits: int | None, dtype: str | None) -> Runner:
         lm = models.random_lm(name, bits, dtype)
         return cls(ListenStep(lm, models.random_mimi(lm.config.n_q, decoder=False)))
 
     @classmethod
-    def load(cls, model: str, bits: int | None, dtype: str | None) -> Listener:
+    def load(cls, model: str, bits: int | None, dtype: str | None) -> Runner:
         from dsm_mlx import load_stt
 
         stt = load_stt(model, bits=bits, dtype=dtype)
@@ -66,7 +66,7 @@ class Listener:
 class Stream:
     """Rows that hear noise, live: each frame is heard and answered before the next."""
 
-    def __init__(self, listener: Listener, rows: int):
+    def __init__(self, listener: Runner, rows: int):
         mimi = listener.step.mimi.config
         self._rows = Rows(listener.step, rows)
         self._sessions = {
@@ -98,7 +98,7 @@ class Stream:
         self._rows.close()
 
 
-def parts(listener: Listener, frames: int) -> dict[str, dict]:
+def parts(listener: Runner, frames: int) -> dict[str, dict]:
     """Milliseconds of the codec and of the language model by themselves, one row."""
     lm, mimi = listener.step.lm, listener.step.mimi
     pcm = mx.random.normal((1, mimi.config.frame_size)) * 0.1
