@@ -3,6 +3,7 @@
 
     python tools/bench.py tiny
     python tools/bench.py --random stt-1b --bits 4 --rows 1 2 4 8
+    python tools/bench.py --random stt-small --against moshi_mlx --peer-python VENV/bin/python
 
 The table goes to stdout, or with --json the same as one JSON object; progress goes to stderr.
 """
@@ -11,17 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 
 import mlx.core as mx
-from benchmark import latency, machine, models, stt, tts
-from benchmark.statistics import spread
+from benchmark import against, latency, machine, models, run, stt, tts
 
 from dsm_mlx import CheckpointError, owner
 from dsm_mlx.checkpoint import Checkpoint
-
-_WARM = 3  # frames before the clock counts
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,22 +38,38 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Measure a model: time for each frame, memory, bandwidth, latency."
     )
-    parser.add_argument("model", nargs="?", help="folder, hub id or short name, such as tiny")
-    parser.add_argument(
+    add = parser.add_argument
+    add("model", nargs="?", help="folder, hub id or short name, such as tiny")
+    add(
         "--random",
         metavar="SHAPE",
-        choices=models.NAMES,
-        help=f"random weights instead: {', '.join(models.NAMES)}",
+        choices=[*models.NAMES, "mimi"],
+        help=f"random weights instead: {', '.join(models.NAMES)}; mimi with --against",
     )
-    parser.add_argument("--bits", type=int, choices=(4, 8), help="quantise while loading")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"))
-    parser.add_argument("--frames", type=int, default=100, help="frames to time (default: 100)")
-    parser.add_argument("--rows", type=int, nargs="+", default=[1], help="batch sizes to time")
-    parser.add_argument("--audio", metavar="FILE", help="a recording, to time the first word")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add("--bits", type=int, choices=(4, 8), help="quantise while loading")
+    add("--dtype", choices=("float32", "bfloat16", "float16"))
+    add("--frames", type=int, default=100, help="frames to time (default: 100)")
+    add("--rows", type=int, nargs="+", default=[1], metavar="N", help="batch sizes to time")
+    add("--audio", metavar="FILE", help="a recording, to time the first word from a cold start")
+    add("--soak", type=float, metavar="HOURS", help="run one stream for so much sound instead")
+    add("--plot", metavar="FILE", help="draw the time of each frame")
+    add("--against", choices=("moshi_mlx",), help="time both, in turns, on the same weights")
+    add(
+        "--peer-python",
+        default=os.environ.get("PEER_PYTHON"),
+        metavar="PATH",
+        help="the Python that has moshi_mlx (default: $PEER_PYTHON)",
+    )
+    add("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     if (options.model is None) == (options.random is None):
         parser.error("expected a model or --random SHAPE")
+    if options.against and not (options.random and options.peer_python):
+        parser.error("--against needs --random SHAPE and --peer-python PATH")
+    if options.random == "mimi" and not options.against:
+        parser.error("--random mimi needs --against moshi_mlx")
+    if options.frames < 1 or min(options.rows) < 1:
+        parser.error("--frames and --rows must be 1 or more")
     return options
 
 
@@ -63,91 +78,48 @@ def say(text: str) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict:
+    result = {"model": options.model or f"random {options.random}", "device": machine.name()}
+    if options.against:
+        return result | against.compare(options.random, options.peer_python, options.frames, say)
     say("memory bandwidth")
     bandwidth = machine.bandwidth()
-    result = {
-        "model": options.model or f"random {options.random}",
-        "bits": options.bits,
-        "device": machine.name(),
-        "import seconds": machine.import_seconds(),
-    }
     say("loading")
     start = time.perf_counter()
-    kind, time_rows = (tts, time_speaking) if speaks(options) else (stt, time_listening)
-    if options.random:
-        runner = kind.Runner.random(options.random, options.bits, options.dtype)
-    else:
-        runner = kind.Runner.load(options.model, options.bits, options.dtype)
-    result["load seconds"] = time.perf_counter() - start
+    subject = load(options)
+    result |= {
+        "bits": options.bits,
+        "bandwidth GB/s": bandwidth / 1e9,
+        "import seconds": machine.import_seconds(),
+        "load seconds": time.perf_counter() - start,
+    }
     mx.clear_cache()
     mx.reset_peak_memory()
-    for rows in options.rows:
-        result |= time_rows(runner, rows, options.frames, bandwidth)
-    say("parts")
-    result["part ms"] = kind.parts(runner, options.frames)
-    result["bandwidth GB/s"] = bandwidth / 1e9
+    if options.soak:
+        result["soak"], seconds = run.soak(subject, options.soak, say)
+    else:
+        for rows in options.rows:
+            say(f"{rows} row{'s' * (rows > 1)}, {options.frames} frames")
+            figures, seconds = run.time_rows(subject, rows, options.frames, bandwidth)
+            result[f"rows {rows}"] = figures
+        say("parts")
+        result["parts, ms"] = subject.parts(options.frames)
+    if options.plot:
+        run.plot(seconds, result["model"], options.plot)
     if options.model and options.audio:
         say("first word")
-        result["first word seconds"] = latency.first_word(
+        result["cold start, seconds"] = latency.first_word(
             options.model, options.bits, options.audio
         )
     return result
 
 
-def speaks(options: argparse.Namespace) -> bool:
-    """Whether the model is one of text to speech."""
-    config = models.config(options.random) if options.random else None
-    if config is None:
-        config = Checkpoint.find(options.model, None).config
-    return config.get("dep_q", int, 0) > 0
-
-
-def time_speaking(talker: tts.Runner, rows: int, frames: int, bandwidth: float) -> dict:
-    """Streams of `rows` rows: how long until the first sound, then frame by frame."""
-    say(f"{rows} row{'s' * (rows > 1)}, {frames} frames")
-    cold = next(talker.stream(rows).run(1))
-    stream = talker.stream(rows)
-    first = next(stream.run(1))
-    live = spread(list(stream.run(frames)))
-    read = talker.bytes_per_step(rows)
-    figures = {
-        "first sound of all ms": 1e3 * cold,
-        "first sound ms": 1e3 * first,
-        "frame ms": live,
-        "real-time factor": 1e-3 * live["median"] * talker.frame_rate,
-        "MB read per step": read / 1e6,
-        "share of bandwidth": read / (1e-3 * live["median"]) / bandwidth,
-        "active MB": mx.get_active_memory() / 1e6,
-        "peak MB": mx.get_peak_memory() / 1e6,
-        "resident MB": machine.resident() / 1e6,
-    }
-    stream.close()
-    return {f"rows {rows}": figures}
-
-
-def time_listening(listener: stt.Runner, rows: int, frames: int, bandwidth: float) -> dict:
-    """A live stream of `rows` rows, then the same sound as a file would be heard."""
-    say(f"{rows} row{'s' * (rows > 1)}, {frames} frames")
-    stream = listener.stream(rows)
-    first = next(stream.run(1))
-    list(stream.run(_WARM))
-    times = list(stream.run(frames))
-    piped = next(stream.run(frames, at_once=frames)) / frames
-    live = spread(times)
-    read = listener.bytes_per_step(rows)
-    figures = {
-        "first frame ms": 1e3 * first,
-        "frame ms": live,
-        "real-time factor": 1e-3 * live["median"] * listener.frame_rate,
-        "recording: frame ms": 1e3 * piped,
-        "MB read per step": read / 1e6,
-        "share of bandwidth": read / (1e-3 * live["median"]) / bandwidth,
-        "active MB": mx.get_active_memory() / 1e6,
-        "peak MB": mx.get_peak_memory() / 1e6,
-        "resident MB": machine.resident() / 1e6,
-    }
-    stream.close()
-    return {f"rows {rows}": figures}
+def load(options: argparse.Namespace) -> stt.Listener | tts.Speaker:
+    if options.random:
+        kind = tts.Speaker if options.random.startswith("tts") else stt.Listener
+        return kind.random(options.random, options.bits, options.dtype)
+    speaks = Checkpoint.find(options.model, None).config.get("model_type", str, "") == "tts"
+    kind = tts.Speaker if speaks else stt.Listener
+    return kind.load(options.model, options.bits, options.dtype)
 
 
 def table(result: dict, indent: str = "") -> str:
@@ -159,9 +131,16 @@ def table(result: dict, indent: str = "") -> str:
         if isinstance(value, dict):
             lines += [f"{indent}{key}", table(value, indent + "  ")]
         elif value is not None:
-            shown = f"{value:.3g}" if isinstance(value, float) else value
-            lines.append(f"{indent}{key:<{28 - len(indent)}}{shown}")
+            lines.append(f"{indent}{key:<{34 - len(indent)}}{_shown(value)}")
     return "\n".join(lines)
+
+
+def _shown(value) -> str:
+    if isinstance(value, list):
+        return "  ".join(map(_shown, value))
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return str(value)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ import mlx.core as mx
 import numpy as np
 
 from benchmark import models
-from benchmark.statistics import spread
+from benchmark.alone import run_alone
+from dsm_mlx.device import compiled
 from dsm_mlx.stt.engine import Rows
 from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.step import ListenStep
 
-_EMBEDDINGS = ("audio_emb", "text_emb", "condition_provider")
+_TABLES = ("audio_emb", "text_emb", "condition_provider")
 
 
 class Letters:
@@ -29,19 +30,20 @@ class Letters:
 
 
 @dataclass
-class Runner:
+class Listener:
     """A model that can be run: the step, and what a stream needs beside it."""
 
     step: ListenStep
     condition: mx.array | None = None
+    warm = 3  # steps until all is as it will stay
 
     @classmethod
-    def random(cls, name: str, bits: int | None, dtype: str | None) -> Runner:
+    def random(cls, name: str, bits: int | None, dtype: str | None) -> Listener:
         lm = models.random_lm(name, bits, dtype)
         return cls(ListenStep(lm, models.random_mimi(lm.config.n_q, decoder=False)))
 
     @classmethod
-    def load(cls, model: str, bits: int | None, dtype: str | None) -> Runner:
+    def load(cls, model: str, bits: int | None, dtype: str | None) -> Listener:
         from dsm_mlx import load_stt
 
         stt = load_stt(model, bits=bits, dtype=dtype)
@@ -55,18 +57,33 @@ class Runner:
         return Stream(self, rows)
 
     def bytes_per_step(self, rows: int) -> int:
-        """What one step has to read: weights once, caches of each row, rows of embeddings."""
+        """What one step has to read: weights once, caches of each row."""
+        weights = models.size(self.step.lm, skip=_TABLES) + models.size(self.step.mimi)
+        return weights + rows * models.state_size(self.step.init_state(1))
+
+    def parts(self, frames: int) -> dict[str, dict]:
+        """Milliseconds of the codec and of the language model, one row."""
         lm, mimi = self.step.lm, self.step.mimi
-        weights = models.size(lm, skip=_EMBEDDINGS) + models.size(mimi)
-        table = lm.audio_emb.weight
-        embedding = table.nbytes // table.shape[0] * (lm.config.n_q + 1)
-        return weights + rows * (models.state_size(self.step.init_state(1)) + embedding)
+        pcm = mx.random.normal((1, mimi.config.frame_size)) * 0.1
+        codes = mx.zeros((1, lm.config.n_q), mx.int32)
+        text = mx.zeros((1,), mx.int32)
+
+        @compiled
+        def language(codes, state):
+            hidden, state = lm(text, codes, state)
+            return mx.argmax(lm.text_logits(hidden), axis=-1), state
+
+        encode = compiled(mimi.encode_step)
+        return {
+            "codec": run_alone(encode, pcm, mimi.encoder_state(1), frames),
+            "language model": run_alone(language, codes, lm.init_state(1), frames),
+        }
 
 
 class Stream:
     """Rows that hear noise, live: each frame is heard and answered before the next."""
 
-    def __init__(self, listener: Runner, rows: int):
+    def __init__(self, listener: Listener, rows: int):
         mimi = listener.step.mimi.config
         self._rows = Rows(listener.step, rows)
         self._sessions = {
@@ -82,46 +99,22 @@ class Stream:
         self._random, self._size = np.random.default_rng(0), mimi.frame_size
         self._rows.join(self._sessions, listener.condition)
 
-    def run(self, frames: int, at_once: int = 1) -> Iterator[float]:
-        """Hear `frames` frames, `at_once` in one call; yields the seconds of each call."""
-        for _ in range(frames // at_once):
-            for session in self._sessions.values():
-                session.feed(self._sound(at_once))
-            start = time.perf_counter()
-            self._rows.run(at_once)
-            yield time.perf_counter() - start
+    def run(self, frames: int) -> Iterator[float]:
+        """Hear `frames` frames; yields the seconds of each."""
+        for _ in range(frames):
+            yield self._hear(1)
 
-    def _sound(self, frames: int) -> np.ndarray:
-        return 0.1 * self._random.standard_normal(frames * self._size, np.float32)
+    def recording(self, frames: int) -> float:
+        """Seconds for each frame when they are all there at once, as in a file."""
+        return self._hear(frames) / frames
+
+    def _hear(self, frames: int) -> float:
+        for session in self._sessions.values():
+            noise = self._random.standard_normal(frames * self._size, np.float32)
+            session.feed(0.1 * noise)
+        start = time.perf_counter()
+        self._rows.run(frames)
+        return time.perf_counter() - start
 
     def close(self) -> None:
         self._rows.close()
-
-
-def parts(listener: Runner, frames: int) -> dict[str, dict]:
-    """Milliseconds of the codec and of the language model by themselves, one row."""
-    lm, mimi = listener.step.lm, listener.step.mimi
-    pcm = mx.random.normal((1, mimi.config.frame_size)) * 0.1
-    codes = mx.zeros((1, lm.config.n_q), mx.int32)
-    text = mx.zeros((1,), mx.int32)
-
-    def language(codes, state):
-        hidden, state = lm(text, codes, state)
-        return mx.argmax(lm.text_logits(hidden), axis=-1), state
-
-    state = lm.init_state(1)
-    return {
-        "codec": run_alone(mimi.encode_step, pcm, mimi.encoder_state(1), frames),
-        "language model": run_alone(language, codes, state, frames),
-    }
-
-
-def run_alone(step, inputs: mx.array, state: dict, frames: int) -> dict:
-    """The spread of milliseconds of a step by itself, each evaluated before the next."""
-    step, times = mx.compile(step), []
-    for _ in range(frames + 3):
-        start = time.perf_counter()
-        output, state = step(inputs, state)
-        mx.eval(output, state)
-        times.append(time.perf_counter() - start)
-    return spread(times[3:])

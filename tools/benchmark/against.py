@@ -1,0 +1,82 @@
+"""Our figures and another library's, on the same weights, in turns: A B A B."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+from benchmark import models
+from benchmark.statistics import quantile
+from dsm_mlx import layouts
+from dsm_mlx.codec import layout as codec_layout
+from dsm_mlx.lm import layout as lm_layout
+
+_HERE = Path(__file__).parent
+_WARM = 10
+
+
+def compare(name: str, python: str, frames: int, say) -> dict:
+    """`name` is an official shape, for its language model's step, or "mimi" for both halves.
+
+    python: the interpreter that has moshi_mlx.
+    """
+    parts = ["encode", "decode"] if name == "mimi" else [name.split("-")[0]]
+    with tempfile.TemporaryDirectory() as folder:
+        say(f"writing random weights: {name}")
+        _write(name, Path(folder))
+        return {part: _in_turns(part, folder, python, frames, say) for part in parts}
+
+
+def _write(name: str, folder: Path) -> None:
+    if name == "mimi":
+        model = models.random_mimi(32)
+        layout, file = codec_layout.pytorch(model), "mimi.safetensors"
+    else:
+        model = models.random_lm(name, None, "bfloat16")
+        layout, file = lm_layout.layout_of(model, "pytorch"), "model.safetensors"
+        (folder / "config.json").write_text(json.dumps(models.config(name).values))
+    tensors = layouts.save(layout, dict(tree_flatten(model.parameters())))
+    mx.save_safetensors(str(folder / file), {k: mx.contiguous(v) for k, v in tensors.items()})
+
+
+def _in_turns(part: str, folder: str, python: str, frames: int, say) -> dict:
+    job = json.dumps({"part": part, "folder": folder, "frames": frames, "warm": _WARM})
+    runs: dict[str, list[dict]] = {"dsm_mlx": [], "moshi_mlx": []}
+    for library in ("dsm_mlx", "moshi_mlx") * 2:
+        say(f"{part}: {library}")
+        command = {
+            "dsm_mlx": [sys.executable, "-m", "benchmark.ours", job],
+            "moshi_mlx": [python, str(_HERE / "theirs.py"), job],
+        }[library]
+        runs[library].append(_run(command))
+    ours, theirs = (_together(runs[library]) for library in runs)
+    return {
+        "dsm_mlx": ours,
+        "moshi_mlx": theirs,
+        "times as fast": theirs["frame ms"] / ours["frame ms"],
+        "times as fast, CPU time": theirs["cpu ms"] / ours["cpu ms"],
+        "share of its peak memory": ours["peak MB"] / theirs["peak MB"],
+    }
+
+
+def _run(command: list[str]) -> dict:
+    environment = os.environ | {"PYTHONPATH": str(_HERE.parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"{command[0]}: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _together(runs: list[dict]) -> dict:
+    return {
+        "frame ms": quantile([ms for run in runs for ms in run["ms"]], 0.5),
+        "cpu ms": min(run["cpu ms"] for run in runs),
+        "peak MB": max(run["peak MB"] for run in runs),
+    }
