@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 SETTINGS = Path(__file__).with_name("tiny.json")
@@ -54,14 +55,16 @@ def _log(args: argparse.Namespace):
 
 
 def speech(args: argparse.Namespace) -> bool:
-    """Sound with its labels: the splits to measure on, then the one to train on."""
+    """Sound with its labels: the splits to measure on first, then those to train on."""
     from speech import shards
 
-    wanted = {split: 1 for split in shards.SPLITS} | {"train": args.shards}
-    for split in (*(s for s in wanted if s != "train"), "train"):
-        count = wanted[split]
-        shards.make_many(args.data, split, count, args.minutes, args.workers, print)
-    return len(shards.found(args.data, "train")) >= args.shards
+    end = time.monotonic() + 60 * args.minutes
+    wanted = {split: 1 for split in shards.SPLITS}
+    wanted |= {"tts": args.shards // 3, "train": args.shards}
+    for split, count in sorted(wanted.items(), key=lambda item: item[1]):
+        left = (end - time.monotonic()) / 60
+        shards.make_many(args.data, split, count, left, args.workers, _log(args))
+    return all(len(shards.found(args.data, s)) >= count for s, count in wanted.items())
 
 
 def tokenizer(args: argparse.Namespace) -> bool:
@@ -93,11 +96,14 @@ def encode(args: argparse.Namespace) -> bool:
     from speech import shards
 
     codec = official.load_codec(args.codec, _device(args))
-    log = _log(args)
-    return all(
-        encode_all(args.data, split, codec, args.minutes, log, args.keep_sound)
-        for split in shards.SPLITS
-    )
+    end, log = time.monotonic() + 60 * args.minutes, _log(args)
+    for split in shards.SPLITS:
+        # What is measured on is measured as sound.
+        keep = args.keep_sound or split not in ("train", "tts")
+        left = (end - time.monotonic()) / 60
+        if not encode_all(args.data, split, codec, left, log, keep):
+            return False
+    return True
 
 
 def stt(args: argparse.Namespace) -> bool:
@@ -126,8 +132,8 @@ def tts(args: argparse.Namespace) -> bool:
 
     def make(plan):
         words = args.resume / official.TOKENIZER
-        config = _settings(args)["tts"]
-        return TextToSpeech(config, plan, Corpus(args.data), args.codec, words, _device(args))
+        config, corpus = _settings(args)["tts"], Corpus(args.data, "tts")
+        return TextToSpeech(config, plan, corpus, args.codec, words, _device(args))
 
     return _train(args, "tts", make)
 
@@ -151,11 +157,12 @@ def _device(args: argparse.Namespace) -> str:
 
 
 def _train(args: argparse.Namespace, name: str, make) -> bool:
-    from learn.loop import train
+    from learn.loop import seed, train
     from learn.plan import Plan
 
     chosen = {"steps": args.steps, "batch": args.batch, "learning_rate": args.rate}
     settings = _settings(args)["stages"][name] | {k: v for k, v in chosen.items() if v}
+    seed(0)  # for the weights to start from
     stage = make(Plan(**settings))
     # On a CPU the batches are made in between: processes of their own would only compete.
     workers = min(8, args.workers) if _device(args) == "cuda" else 0

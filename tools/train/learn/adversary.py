@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -23,7 +25,7 @@ class _Judge(nn.Module):
             nn.utils.parametrizations.weight_norm(
                 nn.Conv2d(before, after, (9, 3), stride=(2, 1), padding=(4, 1))
             )
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         )
         self.verdict = nn.Conv2d(_WIDTH, 1, 3, padding=1)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from speech.sessions import FRAME_SIZE
 from torch import nn
 
 from learn import loop, official
@@ -20,7 +21,6 @@ from learn.cuttings import FRAMES_EACH, Cuttings
 from learn.device import autocast, best, keep_float32
 from learn.plan import Plan
 from learn.spectra import SpectralDistance
-from speech.sessions import FRAME_SIZE
 
 _BEFORE = 20  # frames that the transformer may look back on
 _LEAD_IN = 2  # of them go through the convolutions, and are not judged
@@ -56,7 +56,9 @@ class Decoder:
             "typical": self._typical,
         }
         self.optimizers = {
-            name: torch.optim.AdamW(self.modules[name].parameters(), plan.learning_rate, (0.8, 0.98))
+            name: torch.optim.AdamW(
+                self.modules[name].parameters(), plan.learning_rate, (0.8, 0.98)
+            )
             for name in ("parts", "adversary")
         }
 
@@ -154,7 +156,5 @@ class _Typical(nn.Module):
         """Each piece's gradient (batch, samples), cut to the typical length of late."""
         norms = gradient.norm(dim=1)
         median = norms.median()
-        self.norm = torch.where(
-            self.norm > 0, _SMOOTH * self.norm + (1 - _SMOOTH) * median, median
-        )
+        self.norm = torch.where(self.norm > 0, _SMOOTH * self.norm + (1 - _SMOOTH) * median, median)
         return gradient * (self.norm / norms.clamp(min=1e-12)).clamp(max=1)[:, None]

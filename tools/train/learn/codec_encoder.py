@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from speech.phones import PHONES, SILENCE, UNKNOWN
 from torch import nn
 
 from learn import loop, official
@@ -21,7 +22,6 @@ from learn.cuttings import FRAMES_EACH, Cuttings
 from learn.device import autocast, best, keep_float32
 from learn.plan import Plan
 from learn.spectra import Spectrum
-from speech.phones import PHONES, SILENCE, UNKNOWN
 
 # The sound is louder inside: small inputs start the untrained convolutions off too weakly.
 # Exporting puts the factor into the first convolution.
@@ -29,7 +29,6 @@ GAIN = 20.0
 _A_FRAME = 4  # labels and spectra
 _BANDS = 64
 _HOP = 480
-_UNQUANTISED = 150  # steps before the quantiser starts
 _DROPOUT, _NO_QUANTISATION, _DECAY = 0.4, 0.4, 0.98
 _SEEN_FOR_CLUSTERS, _CLUSTER_PASSES = 128, 9
 _MEL, _PHONES, _PHONES_OF_ALL, _COMMITMENT = 2.0, 1.0, 0.4, 0.5
@@ -82,7 +81,7 @@ class Encoder:
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self._plan.seed, 2, step))
-        many = _SEEN_FOR_CLUSTERS if step == _UNQUANTISED else self._plan.batch
+        many = _SEEN_FOR_CLUSTERS if step == self._plan.settle else self._plan.batch
         places = self._cuttings.places(rng, many)
         return {
             "pcm": np.stack([self._cuttings.pcm_at(*place) for place in places])[:, None],
@@ -94,7 +93,7 @@ class Encoder:
         pcm = torch.as_tensor(batch["pcm"]).to(self._device)
         phones = torch.as_tensor(batch["phones"]).to(self._device).long()
         phones = phones.view(len(phones), FRAMES_EACH, _A_FRAME)
-        if step == _UNQUANTISED:
+        if step == self._plan.settle:
             self._start_clusters(pcm)
             pcm, phones = pcm[: self._plan.batch], phones[: self._plan.batch]
         adam = self.optimizers["adam"]
@@ -137,20 +136,31 @@ class Encoder:
     def _quantised(self, latent: torch.Tensor, step: int, dropout: bool):
         """What the first codebook tells, what all tell, and the commitment loss."""
         first, rest = self.codec.quantizer.rvq_first, self.codec.quantizer.rvq_rest
-        if step < _UNQUANTISED:
+        if step < self._plan.settle:
             told = [q.output_proj(q.input_proj(latent)) for q in (first, rest)]
             return told[0], told[0] + told[1], latent.new_zeros(())
         rest.q_dropout = dropout
+        self._set_clocks(step)
         rate = self._config["frame_rate"]
         one, others = first(latent, rate), rest(latent, rate)
         return one.x, one.x + others.x, one.penalty + others.penalty
 
+    def _codebooks(self) -> list[nn.Module]:
+        first, rest = self.codec.quantizer.rvq_first, self.codec.quantizer.rvq_rest
+        return [layer._codebook for layer in (*first.vq.layers, *rest.vq.layers)]
+
+    def _set_clocks(self, step: int) -> None:
+        """moshi's quantiser counts and draws for itself: make that a function of the step."""
+        self.codec.quantizer.rvq_rest.rng_dropout.seed(step)
+        for book in self._codebooks():
+            book._next_unused_check = book.check_unused_every - step % book.check_unused_every
+
     def _start_clusters(self, pcm: torch.Tensor) -> None:
         """Codebooks from k-means on latents that have settled; moshi does it at the first call."""
-        first, rest = self.codec.quantizer.rvq_first, self.codec.quantizer.rvq_rest
-        for layer in (*first.vq.layers, *rest.vq.layers):
-            layer._codebook._initialized.fill_(0)
-            layer._codebook._cached_initialized = False
+        rest = self.codec.quantizer.rvq_rest
+        for book in self._codebooks():
+            book._initialized.fill_(0)
+            book._cached_initialized = False
         with torch.no_grad():
             latent = self._latent(pcm)
             rest.q_dropout = False

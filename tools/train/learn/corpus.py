@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import sentencepiece
-from torch.utils.data import DataLoader, Dataset
-
 from speech import shards
 from speech.sessions import Spoken
+from torch.utils.data import DataLoader, Dataset
 
 
 class Corpus:
@@ -28,7 +27,9 @@ class Corpus:
         self.codes = np.concatenate([file["codes"] for file in files])
         self.phones = np.concatenate([file["phones"] for file in files])
         self.speakers = np.concatenate([file["speakers"] for file in files])
-        self.words: list[list[Spoken]] = sum((shards.read_words(f["words"]) for f in files), [])
+        self.words: list[list[Spoken]] = []
+        for file in files:
+            self.words += shards.read_words(file["words"])
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from speech import shards
 from speech.phones import SILENCE
 from speech.sessions import FRAME_SIZE, FRAMES

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from speech import shards
 
 _AT_ONCE = 10  # sessions in one call on a GPU; a CPU is fastest with one

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-
 from speech.phones import UNKNOWN
 from speech.sessions import Spoken
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from learn.corpus import batches
@@ -54,15 +56,16 @@ def train(stage: Stage, folder: Path, minutes: float, workers: int, log: Log) ->
     step, saved = restore(stage, folder), time.monotonic()
     log(f"from step {step} of {stage.steps}")
     sums: dict[str, torch.Tensor] = {}
+    summed = 0
     for batch in batches(stage.batch, step, stage.steps, workers):
         seed(step)
         for name, value in stage.update(step, batch).items():
             sums[name] = sums.get(name, 0.0) + value.detach()
-        step += 1
+        step, summed = step + 1, summed + 1
         if step % _LOG_EVERY == 0:
-            told = " ".join(f"{k} {float(v) / _LOG_EVERY:.3f}" for k, v in sums.items())
+            told = " ".join(f"{name} {float(v) / summed:.3f}" for name, v in sums.items())
             log(f"step {step}: {told}")
-            sums = {}
+            sums, summed = {}, 0
         if time.monotonic() > end:
             break
         if time.monotonic() - saved > _SAVE_EVERY:
@@ -75,8 +78,13 @@ def train(stage: Stage, folder: Path, minutes: float, workers: int, log: Log) ->
 
 
 def seed(step: int) -> None:
-    """Random numbers of a step depend on nothing but its number."""
-    torch.manual_seed(0x5EED + step)
+    """Random numbers of a step depend on nothing but its number.
+
+    moshi's quantiser draws from all three generators.
+    """
+    random.seed(step)
+    np.random.seed(step)
+    torch.manual_seed(step)
 
 
 def schedule(step: int, steps: int, warm_up: int, flat: float = 0.4) -> float:

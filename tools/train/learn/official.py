@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 from pathlib import Path
 
 os.environ.setdefault("NO_TORCH_COMPILE", "1")  # moshi compiles small functions otherwise
@@ -20,6 +21,8 @@ from torch import nn
 CODEC_WEIGHTS, CODEC_CONFIG = "mimi.safetensors", "mimi_config.json"
 LM_WEIGHTS, LM_CONFIG = "model.safetensors", "config.json"
 TOKENIZER = "tokenizer.model"
+# moshi's modules hold a projection for each step, in ascending order.
+_PROJECTION = re.compile(r"(.*\.)(in|out)_projs\.\d+\.weight")
 # Keys of a config.json that are not arguments of the model.
 _OUTSIDE = (
     *("model_type", "languages", "lm_gen_config", "tts_config", "stt_config", "model_id"),
@@ -77,16 +80,30 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict({name: w.float() for name, w in load_file(path).items()})
 
 
+def published(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The names of Kyutai's files: an attention's projections for all steps in one tensor."""
+    found: dict[str, torch.Tensor] = {}
+    for name, weight in weights.items():
+        match = _PROJECTION.fullmatch(name)
+        if match is None:
+            found[name] = weight
+            continue
+        joined = match[1] + ("in_proj_weight" if match[2] == "in" else "out_proj.weight")
+        found[joined] = torch.cat([found[joined], weight]) if joined in found else weight
+    return found
+
+
 def save_weights(model: nn.Module, path: Path, half: bool = False) -> None:
     """A file as Kyutai publishes it, written whole or not at all.
 
     half: bfloat16, except the conditioners, which are computed in float32.
     """
     weights = {}
-    for name, w in model.state_dict().items():
+    for name, w in published(model.state_dict()).items():
         if half and w.is_floating_point() and not name.startswith("condition_provider."):
             w = w.to(torch.bfloat16)
         weights[name] = w.detach().cpu().contiguous().clone()
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".partial")
     save_file(weights, draft)
     draft.replace(path)

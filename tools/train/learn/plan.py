@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Plan:
     """steps in all; batch: sessions or pieces a step; learning_rate at its peak.
 
-    adversary: weight of the decoder's adversarial loss; 0 is none.
+    adversary: weight of the decoder's adversarial loss; 0 is none. settle: steps that the encoder
+    takes before its quantiser starts.
     """
 
     steps: int
@@ -17,4 +18,5 @@ class Plan:
     learning_rate: float
     warm_up: int
     adversary: float = 0.0
+    settle: int = 150
     seed: int = 1

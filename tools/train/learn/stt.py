@@ -11,14 +11,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from moshi.conditioners import ConditionAttributes
+from speech.phones import PHONES, UNKNOWN
+from speech.sessions import SECONDS
 from torch import nn
 
 from learn import labels, loop, official
 from learn.corpus import Corpus, Pieces
 from learn.device import autocast
 from learn.plan import Plan
-from speech.phones import PHONES, UNKNOWN
-from speech.sessions import SECONDS
 
 _PHONES_A_FRAME = 4
 _PADDING_WEIGHT, _PAUSE_WEIGHT, _PHONE_WEIGHT = 0.5, 0.1, 0.3

@@ -51,7 +51,11 @@ class Session:
 
 @dataclass(frozen=True)
 class Mix:
-    """What sessions are made of. kind: one of voices.KINDS. flite: share of its voices."""
+    """What sessions are made of.
+
+    kind: one of voices.KINDS. flite: share of its voices. turns, no_speech: share of the sessions
+    with two speakers and with none. effects, level: whether they are changed at random.
+    """
 
     kind: str = "known"
     flite: float = 0.3
@@ -59,6 +63,7 @@ class Mix:
     turns: float = _TURNS
     no_speech: float = _NO_SPEECH
     effects: bool = True
+    level: bool = True
 
 
 def make(seed: int, mix: Mix | None = None) -> Session:
@@ -72,7 +77,8 @@ def make(seed: int, mix: Mix | None = None) -> Session:
     count = 2 if rng.random() < mix.turns else 1
     session.speakers = [voices.draw(rng, mix.kind, mix.flite) for _ in range(count)]
     _talk(session, rng, mix)
-    session.pcm *= 10 ** (rng.uniform(-14, 3) / 20)
+    if mix.level:
+        session.pcm *= 10 ** (rng.uniform(-14, 3) / 20)
     if mix.effects and rng.random() >= _PLAIN:
         session.pcm = effects.at_random(session.pcm, noise_rng)
     session.pcm = np.clip(session.pcm, -0.99, 0.99).astype(np.float32)
@@ -103,7 +109,7 @@ def _talk(session: Session, rng: random.Random, mix: Mix) -> None:
             time += rng.uniform(0.05, 0.4)
         if len(session.speakers) > 1:
             speaker = 1 - speaker
-        # Longer than each of the pauses that the model has to tell apart: 0.5, 1, 2 and 3 s.
+        # Some longer than each of the pauses that the model has to tell apart: 0.5, 1, 2 and 3 s.
         time += rng.choice((rng.uniform(0.1, 1.2), rng.uniform(0.6, 2.5), rng.uniform(2, 4.5)))
 
 

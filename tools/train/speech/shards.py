@@ -24,6 +24,7 @@ from speech.sessions import Mix, Session, Spoken
 PER_SHARD = 50
 SPLITS = {
     "train": Mix(),
+    "tts": Mix("preset", no_speech=0, effects=False, level=False),
     "test": Mix(held_out_text=True, no_speech=0, effects=False),
     "new voice": Mix("new voice", held_out_text=True, no_speech=0, effects=False),
     "new synthesizer": Mix("new synthesizer", held_out_text=True, no_speech=0, effects=False),

@@ -36,7 +36,9 @@ def rules() -> dict[str, list[str]]:
             name, _, line = line.partition(":")
         choices = [choice.strip() for choice in line.split("|")]
         found.setdefault(name, []).extend(choice for choice in choices if choice)
-    missing = {slot for all_ in found.values() for c in all_ for slot in _SLOT.findall(c)} - {*found}
+    missing = {slot for all_ in found.values() for c in all_ for slot in _SLOT.findall(c)} - {
+        *found
+    }
     if missing:
         raise ValueError(f"{GRAMMAR.name}: no rule for {sorted(missing)}")
     return found

@@ -10,7 +10,7 @@ from speech.espeak import Espeak
 from speech.flite import Flite
 from speech.utterance import Utterance
 
-KINDS = ("known", "new voice", "new synthesizer")
+KINDS = ("known", "new voice", "new synthesizer", "preset")
 
 _LANGUAGES = (
     *["gmw/en-US"] * 5,
@@ -45,6 +45,19 @@ class Speaker:
         return made and made.trimmed().at_speed(self.speed)
 
 
+# The voices of text to speech, each always the same.
+PRESETS = {
+    "slt": Speaker("flite", "slt", (1.0,), 1.0),
+    "rms": Speaker("flite", "rms", (1.0,), 1.0),
+    "awb": Speaker("flite", "awb", (0.95,), 1.0),
+    "michael": Speaker("espeak", "gmw/en-US+Michael", (160, 45, 50), 1.0),
+    "annie": Speaker("espeak", "gmw/en-US+Annie", (155, 55, 60), 1.0),
+    "linda": Speaker("espeak", "gmw/en-US+linda", (150, 50, 50), 1.0),
+    "robin": Speaker("espeak", "gmw/en-GB-x-rp+m1", (160, 50, 60), 1.0),
+    "fiona": Speaker("espeak", "gmw/en-GB-scotland+f2", (155, 50, 60), 1.0),
+}
+
+
 @cache
 def _synthesizer(name: str) -> Espeak | Flite:
     return Espeak() if name == "espeak" else Flite()
@@ -52,6 +65,8 @@ def _synthesizer(name: str) -> Espeak | Flite:
 
 def draw(rng: random.Random, kind: str = "known", flite: float = 0.3) -> Speaker:
     """A speaker of one of KINDS. flite: how often a known one is a voice of flite."""
+    if kind == "preset":
+        return rng.choice(list(PRESETS.values()))
     if kind == "new synthesizer":
         return Speaker("flite", _NEW_SYNTHESIZER, (rng.uniform(0.85, 1.2),), 1.0)
     if kind == "known" and rng.random() < flite:

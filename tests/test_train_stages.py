@@ -1,0 +1,108 @@
+"""tools/train from sound to checkpoints: resumable at any step, and dsm_mlx loads what comes out.
+
+Needs PyTorch and moshi: in this Python, or in the one that the variable DSM_TRAIN_PYTHON names.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dsm_mlx
+from dsm_mlx import safetensors
+
+ROOT = Path(__file__).parents[1]
+PYTHON = os.environ.get("DSM_TRAIN_PYTHON", sys.executable)
+STAGES = ("encoder", "decoder", "stt", "tts")
+
+
+def trains():
+    if "DSM_TRAIN_PYTHON" in os.environ:
+        return True
+    return all(importlib.util.find_spec(name) for name in ("torch", "moshi"))
+
+
+pytestmark = pytest.mark.skipif(not trains(), reason="needs torch and moshi (the extra `train`)")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train")
+    command = [PYTHON, ROOT / "tests" / "train_stages.py", folder]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def weights(folder):
+    import mlx.core as mx
+
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        found |= {
+            f"{path.name}:{name}": np.array(w.astype(mx.float32))
+            for name, w in mx.load(str(path)).items()
+        }
+    return found
+
+
+def test_a_time_budget_of_nothing_still_advances_a_step(work):
+    calls = json.loads((work / "calls.json").read_text())
+    assert all(calls["once"][stage] == 1 for stage in STAGES)
+    assert all(calls["bits"][stage] == 4 for stage in STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stopping_and_resuming_changes_nothing(work, stage):
+    once, bits = weights(work / "once" / stage), weights(work / "bits" / stage)
+    assert once.keys() == bits.keys() and once
+    for name in once:
+        assert np.array_equal(once[name], bits[name]), name
+
+
+def test_training_moves_the_weights_that_a_stage_owns(work):
+    encoder, decoder = weights(work / "once" / "encoder"), weights(work / "once" / "decoder")
+    moved = {
+        name.partition(":")[2].partition(".")[0]
+        for name in encoder
+        if not np.array_equal(encoder[name], decoder[name])
+    }
+    assert moved == {"decoder", "decoder_transformer", "upsample"}
+
+
+def test_speech_to_text_loads_and_listens(work):
+    stt = dsm_mlx.load_stt(str(work / "once" / "stt"))
+    assert stt.pauses and stt.delay == 0.5
+    sound = np.random.default_rng(1).normal(0, 0.1, 24_000).astype(np.float32)
+    for delay in (None, 0.16, 2.5):
+        assert isinstance(stt.transcribe(sound, sample_rate=24_000, delay=delay).text, str)
+
+
+def test_text_to_speech_loads_and_speaks_in_its_voices(work):
+    tts = dsm_mlx.load_tts(str(work / "once" / "tts"))
+    assert len(tts.voices()) >= 6
+    speech = {v: tts.synthesize("hello there", v, seed=1, cfg=2.0) for v in tts.voices()[:2]}
+    first, second = (s.audio for s in speech.values())
+    assert min(first.size, second.size) > 1920
+    assert first.size != second.size or not np.array_equal(first, second)
+
+
+def test_the_codec_is_the_one_that_was_trained(work):
+    """Codes that training wrote to disk are those that dsm_mlx computes from the same sound."""
+    codec = dsm_mlx.load_codec(str(work / "once" / "codec"))
+    data = work / "once" / "data"
+    pcm = np.load(data / "train-00000.pcm.npz")["pcm"][0].astype(np.float32) / 32768
+    wanted = np.load(data / "train-00000.codes.npz")["codes"][0]
+    same = np.asarray(codec.encode(pcm[None, None]))[0] == wanted
+    assert same.mean() > 0.99
+
+
+def test_exports_keep_to_the_official_layout(work):
+    header = safetensors.read_header(work / "once" / "stt" / "model.safetensors")
+    assert "text_emb.weight" in header.tensors and "extra_heads.3.weight" in header.tensors
+    assert not any(name.startswith("depformer") for name in header.tensors)

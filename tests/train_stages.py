@@ -1,0 +1,78 @@
+"""Every stage of tools/train on sizes of a toy, in a Python that has PyTorch and moshi.
+
+    python tests/train_stages.py WORK
+
+Run by test_train_stages.py. WORK/once is trained in one go, WORK/bits a step at a time.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+TRAIN = Path(__file__).parents[1] / "tools" / "train"
+sys.path.insert(0, str(TRAIN))
+
+import run  # noqa: E402
+import torch  # noqa: E402
+from speech import sessions, shards  # noqa: E402
+
+SESSIONS = 3
+
+
+def small_settings():
+    settings = json.loads((TRAIN / "tiny.json").read_text())
+    codec = settings["codec"]
+    codec["seanet"] |= {"dimension": 32, "n_filters": 2}
+    codec["quantizer"] |= {"dimension": 16, "bins": 16, "input_dimension": 32}
+    codec["quantizer"]["output_dimension"] = 32
+    codec["transformer"] |= {"d_model": 32, "num_heads": 2, "num_layers": 1, "input_dimension": 32}
+    codec["transformer"] |= {"dim_feedforward": 64, "output_dimensions": [32]}
+    for name in ("stt", "tts"):
+        settings[name] |= {"dim": 32, "num_heads": 2, "num_layers": 1, "card": 16}
+        settings[name] |= {"text_card": 150, "depformer_dim": 16, "depformer_num_heads": 2}
+    settings["tts"] |= {"depformer_num_layers": 1, "depformer_dim_feedforward": 32}
+    settings["tokenizer"] = {"pieces": 150, "longest_piece": 12, "sentences": 300}
+    for stage in settings["stages"].values():
+        stage |= {"steps": 4, "batch": 2, "warm_up": 2}
+    settings["stages"]["encoder"]["settle"] = 2
+    return settings
+
+
+def make_data(folder):
+    for split in ("train", "tts"):
+        made = [sessions.make(seed, shards.SPLITS[split]) for seed in range(SESSIONS)]
+        shards.save(
+            shards.path_of(folder, split, 0),
+            pcm=torch.stack([torch.as_tensor(shards.to_int16(s.pcm)) for s in made]).numpy(),
+            **shards.labels(made),
+        )
+
+
+def train(folder, settings, minutes):
+    """Run the stages to their end; returns how often each had to be called."""
+    calls = {}
+    common = ["--resume", str(folder), "--settings", str(settings), "--device", "cpu"]
+    common += ["--threads", "1", "--minutes", str(minutes), "--keep-sound"]
+    for stage in ("tokenizer", "encoder", "decoder", "encode", "stt", "tts"):
+        calls[stage] = 1
+        # Codes of all splits in one go: stopping there is between shards, not steps.
+        more = ["--minutes", "5"] if stage == "encode" else []
+        while run.main(["--stage", stage, *common, *more]) == run.UNFINISHED:
+            calls[stage] += 1
+    return calls
+
+
+def main(work):
+    settings = work / "settings.json"
+    settings.write_text(json.dumps(small_settings()))
+    calls = {}
+    make_data(work / "data")
+    for name, minutes in (("once", 5), ("bits", 0)):
+        shutil.copytree(work / "data", work / name / "data")
+        calls[name] = train(work / name, settings, minutes)
+    (work / "calls.json").write_text(json.dumps(calls))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

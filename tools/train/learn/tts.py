@@ -1,0 +1,176 @@
+"""Text to speech: audio codes from a script, in one of a few voices.
+
+The text runs `audio_delay` ahead of the sound, with a second stream that shows a later word.
+Voices are learnt tables that the model attends to; exporting writes each as an official voice
+file. Some sessions are learnt without a voice, so that two-pass guidance works.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from moshi.conditioners import ConditionAttributes, TensorCondition
+from safetensors.torch import save_file
+from speech.voices import PRESETS
+from torch import nn
+
+from learn import loop, official
+from learn.corpus import Corpus, Pieces
+from learn.device import autocast
+from learn.plan import Plan
+from learn.script_labels import FRAME_RATE, UNTOLD, scripted
+
+_SLOTS, _VOICE_FRAMES = 5, 4
+_NO_VOICE = 0.15
+_TEXT_WEIGHT = 1.0
+_FIRST_WEIGHT = 3.0  # of the first codebook, which tells the phones; the others count 1
+_CLIP = 1.0
+_NOTHING = -1
+
+
+class Voices(nn.Module):
+    """A table (frames, width) for each preset voice."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(len(PRESETS), _VOICE_FRAMES, width))
+
+    def forward(self, chosen: torch.Tensor) -> TensorCondition:
+        """chosen int (batch, slots), -1 for an empty slot -> (batch, slots * frames, width)."""
+        filled = chosen >= 0
+        tables = self.table[chosen.clamp(min=0)] * filled[:, :, None, None]
+        mask = filled[:, :, None].expand(-1, -1, _VOICE_FRAMES)
+        return TensorCondition(tables.flatten(1, 2), mask.flatten(1, 2))
+
+
+class TextToSpeech:
+    """A stage of `loop.train`."""
+
+    def __init__(
+        self, config: dict, plan: Plan, corpus: Corpus, codec: Path, tokenizer: Path, device: str
+    ):
+        self.steps, self._plan, self._config, self._corpus = plan.steps, plan, config, corpus
+        self._device, self._codec, self._tokenizer = device, codec, tokenizer
+        self._late = round(config["tts_config"]["audio_delay"] * FRAME_RATE)
+        self.model = official.language_model(config, device)
+        width = config["conditioners"]["speaker_wavs"]["tensor"]["dim"]
+        self.voices = Voices(width).to(device)
+        self.modules = {"model": self.model, "voices": self.voices}
+        parameters = [p for m in self.modules.values() for p in m.parameters()]
+        adam = torch.optim.AdamW(
+            parameters, lr=plan.learning_rate, betas=(0.9, 0.95), weight_decay=0.01
+        )
+        self.optimizers = {"adam": adam}
+        self._sessions = self._usable(Pieces(tokenizer))
+
+    def _usable(self, pieces: Pieces) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """(session, tokens, decisions) of those that the script's machine can follow."""
+        config, frames = self._config, self._corpus.codes.shape[-1]
+        ahead = config["tts_config"]["second_stream_ahead"]
+        found = []
+        for i, words in enumerate(self._corpus.words):
+            made = words and scripted(
+                words, frames + self._late, ahead, config["text_card"], pieces
+            )
+            if made:
+                found.append((i, made.tokens.astype(np.int32), made.decisions.astype(np.int8)))
+        if not found:
+            raise ValueError("no session's words can be scripted")
+        return found
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng((self._plan.seed, 4, step))
+        chosen = [
+            self._sessions[i] for i in rng.integers(len(self._sessions), size=self._plan.batch)
+        ]
+        codes = np.stack([self._corpus.codes[i] for i, _, _ in chosen]).astype(np.int64)
+        late = np.full((*codes.shape[:2], self._late), _NOTHING)
+        voices = np.full((len(chosen), _SLOTS), _NOTHING)
+        for row, (i, _, _) in enumerate(chosen):
+            names = [preset_of(speaker) for speaker in json.loads(str(self._corpus.speakers[i]))]
+            if rng.random() >= _NO_VOICE:
+                voices[row, : len(names)] = names
+        return {
+            "codes": np.concatenate([late, codes], -1),
+            "tokens": np.stack([tokens for _, tokens, _ in chosen]).astype(np.int64),
+            "decisions": np.stack([d for _, _, d in chosen]).astype(np.int64),
+            "voices": voices,
+        }
+
+    def update(self, step: int, batch: dict) -> dict[str, torch.Tensor]:
+        arrays = {name: torch.as_tensor(v).to(self._device) for name, v in batch.items()}
+        adam = self.optimizers["adam"]
+        rate = loop.schedule(step, self.steps, self._plan.warm_up)
+        loop.set_rate(adam, rate * self._plan.learning_rate)
+        loss, told = self._losses(arrays)
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [p for m in self.modules.values() for p in m.parameters()]
+        told["gradient"] = nn.utils.clip_grad_norm_(parameters, _CLIP)
+        adam.step()
+        return {"loss": loss, **told}
+
+    def _losses(self, arrays: dict[str, torch.Tensor]):
+        streams = torch.cat([arrays["tokens"][:, None], arrays["codes"]], 1)
+        with autocast(self._device):
+            out = self.model(streams, self._condition(arrays["voices"]))
+        text = F.cross_entropy(
+            out.text_logits[:, 0].float().flatten(0, 1),
+            arrays["decisions"].flatten(),
+            ignore_index=UNTOLD,
+        )
+        audio = []
+        for k in range(self.model.dep_q):
+            valid = out.mask[:, k]
+            audio.append(
+                F.cross_entropy(out.logits[:, k][valid].float(), arrays["codes"][:, k][valid])
+            )
+        weights = [_FIRST_WEIGHT, *[1.0] * (len(audio) - 1)]
+        mean = sum(w * a for w, a in zip(weights, audio, strict=True)) / sum(weights)
+        told = {"text": text, "first": audio[0], "last": audio[-1]}
+        return mean + _TEXT_WEIGHT * text, told
+
+    def _condition(self, chosen: torch.Tensor):
+        condition = self.voices(chosen)
+        known = chosen[:, 0] >= 0
+        attributes = [
+            ConditionAttributes(
+                text={"control": "ok" if known[row] else None},
+                tensor={
+                    "speaker_wavs": TensorCondition(
+                        condition.tensor[row : row + 1], condition.mask[row : row + 1]
+                    )
+                },
+            )
+            for row in range(len(chosen))
+        ]
+        provider = self.model.condition_provider
+        return provider(provider.prepare(attributes))
+
+    def export(self, folder: Path) -> None:
+        """The checkpoint and its voices, as Kyutai publishes them."""
+        official.save_weights(self.model, folder / official.LM_WEIGHTS, half=True)
+        (folder / official.LM_CONFIG).write_text(json.dumps(self._config, indent=1) + "\n")
+        for name in (official.CODEC_WEIGHTS, official.CODEC_CONFIG):
+            shutil.copyfile(self._codec / name, folder / name)
+        shutil.copyfile(self._tokenizer, folder / official.TOKENIZER)
+        identity = {key: str(value) for key, value in self._config["model_id"].items()}
+        suffix = f"{identity['sig']}@{identity['epoch']}.safetensors"
+        for name, table in zip(PRESETS, self.voices.table.detach().cpu(), strict=True):
+            tensor = {"speaker_wavs": table.T[None].contiguous()}
+            save_file(tensor, folder / f"{name}.{suffix}", metadata=identity)
+
+
+def preset_of(speaker: dict) -> int:
+    """Which preset voice spoke. ValueError if none did."""
+    for i, preset in enumerate(PRESETS.values()):
+        if (preset.synthesizer, preset.voice) == (speaker["synthesizer"], speaker["voice"]):
+            return i
+    raise ValueError(
+        f"{speaker['voice']}: not a preset voice (sessions of the split tts have them)"
+    )
