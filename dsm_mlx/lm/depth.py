@@ -43,13 +43,15 @@ class DepthAttention(nn.Module):
         self.out_proj = [nn.Linear(dim, dim, bias=False) for _ in range(sets)]
 
     def __call__(self, x: mx.array, weights: int, past: mx.array | None):
-        """x (rows, dim), past (rows, 2, heads, slices, head_dim) -> x, past longer by one slice."""
+        """x (rows, dim), past (rows, 2 * heads, slices, head_dim), keys and then values
+        -> x, past longer by one slice."""
         rows, dim = x.shape
-        qkv = self.in_proj[weights](x).reshape(rows, 3, self.heads, 1, dim // self.heads)
-        q, kv = qkv[:, 0], qkv[:, 1:]
-        past = kv if past is None else mx.concatenate([past, kv], axis=3)
+        heads = self.heads
+        qkv = self.in_proj[weights](x).reshape(rows, 3 * heads, 1, dim // heads)
+        q, kv = qkv[:, :heads], qkv[:, heads:]
+        past = kv if past is None else mx.concatenate([past, kv], axis=2)
         y = mx.fast.scaled_dot_product_attention(
-            q, past[:, 0], past[:, 1], scale=q.shape[-1] ** -0.5
+            q, past[:, :heads], past[:, heads:], scale=q.shape[-1] ** -0.5
         )
         return self.out_proj[weights](y.reshape(rows, dim)), past
 
