@@ -106,3 +106,15 @@ def test_exports_keep_to_the_official_layout(work):
     header = safetensors.read_header(work / "once" / "stt" / "model.safetensors")
     assert "text_emb.weight" in header.tensors and "extra_heads.3.weight" in header.tensors
     assert not any(name.startswith("depformer") for name in header.tensors)
+
+
+def test_the_figures_of_the_card_are_measured(work):
+    """The whole way of measure.py, on what was trained here: untrained, so it gets all wrong."""
+    once = work / "once"
+    command = [sys.executable, ROOT / "tools/train/measure.py", once / "stt"]
+    command += ["--shard", once / "data" / "train-00000.pcm.npz", "--count", "2"]
+    command += ["--tts", once / "tts", "--nothing"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for said in (" words)", "starts of words", "pauses of 3 s", "silence: ", "voices: "):
+        assert said in done.stdout, said

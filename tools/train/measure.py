@@ -1,22 +1,36 @@
-"""How well a checkpoint hears: words wrong on recordings and on held-out generated speech.
+"""What the small models reach: the figures of the model card.
 
-    python tools/train/measure.py MODEL [--folder DIR] [--shard FILE.pcm.npz] [--count N]
+    python tools/train/measure.py MODEL --folder DIR            words wrong in NN.wav with NN.txt
+    python tools/train/measure.py MODEL --shard FILE.pcm.npz    and times, pauses: run.py's speech
+    python tools/train/measure.py MODEL --nothing               words heard where none are spoken
+    python tools/train/measure.py MODEL --tts VOICE_MODEL       words lost by speaking and hearing
 
-MODEL is what dsm_mlx.load_stt takes. --folder: NN.wav with NN.txt, as tools/make_speech.py writes
-them. --shard: sessions of `run.py --stage speech`, such as test-00000.pcm.npz. Needs no PyTorch.
+MODEL is what dsm_mlx.load_stt takes. Needs no PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1]))  # tools/, for what evaluate.py is made of
+
+from evaluation.figures import word_errors
+from learn import labels
+from speech import effects
+from speech.sessions import SECONDS
 from speech.shards import read_words, to_float
-from speech.text import words_of
+from speech.text import sentence, words_of
 
 import dsm_mlx
+
+RATE = 24_000
+_NEAR = 0.5  # seconds within which a heard word may stand for a spoken one
+_LOUD = 0.05
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,68 +38,106 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("model")
     p.add_argument("--folder", type=Path)
     p.add_argument("--shard", type=Path)
-    p.add_argument("--count", type=int, help="only the first COUNT recordings")
+    p.add_argument("--nothing", action="store_true")
+    p.add_argument("--tts", metavar="VOICE_MODEL")
+    p.add_argument("--count", type=int, default=200, help="at most so many recordings or sentences")
     p.add_argument("--delay", type=float, nargs="+", default=[None])
     p.add_argument("--batch", type=int, default=8)
     return p
 
 
-def errors(reference: list[str], heard: list[str]) -> int:
-    """Words wrong, missing and too many."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(reference, 1):
-        before, row = row, [i]
-        for j, other in enumerate(heard, 1):
-            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (word != other)))
-    return row[-1]
+def wrong_words(texts: list[str], heard: list) -> str:
+    pairs = [
+        word_errors(" ".join(words_of(text)), " ".join(words_of(result.text)))
+        for text, result in zip(texts, heard, strict=True)
+    ]
+    wrong, all_ = (sum(column) for column in zip(*pairs, strict=True))
+    return f"{wrong / all_:.1%} ({wrong} of {all_} words)"
 
 
-def starts(words, heard) -> list[float]:
-    """Seconds by which the starts of rightly heard words are late: the nearest one of the same."""
+def late_starts(spoken: list, heard: list) -> list[float]:
+    """Seconds by which words that were heard rightly start too late."""
     late = []
-    for word in heard:
-        same = [word.start - other.start for other in words if other.text == word.text]
-        nearest = min(same, key=abs, default=None)
-        if nearest is not None and abs(nearest) < 0.5:
-            late.append(nearest)
+    for words, result in zip(spoken, heard, strict=True):
+        for word in result.words:
+            same = [word.start - other.start for other in words if other.text == word.text]
+            nearest = min(same, key=abs, default=_NEAR)
+            if abs(nearest) < _NEAR:
+                late.append(nearest)
     return late
 
 
-def measure(stt, audio: list, texts: list[list[str]], delay: float | None, batch: int):
-    """Returns the transcripts, the words that are wrong and the words there are."""
-    results = stt.transcribe(audio, sample_rate=24_000, delay=delay, batch=batch)
-    wrong = sum(
-        errors(text, words_of(result.text)) for text, result in zip(texts, results, strict=True)
-    )
-    return results, wrong, sum(map(len, texts))
+def pause_figures(spoken: list, heard: list) -> list[str]:
+    """Precision and recall of each head, by frame, where the answer is known."""
+    told, right = [], []
+    for words, result in zip(spoken, heard, strict=True):
+        told.append(np.array([list(p.probabilities.values()) for p in result.pauses]).T > 0.5)
+        frames = told[-1].shape[1]
+        right.append(labels.pauses(words, frames + 1, SECONDS)[:, 1:])
+    said, target = np.concatenate(told, 1), np.concatenate(right, 1)
+    lines = []
+    for head, seconds in enumerate(labels.PAUSES):
+        known = target[head] != labels.UNTOLD
+        yes, wanted = said[head][known], target[head][known] == labels.SILENT
+        hits = (yes & wanted).sum()
+        precision, recall = hits / max(1, yes.sum()), hits / max(1, wanted.sum())
+        lines.append(f"pauses of {seconds:g} s: precision {precision:.2f}, recall {recall:.2f}")
+    return lines
+
+
+def of_folder(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
+    files = sorted(args.folder.glob("*.wav"))[: args.count]
+    heard = stt.transcribe(files, delay=delay, batch=args.batch)
+    return [wrong_words([file.with_suffix(".txt").read_text() for file in files], heard)]
+
+
+def of_shard(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
+    shard = np.load(args.shard)
+    spoken = read_words(shard["words"])[: args.count]
+    audio = list(to_float(shard["pcm"][: args.count]))
+    heard = stt.transcribe(audio, sample_rate=RATE, delay=delay, batch=args.batch)
+    late = np.array(late_starts(spoken, heard)) * 1000
+    return [
+        wrong_words([" ".join(word.text for word in words) for words in spoken], heard),
+        f"starts of words: {np.median(late):+.0f} ms, median error {np.median(np.abs(late)):.0f} ms",
+        *pause_figures(spoken, heard),
+    ]
+
+
+def of_nothing(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
+    """A minute each."""
+    rng, samples = np.random.default_rng(9), 60 * RATE
+    sounds = {
+        "silence": np.zeros(samples),
+        "noise": effects.noise(samples, rng) * _LOUD,
+        "tones": effects.tones(samples, rng) * _LOUD,
+    }
+    audio = [sound.astype(np.float32) for sound in sounds.values()]
+    heard = stt.transcribe(audio, sample_rate=RATE, delay=delay, batch=len(audio))
+    return [f"{name}: {len(h.words)} words" for name, h in zip(sounds, heard, strict=True)]
+
+
+def of_voices(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
+    """Held-out sentences, each voice in its turn."""
+    tts, rng = dsm_mlx.load_tts(args.tts), random.Random(9)
+    texts = [sentence(rng, held_out=True) for _ in range(args.count)]
+    names = tts.voices()
+    made = [
+        tts.synthesize(text, names[i % len(names)], seed=i).audio for i, text in enumerate(texts)
+    ]
+    heard = stt.transcribe(made, sample_rate=tts.sample_rate, delay=delay, batch=args.batch)
+    return [f"{len(names)} voices: {wrong_words(texts, heard)}"]
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     stt = dsm_mlx.load_stt(args.model)
-    for delay in args.delay:
-        name = f"delay {delay or stt.delay} s"
-        if args.folder:
-            files = sorted(args.folder.glob("*.wav"))[: args.count]
-            texts = [words_of(file.with_suffix(".txt").read_text()) for file in files]
-            _, wrong, all_ = measure(stt, files, texts, delay, args.batch)
-            print(f"{args.folder.name}, {name}: {wrong / all_:.1%} ({wrong} of {all_} words)")
-        if args.shard:
-            _of_shard(stt, args, delay, name)
+    jobs = {"folder": of_folder, "shard": of_shard, "nothing": of_nothing, "tts": of_voices}
+    for name, job in jobs.items():
+        for delay in args.delay if getattr(args, name) else ():
+            for line in job(stt, args, delay):
+                print(f"{name}, delay {delay or stt.delay} s, {line}", flush=True)
     return 0
-
-
-def _of_shard(stt, args: argparse.Namespace, delay: float | None, name: str) -> None:
-    shard = np.load(args.shard)
-    words = read_words(shard["words"])[: args.count]
-    audio = list(to_float(shard["pcm"][: args.count]))
-    texts = [[word.text for word in session] for session in words]
-    results, wrong, all_ = measure(stt, audio, texts, delay, args.batch)
-    late = [s for w, r in zip(words, results, strict=True) for s in starts(w, r.words)]
-    print(
-        f"{args.shard.name}, {name}: {wrong / all_:.1%} ({wrong} of {all_} words); starts "
-        f"{np.median(late) * 1000:+.0f} ms, median error {np.median(np.abs(late)) * 1000:.0f} ms"
-    )
 
 
 if __name__ == "__main__":

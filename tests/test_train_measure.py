@@ -1,0 +1,55 @@
+"""The figures of the model card are what they say: checked where the answer is known."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools" / "train"))
+
+import measure  # noqa: E402
+from speech.sessions import Spoken  # noqa: E402
+
+from dsm_mlx import Pause, Word  # noqa: E402
+from dsm_mlx.results import Transcript  # noqa: E402
+
+WORDS = [Spoken("good", 0.5, 0.8, 0), Spoken("day", 0.8, 1.3, 0), Spoken("good", 4.5, 4.9, 0)]
+
+
+def heard(shift, probability):
+    """A transcript with all words `shift` seconds late and all pauses of one probability."""
+    words = [Word(w.text, w.start + shift, w.end + shift) for w in WORDS]
+    probabilities = dict.fromkeys((0.5, 1.0, 2.0, 3.0), probability)
+    pauses = [Pause(i / 12.5, probabilities) for i in range(250)]
+    return Transcript(" ".join(w.text for w in words), words, pauses=pauses)
+
+
+def test_words_wrong():
+    assert measure.wrong_words(["Good day, good."], [heard(0, 0)]) == "0.0% (0 of 3 words)"
+    assert measure.wrong_words(["Good day to you."], [heard(0, 0)]) == "50.0% (2 of 4 words)"
+
+
+def test_starts_of_words():
+    assert measure.late_starts([WORDS], [heard(0.04, 0)]) == pytest.approx([0.04] * 3)
+    assert measure.late_starts([WORDS], [heard(2.0, 0)]) == []
+
+
+def test_pauses():
+    """Silence lies in 0-0.5, 1.3-4.5 and 4.9-20 s: 18.8 of 20 s."""
+    never = measure.pause_figures([WORDS], [heard(0, 0.1)])
+    assert all("precision 0.00, recall 0.00" in line for line in never)
+    always = measure.pause_figures([WORDS], [heard(0, 0.9)])
+    precision = [float(line.split("precision ")[1][:4]) for line in always]
+    assert all("recall 1.00" in line for line in always)
+    assert precision == pytest.approx([0.94, 0.92, 0.92, 0.92], abs=0.02)
+
+
+def test_the_bundled_model_is_measured_on_recordings(capsys):
+    demos = ROOT / "demos" / "audio"
+    assert measure.main(["tiny", "--folder", str(demos), "--count", "1"]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("folder, delay 0.5 s, ") and "words)" in line
+    wrong = float(line.split(", ")[2].split("%")[0])
+    assert wrong <= 20 and np.isfinite(wrong)
