@@ -8,6 +8,7 @@ import golden as fixtures
 import mlx.core as mx
 import numpy as np
 import pytest
+from speaking import recorded, run_case
 
 from dsm_mlx import AudioError, Chunk, load_codec, load_tts
 
@@ -238,6 +239,21 @@ def test_fewer_codebooks_speak(checkpoint):
     assert speech.audio.size and [word.text for word in speech.words] == ["Hi", "there"]
 
 
+@pytest.mark.parametrize("codebooks", [1, 2, 8])
+def test_every_frame_that_sounds_has_all_its_codes(checkpoint, codebooks):
+    """A frame is complete after the longest delay of the codebooks in use, and not before."""
+    tts = recorded(checkpoint("tts-tiny"), codebooks, False)
+    step = tts._step
+    step.said.clear()
+    speech = tts.synthesize("Hi there", temperature=0)
+    frames = speech.audio.size // 1920
+    codes = np.stack([codes[0] for _, codes, _ in step.said])
+    assert codes.shape[1] == codebooks
+    assert (codes[-frames:] >= 0).all() and (codes[-frames - 1] < 0).all()
+    # the depth decoder does not run in the delay
+    assert [depth for *_, depth in step.said] == [i >= 4 for i in range(len(codes))]
+
+
 def test_quantised_speaks(checkpoint):
     speech = load_tts(checkpoint("tts-tiny"), bits=4).synthesize("Hi there", seed=1)
     assert speech.audio.size and [word.text for word in speech.words] == ["Hi", "there"]
@@ -259,8 +275,6 @@ def test_saved_as_wav(whole, tmp_path):
 
 def test_the_sound_after_a_prefix_goes_on_from_it(checkpoint, golden):
     """The decoder has heard the voice, too: as if all was decoded and the prefix cut off."""
-    from speaking import run_case
-
     meta, arrays = fixtures.meta("tts_public_prefix"), golden("tts_public_prefix")
     folder = checkpoint(meta["checkpoint"])
     row = run_case("tts_public_prefix", folder)[0]

@@ -21,13 +21,14 @@ from dsm_mlx.errors import AudioError
 from dsm_mlx.results import Word
 from dsm_mlx.tts.model import TextToSpeech, find
 from dsm_mlx.tts.stream import SpeechStream
+from dsm_mlx.tts.voices import Voices
 
 _READ_BYTES = 4096
 
 
 def list_voices(args: argparse.Namespace) -> int:
     """One name on each line."""
-    for name in _load(find(args.model, args.revision), args).voices():
+    for name in Voices.of(find(args.model, args.revision)).names():
         print(name)
     return 0
 

@@ -22,7 +22,7 @@ from dsm_mlx.tts.script import ScriptMachine, ScriptReader, word_tokenizer
 from dsm_mlx.tts.session import Script, Session, Timing
 from dsm_mlx.tts.step import SpeakStep
 from dsm_mlx.tts.stream import SpeechStream
-from dsm_mlx.tts.voices import TENSOR, Voice, Voices
+from dsm_mlx.tts.voices import TENSOR, Voice, Voices, model_identity
 
 Turns = list[tuple[Voice | None, str]]
 Text = str | Turns
@@ -65,15 +65,15 @@ class TextToSpeech:
             frame_rate=mimi.config.frame_rate,
             sample_rate=mimi.config.sample_rate,
         )
-        model_id = checkpoint.config.get("model_id", dict, {})
-        identity = {key: str(model_id[key]) for key in ("sig", "epoch") if key in model_id}
-        self._shelf = Voices(checkpoint.files, self._voice_suffix(identity))
+        self._shelf = Voices.of(checkpoint)
         self._text_card = lm.config.text_card
         self._tokenize = word_tokenizer(checkpoint.load_tokenizer())
         cfg = conditioners.by_name.get("cfg")
         self._cfg_names = {float(name): name for name in cfg.values} if cfg else {}
         self._step = SpeakStep(lm, mimi, self._timing.delay_steps)
-        self._preparation = Preparation(self._step, self._timing, Mimi(mimi), self._slots, identity)
+        self._preparation = Preparation(
+            self._step, self._timing, Mimi(mimi), self._slots, model_identity(checkpoint)
+        )
 
     @property
     def sample_rate(self) -> int:
@@ -233,13 +233,6 @@ class TextToSpeech:
         if cfg is not None and not math.isfinite(cfg):
             raise ValueError(f"cfg is {cfg} (expected a number)")
         return Style(temperature, None if cfg == 1 else cfg, None, padding_bonus)
-
-    def _voice_suffix(self, identity: dict[str, str]) -> str:
-        if not self._conditioned:
-            return ""
-        if len(identity) < 2:
-            return ".safetensors"
-        return f".{identity['sig']}@{identity['epoch']}.safetensors"
 
 
 @dataclass

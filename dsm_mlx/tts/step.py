@@ -43,7 +43,7 @@ class SpeakStep:
     ):
         self.lm, self.mimi, self.delay_steps = lm, mimi, delay_steps
         self.codebooks = lm.config.dep_q
-        self.longest = max(lm.config.delays)
+        self.longest = max(lm.config.delays[: 1 + self.codebooks])
         self._null_hears_text = null_hears_text
         self._delays = mx.array(lm.config.delays, mx.int32)
         # What does not change between steps is part of the compiled graph's key.

@@ -14,6 +14,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from dsm_mlx import safetensors
+from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.hub import Files, HubFiles, LocalFiles
 
@@ -39,6 +40,16 @@ class Voices:
     def clones(self) -> bool:
         """Whether a voice is a piece of sound."""
         return not self.suffix
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Voices:
+        """Those of a model whose weights need not be loaded."""
+        if TENSOR not in checkpoint.config.section("conditioners", {}).values:
+            return cls(checkpoint.files, "")
+        identity = model_identity(checkpoint)
+        if len(identity) < 2:
+            return cls(checkpoint.files, ".safetensors")
+        return cls(checkpoint.files, f".{identity['sig']}@{identity['epoch']}.safetensors")
 
     def names(self) -> list[str]:
         """Those beside the model; for a model of the hub, those of the voice repository, or if it
@@ -106,6 +117,12 @@ class Voices:
 
     def _file(self, voice: str) -> str:
         return voice if voice.endswith(".safetensors") else voice + self.suffix
+
+
+def model_identity(checkpoint: Checkpoint) -> dict[str, str]:
+    """ "sig" and "epoch", which tell what model a voice file was made for; empty if unknown."""
+    model_id = checkpoint.config.get("model_id", dict, {})
+    return {key: str(model_id[key]) for key in ("sig", "epoch") if key in model_id}
 
 
 def read_embedding(path: Path, width: int, model_id: dict[str, str]) -> mx.array:
