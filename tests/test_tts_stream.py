@@ -8,9 +8,11 @@ import golden as fixtures
 import mlx.core as mx
 import numpy as np
 import pytest
-from speaking import recorded, run_case
+from speaking import recorded, run_case, session_of
 
-from dsm_mlx import AudioError, Chunk, load_codec, load_tts
+from dsm_mlx import AudioError, Chunk, load_codec, load_tts, owner
+from dsm_mlx.tts.engine import Rows
+from dsm_mlx.tts.prepare import Style
 
 TEXT = 'Hello there <break time="200ms"/> my friend, how are you?'
 
@@ -115,6 +117,29 @@ def test_rows_of_a_batch_live_their_own_lives(tts, whole):
     alone = tts.synthesize(texts[3], voices[3], seed=3)
     np.testing.assert_allclose(results[3].audio, alone.audio, atol=1e-4)
     assert [len(result.words) for result in results] == [3, 7, 0, 8, 1]
+
+
+def test_a_row_is_left_and_taken_in_the_middle_of_a_step(tts, whole):
+    """What was begun for the one who left must not reach the one who came."""
+    rows = Rows(tts._step, 2)
+    speakers = tts._speakers([None])
+
+    def join(row, text, seed):
+        session = session_of(tts, [text])
+        state, conditions = owner.run(tts._preparation.start, speakers, Style(), seed)
+        rows.join(row, session, state, conditions)
+        return session
+
+    join(0, "One that stays until the very end of all this", 1)
+    join(1, "One that leaves", 2)
+    for _ in range(12):
+        rows.run()
+    rows.leave(1)
+    session, heard = join(1, TEXT, 5), []
+    while not session.done:
+        heard += [chunk.audio for row, chunk in rows.run().items() if row == 1]
+    rows.close()
+    np.testing.assert_allclose(np.concatenate(heard), whole.audio, atol=1e-4)
 
 
 def test_a_dialogue_equals_the_reference(tts, golden):

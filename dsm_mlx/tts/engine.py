@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -19,7 +20,7 @@ class _Heard:
     """The first half of a step, being computed: what `SpeakStep.listen` gave, and for whom."""
 
     arrays: dict
-    rows: list[int]
+    sessions: dict[int, Session]
 
 
 class Rows:
@@ -95,23 +96,26 @@ class Rows:
 
     def _listen(self) -> _Heard | None:
         """Start the first half of a step for every row that can go on."""
-        rows = [
-            row
+        sessions = {
+            row: session
             for row, session in enumerate(self._sessions)
             if session and not session.done and not session.blocked
-        ]
-        if not rows or self._state is None:
+        }
+        if not sessions:
             return None
         state = self._state
         heard, state["row"], state["lm"] = self._step.listen(
-            state["row"], state["lm"], self._conditions, self._active(rows)
+            state["row"], state["lm"], self._conditions, self._active(sessions)
         )
         mx.async_eval(heard, state["row"], state["lm"])
-        return _Heard(heard, rows)
+        return _Heard(heard, sessions)
 
     def _speak(self, heard: _Heard) -> tuple[mx.array | None, dict[int, Session]]:
         """The second half: the text is decided, the sound begun. Returns it and whose it is."""
-        sessions = {row: self._sessions[row] for row in heard.rows if self._sessions[row]}
+        # Since then a session may have left, and another one taken its row.
+        sessions = {row: s for row, s in heard.sessions.items() if self._sessions[row] is s}
+        if not sessions:
+            return None, {}
         sounding = {row: session for row, session in sessions.items() if session.sounds}
         depth = any(session.needs_depth for session in sessions.values())
         forced = self._forced(sessions)
@@ -125,15 +129,13 @@ class Rows:
             mx.array(tokens, mx.int32),
             forced,
             self._conditions,
-            self._active(heard.rows),
+            self._active(sessions),
             depth=depth,
         )
         if not sounding:
             mx.async_eval(state["row"])
             return None, {}
-        pcm, state["decoder"] = self._step.decode(
-            codes, state["decoder"], self._active(list(sounding))
-        )
+        pcm, state["decoder"] = self._step.decode(codes, state["decoder"], self._active(sounding))
         mx.async_eval(pcm, state["row"], state["decoder"])
         return pcm, sounding
 
@@ -145,7 +147,7 @@ class Rows:
                 forced[row] = codes
         return mx.array(forced)
 
-    def _active(self, rows: list[int]) -> mx.array | None:
+    def _active(self, rows: Collection[int]) -> mx.array | None:
         size = len(self._sessions)
         return None if len(rows) == size else mx.array([row in rows for row in range(size)])
 
