@@ -15,9 +15,11 @@ import pytest
 
 import dsm_mlx
 from dsm_mlx import safetensors
+from dsm_mlx.tts.script import NEW_WORD, PAD, Entry, ScriptMachine
 
 ROOT = Path(__file__).parents[1]
 PYTHON = os.environ.get("DSM_TRAIN_PYTHON", sys.executable)
+UNTOLD = -100
 STAGES = ("encoder", "decoder", "stt", "tts")
 
 
@@ -116,5 +118,25 @@ def test_the_figures_of_the_card_are_measured(work):
     command += ["--tts", once / "tts", "--nothing"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    for said in (" words)", "starts of words", "pauses of 3 s", "silence: ", "voices: "):
+    for said in (" words)", "words start", "pauses of 3 s", "silence: ", "voices: "):
         assert said in done.stdout, said
+
+
+def test_the_script_of_training_is_the_one_of_speaking(work):
+    """Given the decisions that training asks for, dsm_mlx tells the model the same tokens."""
+    case = json.loads((work / "script.json").read_text())
+    machine = ScriptMachine(150, 2, max_padding=1000)
+    machine.add(Entry(tuple(tokens), text, padding) for tokens, text, padding in case["entries"])
+    machine.end()
+    begun = []
+    for step, (token, decision) in enumerate(zip(case["tokens"], case["decisions"], strict=True)):
+        told, entry = machine.step(step, PAD if decision == UNTOLD else decision)
+        assert told == token, step
+        if entry:
+            begun.append(step)
+    assert machine.end_step is not None and machine.empty
+    # A break for each of the two pauses; words of one speaker may queue for a few steps.
+    assert [not tokens for tokens, _, _ in case["entries"]].count(True) == 2
+    late = [step - due for step, due in zip(begun, case["due"], strict=True)]
+    assert min(late) == 0 and max(late) <= 8
+    assert case["decisions"].count(NEW_WORD) == len(begun) + 1

@@ -15,9 +15,18 @@ sys.path.insert(0, str(TRAIN))
 
 import run  # noqa: E402
 import torch  # noqa: E402
+from learn.script_labels import entries, scripted  # noqa: E402
 from speech import sessions, shards  # noqa: E402
 
 SESSIONS = 3
+DIALOGUE = (
+    ("how", 0.16, 0.4, 0),
+    ("are", 0.4, 0.5, 0),
+    ("you", 0.5, 0.8, 0),
+    ("fine", 2.5, 2.9, 1),
+    ("thanks", 3.0, 3.6, 1),
+    ("good", 5.5, 6.0, 0),
+)
 
 
 def small_settings():
@@ -63,7 +72,26 @@ def train(folder, settings, minutes):
     return calls
 
 
+def write_script(path):
+    """What the labels of text to speech make of a short dialogue, for the test to compare."""
+    words = [sessions.Spoken(*word) for word in DIALOGUE]
+    made = scripted(words, 120, 2, 150, letters)
+    script, due = entries(words, letters)
+    found = {
+        "entries": [[entry.tokens, entry.text, entry.padding] for entry in script],
+        "due": due,
+        "tokens": made.tokens.tolist(),
+        "decisions": made.decisions.tolist(),
+    }
+    path.write_text(json.dumps(found))
+
+
+def letters(word):
+    return [10 + ord(c) - ord("a") for c in word]
+
+
 def main(work):
+    write_script(work / "script.json")
     settings = work / "settings.json"
     settings.write_text(json.dumps(small_settings()))
     calls = {}

@@ -99,7 +99,7 @@ def of_shard(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
     late = np.array(late_starts(spoken, heard)) * 1000
     return [
         wrong_words([" ".join(word.text for word in words) for words in spoken], heard),
-        f"starts of words: {np.median(late):+.0f} ms, median error {np.median(np.abs(late)):.0f} ms",
+        f"words start {np.median(late):+.0f} ms off, median error {np.median(np.abs(late)):.0f} ms",
         *pause_figures(spoken, heard),
     ]
 

@@ -43,10 +43,8 @@ def found(folder: Path, split: str, kind: str = "pcm") -> list[Path]:
 
 
 def make(folder: Path, split: str, number: int) -> float:
-    """Make a shard of sound unless it is there; returns the seconds of sound made."""
+    """Make a shard of sound; returns the seconds of it."""
     path = path_of(folder, split, number)
-    if path.exists():
-        return 0.0
     first = _FIRST_SEED[split] + number * PER_SHARD
     made = [sessions.make(first + i, SPLITS[split]) for i in range(PER_SHARD)]
     save(path, pcm=np.stack([to_int16(s.pcm) for s in made]), **labels(made))
@@ -87,18 +85,19 @@ def save(path: Path, **arrays: np.ndarray) -> None:
 def make_many(
     folder: Path, split: str, count: int, minutes: float, workers: int, log: Callable[[str], None]
 ) -> None:
-    """Make shards 0 to count - 1 in `workers` processes, for about `minutes` at most."""
-    end = time.monotonic() + 60 * minutes
-    job = partial(_make_in_time, folder, split, end)
+    """Make those of shards 0 to count - 1 that are missing, in `workers` processes.
+
+    After `minutes` it stops; what is then half made is made again another time.
+    """
+    missing = [n for n in range(count) if not path_of(folder, split, n).exists()]
     began, seconds = time.monotonic(), 0.0
     # A fresh process for each shard: the synthesizers' sound depends on what they said before.
     with get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
-        for done, made in enumerate(pool.imap_unordered(job, range(count)), 1):
-            seconds += made
-            if made and done % max(1, count // 20) == 0:
-                speed = seconds / (time.monotonic() - began)
-                log(f"speech {split}: {done} of {count} shards, {speed:.0f} times real time")
-
-
-def _make_in_time(folder: Path, split: str, end: float, number: int) -> float:
-    return make(folder, split, number) if time.monotonic() < end else 0.0
+        made = pool.imap_unordered(partial(make, folder, split), missing)
+        for done, length in enumerate(made, 1):
+            seconds += length
+            passed = time.monotonic() - began
+            if done % max(1, len(missing) // 20) == 0:
+                log(f"speech {split}: {done} of {len(missing)}, {seconds / passed:.0f} x real time")
+            if passed > 60 * minutes:
+                break
