@@ -364,6 +364,16 @@ def test_inspect_says_what_is_missing(source, capsys):
     assert "not a safetensors file" in problems[0] and config["mimi_name"] in problems[1]
 
 
+def test_a_codec_alone(tmp_path, capsys):
+    codec = fixtures.CHECKPOINTS / "mimi-tiny"
+    assert run(codec, tmp_path / "x", "-q") == 1
+    assert "a codec alone, which q4 leaves as it is" in capsys.readouterr().err
+    assert run(codec, tmp_path / "new", "-q", "--codec-bits", 8) == 0
+    assert {str(s) for s in specs_of(Source.find(tmp_path / "new").codec.model).values()} == {
+        "8 bits, groups of 64"
+    }
+
+
 def test_inspect_a_codec_and_nothing(tmp_path, capsys):
     assert run("--inspect", fixtures.CHECKPOINTS / "mimi-tiny") == 0
     assert "a codec alone" in capsys.readouterr().out

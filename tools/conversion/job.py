@@ -60,7 +60,19 @@ def convert(source: Source, folder: Path, wanted: Wanted) -> None:
         CheckpointError: the source is damaged, incomplete, or cannot become what is wanted.
         OSError: the folder cannot be written.
     """
-    mx.set_cache_limit(0)
+    if source.lm is None and wanted.recipe and CODEC not in wanted.codec_recipe.table:
+        raise CheckpointError(
+            f"{source.published_name}: a codec alone, which {wanted.recipe.name} leaves as it is "
+            "(give --codec-bits)"
+        )
+    limit = mx.set_cache_limit(0)
+    try:
+        _convert(source, folder, wanted)
+    finally:
+        mx.set_cache_limit(limit)
+
+
+def _convert(source: Source, folder: Path, wanted: Wanted) -> None:
     parts: dict[str, str] = {}
     quantised: dict[str, dict] = {}
     values = dict(source.lm.config.values) if source.lm else {}
