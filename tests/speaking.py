@@ -64,6 +64,7 @@ def session_of(tts: TextToSpeech, turns: list[str], prefix=None, padding_between
     return Session(script, tts._timing, prefix, keep_words=True)
 
 
+@cache
 def run_case(case: str, folder: Path, dtype: str = "float32") -> list[Row]:
     """Say what the reference said in this case, in one batch, at temperature 0."""
     meta, arrays = fixtures.meta(case), fixtures.arrays(case)

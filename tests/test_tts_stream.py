@@ -224,19 +224,19 @@ def test_a_hundred_thousand_words_begin_at_once_and_can_be_stopped(tts):
     with tts.stream(seed=1) as stream:
         stream.feed("word and another " * 33_334)
         stream.end()
-        assert sum(len(next(stream).words) for _ in range(100)) >= 8
+        assert sum(len(next(stream).words) for _ in range(60)) >= 4
 
 
 def test_memory_does_not_grow(tts):
-    """A stream of 200 frames, over 12 times the window, while text keeps coming."""
+    """A stream of 130 frames, eight times the window, while text keeps coming."""
     held = []
     with tts.stream(seed=1) as stream:
         entries = stream._session.script._machine._entries
-        for i in range(200):
+        for i in range(130):
             if len(entries) < 20:
                 stream.feed("and so it goes on " * 10)
             next(stream)
-            if i in (60, 199):
+            if i in (40, 129):
                 held.append(mx.get_active_memory())
         assert len(stream._session._waiting) < 20
     assert held[1] <= held[0] + 10_000
