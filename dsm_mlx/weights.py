@@ -10,11 +10,9 @@ from mlx.utils import tree_flatten, tree_map_with_path
 
 from dsm_mlx.codec.matrix import Matrix
 from dsm_mlx.device import limit_memory_once, on_cpu
-from dsm_mlx.lm.depth import LowRankEmbedding
-from dsm_mlx.lm.embedding import DemuxEmbedding, TokenEmbedding
+from dsm_mlx.lm.embedding import TokenEmbedding
 
 FLOAT32 = ("condition_provider",)  # what stays float32 whatever the dtype
-_TABLES = (TokenEmbedding, LowRankEmbedding, DemuxEmbedding)
 _QUANTIZED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
 
 
@@ -59,7 +57,7 @@ def _may_be_narrow(model: nn.Module) -> set[str]:
     """Paths of the parameters that need not be as wide as the activations."""
     paths = set()
     for path, module in model.named_modules():
-        if isinstance(module, _TABLES):
+        if isinstance(module, TokenEmbedding):
             paths.add(f"{path}.weight")
         if isinstance(module, _QUANTIZED):
             paths |= {f"{path}.scales", f"{path}.biases"}

@@ -13,23 +13,9 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from dsm_mlx.lm.config import DepthConfig, LmConfig
-from dsm_mlx.lm.embedding import DemuxEmbedding, TokenEmbedding
+from dsm_mlx.lm.embedding import DemuxEmbedding, LowRankEmbedding, TokenEmbedding
 from dsm_mlx.lm.sampling import sample
 from dsm_mlx.transformer.block import SwiGLU, make_norm
-
-
-class LowRankEmbedding(nn.Module):
-    """A narrow table and a projection; token -1 gives exactly 0 (reference: ScaledEmbedding)."""
-
-    def __init__(self, rows: int, width: int, dim: int):
-        super().__init__()
-        self.weight = mx.random.normal((rows, width)) * width**-0.5
-        self.low_rank = nn.Linear(width, dim, bias=False)
-
-    def __call__(self, tokens: mx.array) -> mx.array:
-        """int32 tokens (...) -> (..., dim)."""
-        rows = self.low_rank(self.weight[mx.maximum(tokens, 0)])
-        return mx.where((tokens < 0)[..., None], mx.zeros((), rows.dtype), rows)
 
 
 class DepthAttention(nn.Module):
@@ -164,7 +150,7 @@ class DepthDecoder(nn.Module):
         if inputs.shape[0] != x.shape[0]:
             x = mx.concatenate([x, x])
         start = weights * dim if self.config.multi_linear else 0
-        x = x + inputs[:, start : start + dim]
+        x = x.astype(inputs.dtype) + inputs[:, start : start + dim]
         new = []
         for layer, old in zip(self.layers, past, strict=True):
             x, kv = layer(x, weights, old)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import mlx.core as mx
 import mlx.nn as nn
 
@@ -68,16 +66,25 @@ class DemuxEmbedding(nn.Module):
     def __init__(self, rows: int, width: int, dim: int):
         super().__init__()
         self.rows = rows
-        scale = math.sqrt(1 / width)
-        self.weight = mx.random.normal((rows, width)) * scale
+        self.table = TokenEmbedding(rows, width)
         self.out1 = nn.Linear(width, dim, bias=False)
         self.out2 = nn.Linear(width, dim, bias=False)
 
     def __call__(self, tokens: mx.array) -> mx.array:
         """int32 tokens (...) -> (..., dim)."""
-        token = mx.maximum(tokens, 0)
-        left, right = token % self.rows, token // self.rows - 1
-        zero = mx.zeros((), self.weight.dtype)
-        second = self.out2(self.weight[mx.maximum(right, 0)])
-        y = self.out1(self.weight[left]) + mx.where((right < 0)[..., None], zero, second)
-        return mx.where((tokens < 0)[..., None], zero, y)
+        left = mx.where(tokens < 0, -1, tokens % self.rows)
+        right = mx.where(tokens < 0, -1, tokens // self.rows - 1)
+        return self.out1(self.table(left)) + self.out2(self.table(right))
+
+
+class LowRankEmbedding(nn.Module):
+    """A narrow table and a projection; token -1 gives exactly 0 (reference: ScaledEmbedding)."""
+
+    def __init__(self, rows: int, width: int, dim: int):
+        super().__init__()
+        self.table = TokenEmbedding(rows, width)
+        self.low_rank = nn.Linear(width, dim, bias=False)
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        """int32 tokens (...) -> (..., dim)."""
+        return self.low_rank(self.table(tokens))

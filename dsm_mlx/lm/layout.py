@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mlx.utils import tree_flatten
 
-from dsm_mlx.layouts import Group, Layout, join, rename, reshape, split
+from dsm_mlx.layouts import Group, Layout, Shapes, join, rename, reshape, split
 from dsm_mlx.lm import depth_layout
 from dsm_mlx.lm.model import MultistreamLM
 
@@ -54,7 +54,12 @@ def layout_of(model: MultistreamLM, layout: str) -> Layout:
             groups.append(split([name, keys_values], file, [shape, shapes[keys_values]]))
         elif not module.endswith(".kv_proj"):
             groups.append(_plain(name, shape, layout))
-    return groups
+    return [replace(group, files=_without_tables(group.files)) for group in groups]
+
+
+def _without_tables(files: Shapes) -> Shapes:
+    """In files a table has the name of the embedding that looks it up."""
+    return {file.replace(".table.", "."): shape for file, shape in files.items()}
 
 
 def _plain(name: str, shape: tuple[int, ...], layout: str) -> Group:

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_map
 
 from dsm_mlx.lm.conditioning import ConditionProvider
 from dsm_mlx.lm.config import LmConfig
@@ -70,9 +69,13 @@ class MultistreamLM(nn.Module):
         return self.transformer.init_state(batch, dtype=self._cache_dtype, bits=bits)
 
     def keys_values(self, condition: mx.array) -> list[dict]:
-        """What `cross` of a step takes, of a condition (batch, length, dim)."""
-        layers = self.transformer.keys_values(condition.astype(self.dtype))
-        return tree_map(lambda array: array.astype(self._cache_dtype), layers)
+        """What `cross` of a step takes, of a condition (batch, length, dim). Evaluated."""
+        condition, kept = condition.astype(self.dtype), []
+        for layer in self.transformer.layers:
+            both = layer.cross_attention.keys_values(condition)
+            kept.append({name: array.astype(self._cache_dtype) for name, array in both.items()})
+            mx.eval(kept[-1])  # one at a time, so that never all are there in full width
+        return kept
 
     @property
     def _cache_dtype(self) -> mx.Dtype:

@@ -32,7 +32,7 @@ def random_lm(name: str, bits: int | None, dtype: str | None) -> MultistreamLM:
     model = MultistreamLM(LmConfig.read(config(name)))
     if bits:
         quantize(model, bits)
-    _fill(model)
+    _fill(model, mx.bfloat16)
     finish(model, checkpoint.dtype_of(dtype), keep=FLOAT32)
     model.cache = checkpoint.default_cache(dtype, bool(bits))
     return model
@@ -42,13 +42,16 @@ def random_mimi(codebooks: int, *, encoder: bool = True, decoder: bool = True) -
     """The codec in its official shape, or one half of it."""
     model = MimiModel(OFFICIAL)
     model.keep(codebooks, encoder=encoder, decoder=decoder)
-    _fill(model)
+    _fill(model, mx.float32)
     finish(model, mx.float32)
     return model
 
 
-def _fill(model: nn.Module) -> None:
-    """Put random values, always the same, where the constructors would compute some."""
+def _fill(model: nn.Module, dtype: mx.Dtype) -> None:
+    """Put random values, always the same, where the constructors would compute some.
+
+    dtype: of floating values, as in the official files.
+    """
     random = np.random.default_rng(0)
     quantized = {
         path: module
@@ -64,11 +67,12 @@ def _fill(model: nn.Module) -> None:
             width = quantized[path].weight.shape[-1] * 32 // quantized[path].bits
             step = 3.5 * width**-0.5 / 2 ** quantized[path].bits
             middle = step * (2 ** quantized[path].bits - 1) / 2
-            return mx.full(array.shape, step if leaf == "scales" else -middle, mx.bfloat16)
+            return mx.full(array.shape, step if leaf == "scales" else -middle, dtype)
         if array.ndim == 1:  # of norms and layer scales, or a bias
-            return mx.full(array.shape, float(leaf != "bias"))
+            return mx.full(array.shape, float(leaf != "bias"), dtype)
         width = array.size // array.shape[0]
-        return mx.array(random.standard_normal(array.shape, np.float32) * np.float32(width**-0.5))
+        normal = random.standard_normal(array.shape, np.float32) * np.float32(width**-0.5)
+        return mx.array(normal, dtype)
 
     model.update(tree_map_with_path(value, model.parameters()))
 

@@ -15,7 +15,7 @@ from dsm_mlx.tts.engine import Rows
 from dsm_mlx.tts.step import UNGENERATED, SpeakStep
 
 _VOICES = 5 * 125  # positions that a model with voices attends to
-_TABLES = ("audio_emb", "text_emb.weight", "condition_provider", "depformer")
+_TABLES = ("audio_emb", "text_emb.table", "condition_provider", "depformer")
 
 
 class Endless:

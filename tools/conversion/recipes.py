@@ -50,7 +50,7 @@ class Spec:
         if self.mode == "affine":
             sizes += [size for size in (64, 32) if size < self.group_size]
         for size in sizes:
-            if width % size == 0:
+            if width % size == 0 and width % 32 == 0:  # MLX packs no narrower rows
                 return Spec(self.bits, size, self.mode)
         return None
 
