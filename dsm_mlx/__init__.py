@@ -69,13 +69,14 @@ def load_tts(
     dtype: str | None = None,
     revision: str | None = None,
     codebooks: int | None = None,
+    cache: str | None = None,
 ) -> TextToSpeech:
     """Load a text-to-speech model.
 
     Args:
         model: as for `load_stt`, with "tts-1.6b" and "tts-0.75b" as short names. No voice is
             bundled yet: without a model on this machine, None is an error that says so.
-        bits, dtype, revision: as for `load_stt`.
+        bits, dtype, revision, cache: as for `load_stt`.
         codebooks: how many to speak with; fewer than the model has are faster and sound poorer.
 
     Raises:
@@ -83,7 +84,9 @@ def load_tts(
     """
     from dsm_mlx.tts.model import load_tts
 
-    return load_tts(model, bits=bits, dtype=dtype, revision=revision, codebooks=codebooks)
+    return load_tts(
+        model, bits=bits, dtype=dtype, revision=revision, codebooks=codebooks, cache=cache
+    )
 
 
 def load_codec(model: str | Path | None = None, *, codebooks: int | None = None) -> Mimi:

@@ -44,9 +44,10 @@ class TextToSpeech:
         bits: int | None = None,
         dtype: str | None = None,
         codebooks: int | None = None,
+        cache: str | None = None,
     ):
         self.name = checkpoint.name
-        lm = checkpoint.load_lm(bits, dtype, codebooks)
+        lm = checkpoint.load_lm(bits, dtype, codebooks, cache)
         if not lm.config.dep_q:
             raise CheckpointError(f"{self.name}: a speech-to-text model (expected text-to-speech)")
         conditioners = lm.config.conditioners
@@ -256,10 +257,11 @@ def load_tts(
     dtype: str | None = None,
     revision: str | None = None,
     codebooks: int | None = None,
+    cache: str | None = None,
 ) -> TextToSpeech:
     """See `dsm_mlx.load_tts`."""
-    checkpoint = find(model, revision)
-    return owner.run(TextToSpeech, checkpoint, bits=bits, dtype=dtype, codebooks=codebooks)
+    options = {"bits": bits, "dtype": dtype, "codebooks": codebooks, "cache": cache}
+    return owner.run(TextToSpeech, find(model, revision), **options)
 
 
 def find(model: str | Path | None, revision: str | None = None) -> Checkpoint:
