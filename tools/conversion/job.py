@@ -129,7 +129,12 @@ def _quantize(outline: Outline, target: nn.Module, recipe: Recipe | None, dequan
 
 
 def _weights_name(model: MultistreamLM) -> str:
-    """As moshi_mlx expects it, where everything is quantised as it expects it."""
+    """As moshi_mlx expects it, where everything is quantised as it expects it.
+
+    It does not quantise all tables of a text-to-speech model, and we do.
+    """
+    if model.config.depth:
+        return _NAME
     specs = {spec_of(module) for module in leaves(model).values()}
     return _KNOWN_NAMES.get(specs.pop(), _NAME) if len(specs) == 1 else _NAME
 
