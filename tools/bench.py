@@ -15,12 +15,15 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import mlx.core as mx
 from benchmark import against, latency, machine, models, run, stt, tts
 
 from dsm_mlx import CheckpointError, owner
-from dsm_mlx.checkpoint import Checkpoint
+from dsm_mlx.checkpoint import DTYPES, Checkpoint
+
+_RECORDING = Path(__file__).parents[1] / "demos/audio/bus.wav"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,10 +50,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help=f"random weights instead: {', '.join(models.NAMES)}; mimi with --against",
     )
     add("--bits", type=int, choices=(4, 8), help="quantise while loading")
-    add("--dtype", choices=("float32", "bfloat16", "float16"))
+    add("--dtype", choices=DTYPES)
+    add("--cache", choices=(*DTYPES, "q8"), help="how keys and values are kept")
     add("--frames", type=int, default=100, help="frames to time (default: 100)")
     add("--rows", type=int, nargs="+", default=[1], metavar="N", help="batch sizes to time")
-    add("--audio", metavar="FILE", help="a recording, to time the first word from a cold start")
+    add("--cold", action="store_true", help="time a new process to its first word or sound, too")
     add("--soak", type=float, metavar="HOURS", help="run one stream for so much sound instead")
     add("--plot", metavar="FILE", help="draw the time of each frame")
     add("--against", choices=("moshi_mlx",), help="time both, in turns, on the same weights")
@@ -68,6 +72,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--against needs --random SHAPE and --peer-python PATH")
     if options.random == "mimi" and not options.against:
         parser.error("--random mimi needs --against moshi_mlx")
+    if options.cold and not options.model:
+        parser.error("--cold needs a model")
     if options.frames < 1 or min(options.rows) < 1:
         parser.error("--frames and --rows must be 1 or more")
     return options
@@ -105,21 +111,24 @@ def measure(options: argparse.Namespace) -> dict:
         result["parts, ms"] = subject.parts(options.frames)
     if options.plot:
         run.plot(seconds, result["model"], options.plot)
-    if options.model and options.audio:
-        say("first word")
-        result["cold start, seconds"] = latency.first_word(
-            options.model, options.bits, options.audio
-        )
+    if options.cold:
+        say("cold start")
+        result["cold start, seconds"] = cold_start(options, subject)
     return result
 
 
+def cold_start(options: argparse.Namespace, subject) -> dict:
+    if isinstance(subject, stt.Listener):
+        return latency.first_word(options.model, options.bits, str(_RECORDING))
+    return latency.first_sound(options.model, options.bits, "Hello, how are you today?")
+
+
 def load(options: argparse.Namespace) -> stt.Listener | tts.Speaker:
+    name, how = options.random or options.model, (options.bits, options.dtype, options.cache)
     if options.random:
-        kind = tts.Speaker if options.random.startswith("tts") else stt.Listener
-        return kind.random(options.random, options.bits, options.dtype)
-    speaks = Checkpoint.find(options.model, None).config.get("model_type", str, "") == "tts"
-    kind = tts.Speaker if speaks else stt.Listener
-    return kind.load(options.model, options.bits, options.dtype)
+        return (tts.Speaker if name.startswith("tts") else stt.Listener).random(name, *how)
+    speaks = Checkpoint.find(name, None).config.get("model_type", str, "") == "tts"
+    return (tts.Speaker if speaks else stt.Listener).load(name, *how)
 
 
 def table(result: dict, indent: str = "") -> str:

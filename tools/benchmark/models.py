@@ -27,14 +27,16 @@ def config(name: str) -> Settings:
     return Settings.read(_SHAPES / f"{name}.json")
 
 
-def random_lm(name: str, bits: int | None, dtype: str | None) -> MultistreamLM:
+def random_lm(
+    name: str, bits: int | None = None, dtype: str | None = None, cache: str | None = None
+) -> MultistreamLM:
     """A language model of an official shape; unquantised weights are never made on the way."""
     model = MultistreamLM(LmConfig.read(config(name)))
     if bits:
         quantize(model, bits)
     _fill(model, mx.bfloat16)
     finish(model, checkpoint.dtype_of(dtype), keep=FLOAT32)
-    model.cache = checkpoint.default_cache(dtype, bool(bits))
+    model.cache = cache or checkpoint.default_cache(dtype, bool(bits))
     return model
 
 

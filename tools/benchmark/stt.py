@@ -38,15 +38,16 @@ class Listener:
     warm = 3  # steps until all is as it will stay
 
     @classmethod
-    def random(cls, name: str, bits: int | None, dtype: str | None) -> Listener:
-        lm = models.random_lm(name, bits, dtype)
+    def random(cls, name: str, *how) -> Listener:
+        """how: bits, dtype and cache, as for `load_stt`."""
+        lm = models.random_lm(name, *how)
         return cls(ListenStep(lm, models.random_mimi(lm.config.n_q, decoder=False)))
 
     @classmethod
-    def load(cls, model: str, bits: int | None, dtype: str | None) -> Listener:
+    def load(cls, model: str, bits, dtype, cache) -> Listener:
         from dsm_mlx import load_stt
 
-        stt = load_stt(model, bits=bits, dtype=dtype)
+        stt = load_stt(model, bits=bits, dtype=dtype, cache=cache)
         return cls(stt._step, stt._choose_delay(None)[0])
 
     @property

@@ -52,17 +52,18 @@ class Speaker:
     step: SpeakStep
 
     @classmethod
-    def random(cls, name: str, bits: int | None, dtype: str | None) -> Speaker:
-        lm = models.random_lm(name, bits, dtype)
+    def random(cls, name: str, *how) -> Speaker:
+        """how: bits, dtype and cache, as for `load_tts`."""
+        lm = models.random_lm(name, *how)
         mimi = models.random_mimi(lm.config.dep_q, encoder=False)
         delay = models.config(name).section("tts_config").get("audio_delay", float)
         return cls(SpeakStep(lm, mimi, round(delay * mimi.config.frame_rate)))
 
     @classmethod
-    def load(cls, model: str, bits: int | None, dtype: str | None) -> Speaker:
+    def load(cls, model: str, bits, dtype, cache) -> Speaker:
         from dsm_mlx import load_tts
 
-        return cls(load_tts(model, bits=bits, dtype=dtype)._step)
+        return cls(load_tts(model, bits=bits, dtype=dtype, cache=cache)._step)
 
     @property
     def frame_rate(self) -> float:
