@@ -86,7 +86,8 @@ def say(text: str) -> None:
 def measure(options: argparse.Namespace) -> dict:
     result = {"model": options.model or f"random {options.random}", "device": machine.name()}
     if options.against:
-        return result | against.compare(options.random, options.peer_python, options.frames, say)
+        how = options.peer_python, options.frames, options.cache
+        return result | against.compare(options.random, *how, say)
     say("memory bandwidth")
     bandwidth = machine.bandwidth()
     say("loading")

@@ -22,16 +22,17 @@ _HERE = Path(__file__).parent
 _WARM = 10
 
 
-def compare(name: str, python: str, frames: int, say) -> dict:
+def compare(name: str, python: str, frames: int, cache: str | None, say) -> dict:
     """`name` is an official shape, for its language model's step, or "mimi" for both halves.
 
-    python: the interpreter that has moshi_mlx.
+    python: the interpreter that has moshi_mlx. cache: how ours keeps keys and values.
     """
     parts = ["encode", "decode"] if name == "mimi" else [name.split("-")[0]]
     with tempfile.TemporaryDirectory() as folder:
         say(f"writing random weights: {name}")
         _write(name, Path(folder))
-        return {part: _in_turns(part, folder, python, frames, say) for part in parts}
+        job = {"folder": folder, "frames": frames, "warm": _WARM, "cache": cache}
+        return {part: _in_turns(job | {"part": part}, python, say) for part in parts}
 
 
 def _write(name: str, folder: Path) -> None:
@@ -46,16 +47,15 @@ def _write(name: str, folder: Path) -> None:
     mx.save_safetensors(str(folder / file), {k: mx.contiguous(v) for k, v in tensors.items()})
 
 
-def _in_turns(part: str, folder: str, python: str, frames: int, say) -> dict:
-    job = json.dumps({"part": part, "folder": folder, "frames": frames, "warm": _WARM})
+def _in_turns(job: dict, python: str, say) -> dict:
     runs: dict[str, list[dict]] = {"dsm_mlx": [], "moshi_mlx": []}
     for library in ("dsm_mlx", "moshi_mlx") * 2:
-        say(f"{part}: {library}")
+        say(f"{job['part']}: {library}")
         command = {
-            "dsm_mlx": [sys.executable, "-m", "benchmark.ours", job],
-            "moshi_mlx": [python, str(_HERE / "theirs.py"), job],
+            "dsm_mlx": [sys.executable, "-m", "benchmark.ours"],
+            "moshi_mlx": [python, str(_HERE / "theirs.py")],
         }[library]
-        runs[library].append(_run(command))
+        runs[library].append(_run([*command, json.dumps(job)]))
     ours, theirs = (_together(runs[library]) for library in runs)
     return {
         "dsm_mlx": ours,

@@ -19,7 +19,7 @@ def main() -> None:
     if job["part"] in ("encode", "decode"):
         step = _codec(folder, job["part"])
     else:
-        lm = Checkpoint.find(folder, job["part"]).load_lm(dtype="float32")
+        lm = Checkpoint.find(folder, job["part"]).load_lm(dtype="float32", cache=job["cache"])
         step = _listen(lm) if job["part"] == "stt" else _speak(lm)
     work(job, step, mx.get_peak_memory)
 
