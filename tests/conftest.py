@@ -1,11 +1,16 @@
 """Fixtures that every test may use."""
 
+import signal
 from functools import cache
 
 import golden as fixtures
 import mlx.core as mx
 import pytest
 import virtual_microphone as microphone
+
+# A script that runs us in the background leaves us deaf to Ctrl-C, and so our children; tests send
+# it to them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The goldens were made on a CPU; a GPU rounds differently enough to change a token.
 mx.set_default_device(mx.cpu)
