@@ -6,7 +6,6 @@ import pytest
 from mlx.utils import tree_flatten
 
 import dsm_mlx
-from dsm_mlx import device
 from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.stt.step import ListenStep
 from dsm_mlx.transformer import Transformer, TransformerConfig
@@ -17,7 +16,8 @@ FRAMES = 30
 @pytest.fixture
 def compiling(monkeypatch):
     """`compiling()`: from now on steps are compiled as on a GPU. g++ makes the first run slow."""
-    return lambda: monkeypatch.setattr(device, "on_cpu", lambda: False)
+    monkeypatch.setenv("DSM_MLX_COMPILE", "0")
+    return lambda: monkeypatch.setenv("DSM_MLX_COMPILE", "1")
 
 
 def hear(lm, mimi, pcm) -> list[int]:

@@ -28,6 +28,8 @@ _RECORDING = Path(__file__).parents[1] / "demos/audio/bus.wav"
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
+    if options.compile:
+        os.environ["DSM_MLX_COMPILE"] = "1"
     try:
         result = owner.run(measure, options)
     except (CheckpointError, ValueError) as error:
@@ -52,6 +54,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--bits", type=int, choices=(4, 8), help="quantise while loading")
     add("--dtype", choices=DTYPES)
     add("--cache", choices=(*DTYPES, "q8"), help="how keys and values are kept")
+    add("--compile", action="store_true", help="compile steps on the CPU, too")
     add("--frames", type=int, default=100, help="frames to time (default: 100)")
     add("--rows", type=int, nargs="+", default=[1], metavar="N", help="batch sizes to time")
     add("--cold", action="store_true", help="time a new process to its first word or sound, too")
