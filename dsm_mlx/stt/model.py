@@ -259,7 +259,7 @@ def _blocks(audio: Audio, sample_rate: int | None, target: int) -> Iterator[np.n
 
 def _languages(checkpoint: Checkpoint) -> list[str]:
     """From the config, else from the tokenizer's name, as in tokenizer_en_fr_audio_8000.model."""
-    listed = checkpoint.config.items("languages", str, [])
+    listed = checkpoint.config.section("stt_config", {}).items("languages", str, [])
     if listed:
         return listed
     name = checkpoint.config.get("tokenizer_name", str, "")
