@@ -5,7 +5,7 @@ A job is a folder with `config.json` (a language model's), `model.safetensors` o
 to time, in float32:
 "stt" and "tts", the language model with its heads or its depth decoder, sampling included;
 "encode" and "decode", one frame through the codec. A worker prints one JSON object:
-{"ms": of each frame, "cpu ms": of each frame on average, "peak MB"}.
+{"ms": of each frame, "peak MB"}.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ def work(job: dict, step: Callable[[], None], peak: Callable[[], int]) -> None:
     """Time `step`, which ends when its result is there, and print what came out."""
     for _ in range(job["warm"]):
         step()
-    times, before = [], time.process_time()
+    times = []
     for _ in range(job["frames"]):
         start = time.perf_counter()
         step()
         times.append(1e3 * (time.perf_counter() - start))
-    cpu = 1e3 * (time.process_time() - before) / job["frames"]
-    json.dump({"ms": times, "cpu ms": cpu, "peak MB": peak() / 1e6}, sys.stdout)
+    json.dump({"ms": times, "peak MB": peak() / 1e6}, sys.stdout)
