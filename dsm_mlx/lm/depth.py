@@ -12,6 +12,7 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
+from dsm_mlx.device import begin
 from dsm_mlx.lm.config import DepthConfig, LmConfig
 from dsm_mlx.lm.embedding import DemuxEmbedding, LowRankEmbedding, TokenEmbedding
 from dsm_mlx.lm.sampling import sample
@@ -136,6 +137,7 @@ class DepthDecoder(nn.Module):
             logits, past = self.slice(k, codes[-1] if k else text, inputs, past)
             logits = guide(logits.astype(mx.float32), guidance)
             codes.append(sample(logits, temperature, noise[:, k], top_k))
+            begin(codes[-1])
         return mx.stack(codes, axis=1)
 
     def slice(self, k: int, token: mx.array, inputs: mx.array, past: list):
