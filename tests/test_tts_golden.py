@@ -61,9 +61,10 @@ def check_sound(pcm, expected):
 
 @pytest.mark.parametrize("name", ["tts-tiny", "tts-tiny-nativecfg", "tts-tiny-public"])
 @pytest.mark.parametrize("active", [None, mx.array([True, False])])
-def test_a_step_can_be_compiled(name, active, checkpoint):
+def test_a_step_can_be_compiled(name, active, checkpoint, monkeypatch):
     """On a GPU it is (see `dsm_mlx.device`). Tracing fails where anything leaves the device; what
     it gives is not computed here, because on a CPU that calls g++ for every kernel."""
+    monkeypatch.setenv("DSM_MLX_COMPILE", "1")
     tts = load(checkpoint(name))
     step, guided = tts._step, name != "tts-tiny"
     state = step.init_state(2, guided)

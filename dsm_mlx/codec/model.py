@@ -9,7 +9,6 @@ from dsm_mlx.codec.config import MimiConfig
 from dsm_mlx.codec.conv import CausalConv1d, DepthwiseUpsample
 from dsm_mlx.codec.quantizer import SplitQuantizer
 from dsm_mlx.codec.seanet import SeanetDecoder, SeanetEncoder
-from dsm_mlx.device import begin
 from dsm_mlx.transformer import Transformer, select_rows
 
 
@@ -69,7 +68,6 @@ class MimiModel(nn.Module):
         # The downsampling repeats its first frame where the other convolutions see zeros.
         fresh = state["transformer"]["offset"] == 0
         x, seanet = self.encoder(pcm[..., None], state["seanet"])
-        begin(x)
         x, transformer = self.encoder_transformer(x, state["transformer"], active)
         past = mx.where(fresh[:, None, None], x[:, :1], state["downsample"])
         x, downsample = self.downsample(x, past)
