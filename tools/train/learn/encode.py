@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from speech import shards
 
-_AT_ONCE = 10  # sessions in one call on a GPU; a CPU is fastest with one
+_AT_ONCE = {"cpu": 2, "cuda": 10}  # sessions in one call
+_STRETCH = 25 * 1920  # samples that a CPU's cache holds with what the convolutions make of them
 
 
 def encode_all(
@@ -45,10 +46,17 @@ def encode_all(
 def encode(codec: torch.nn.Module, pcm: np.ndarray) -> np.ndarray:
     """int16 (n, samples) -> uint16 codes (n, n_q, frames)."""
     device = next(codec.parameters()).device
-    size = 1 if device.type == "cpu" else _AT_ONCE
-    parts = []
+    size, parts = _AT_ONCE[device.type], []
     with torch.no_grad():
         for start in range(0, len(pcm), size):
             part = torch.from_numpy(shards.to_float(pcm[start : start + size]))
-            parts.append(codec.encode(part[:, None].to(device)).cpu())
+            parts.append(_codes(codec, part[:, None].to(device)).cpu())
     return torch.cat(parts).numpy().astype(np.uint16)
+
+
+def _codes(codec: torch.nn.Module, pcm: torch.Tensor) -> torch.Tensor:
+    """What `codec.encode` gives, half as fast again: the convolutions take a stretch at a time."""
+    with codec.encoder.streaming(len(pcm)):
+        x = torch.cat([codec.encoder(part) for part in pcm.split(_STRETCH, -1)], -1)
+    (x,) = codec.encoder_transformer(x)
+    return codec.quantizer.encode(codec.downsample(x))
