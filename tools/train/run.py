@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--steps", type=int, help="in all, instead of the settings' number")
     p.add_argument("--batch", type=int, help="instead of the settings' number")
     p.add_argument("--rate", type=float, help="peak learning rate, instead of the settings'")
-    p.add_argument("--start", type=Path, help="checkpoint folder to start the stt stage from")
+    p.add_argument("--start", type=Path, help="checkpoint folder to start from: decoder, stt")
     p.add_argument("--codec", type=Path, help="folder of the codec; default: DIR/codec")
     p.add_argument("--keep-sound", action="store_true", help="keep what --stage encode has read")
     return p

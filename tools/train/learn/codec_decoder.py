@@ -22,6 +22,7 @@ from learn.device import autocast, best, keep_float32
 from learn.plan import Plan
 from learn.spectra import SpectralDistance
 
+_LEARNT = ("decoder.", "decoder_transformer.", "upsample.")
 _BEFORE = 20  # frames that the transformer may look back on
 _LEAD_IN = 2  # of them go through the convolutions, and are not judged
 _SAMPLES_WEIGHT = 0.05
@@ -43,6 +44,8 @@ class Decoder:
         self._cuttings = Cuttings(args.data, self._whole)
         self.codec = official.codec(config, training={}, device=self._device).train()
         self.codec.requires_grad_(False)
+        if args.start:
+            self._take_over(official.load_codec(args.start, self._device))
         keep_float32(self.codec.decoder.model[11].convtr.convtr)
         self._parts = nn.ModuleList(
             [self.codec.upsample, self.codec.decoder_transformer, self.codec.decoder]
@@ -91,6 +94,19 @@ class Decoder:
         optimizer.step()
         return {**losses, **told}
 
+    def _take_over(self, other: nn.Module) -> None:
+        """Go on from the decoder of a finished codec, whose norms are folded and gain undone."""
+        weights = other.state_dict()
+        last = "decoder.model.14.conv.conv."
+        for name in ("weight", "bias"):
+            weights[last + name] = weights[last + name] * GAIN
+        ours = self.codec.state_dict()
+        for name in [name for name in ours if name.startswith(_LEARNT)]:
+            folded = weights.get(name.removesuffix("_g").removesuffix("_v"))
+            if name.endswith("weight_g"):
+                folded = folded.norm(dim=tuple(range(1, folded.dim())), keepdim=True)
+            ours[name].copy_(folded)
+
     def _decode(self, codes: torch.Tensor) -> torch.Tensor:
         """codes (batch, some, frames) -> pcm (batch, samples) of the last FRAMES_EACH frames."""
         with torch.no_grad():
@@ -130,9 +146,8 @@ class Decoder:
         last.weight_g.div_(GAIN)
         last.bias.div_(GAIN)
         trained = official.fold_norms(finished).state_dict()
-        ours = ("decoder.", "decoder_transformer.", "upsample.")
         whole = {k: w.cpu() for k, w in self._whole.state_dict().items()}
-        whole |= {name: w for name, w in trained.items() if name.startswith(ours)}
+        whole |= {name: w for name, w in trained.items() if name.startswith(_LEARNT)}
         self._whole_copy(whole, folder)
         self._final.mkdir(parents=True, exist_ok=True)
         for name in (official.CODEC_WEIGHTS, official.CODEC_CONFIG):

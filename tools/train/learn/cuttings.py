@@ -21,17 +21,17 @@ class Cuttings:
 
     def __init__(self, folder: Path, codec=None):
         """codec: if given, `codes` of every session are there too."""
-        paths = shards.found(folder, "train")
+        paths = shards.found(folder, "train")[: _IN_MEMORY // 1000]
         if not paths:
             raise FileNotFoundError(f"{folder}: has no sound; run --stage speech first")
-        files = [np.load(path) for path in paths[: _IN_MEMORY // 1000]]
+        files = [np.load(path) for path in paths]
         self.pcm = np.concatenate([file["pcm"] for file in files])
         self.phones = np.concatenate([file["phones"] for file in files])
         self.codes = None
         if codec is not None:
-            from learn.encode import encode
+            from learn.encode import codes_of
 
-            self.codes = np.concatenate([encode(codec, file["pcm"]) for file in files])
+            self.codes = np.concatenate([codes_of(path, codec) for path in paths])
 
     def places(self, rng: np.random.Generator, count: int, before: int = 0):
         """`count` pairs (session, first frame), with at least `before` frames before each."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from speech import shards
+from speech import sessions, shards
 
 _AT_ONCE = {"cpu": 2, "cuda": 10}  # sessions in one call
 _STRETCH = 25 * 1920  # samples that a CPU's cache holds with what the convolutions make of them
@@ -28,19 +28,28 @@ def encode_all(
     """
     end, began, done = time.monotonic() + 60 * minutes, time.monotonic(), 0
     for path in shards.found(folder, split):
-        target = path.with_name(path.name.replace(".pcm.", ".codes."))
-        if not target.exists():
+        if not codes_path(path).exists():
             if time.monotonic() > end:
                 return False
-            shard = np.load(path)
-            codes = encode(codec, shard["pcm"])
-            labels = {name: shard[name] for name in ("phones", "words", "speakers")}
-            shards.save(target, codes=codes, **labels)
-            done += shard["pcm"].size / 24_000
-            log(f"encode {target.name}: {done / (time.monotonic() - began):.0f} times real time")
+            done += codes_of(path, codec).shape[0] * sessions.SECONDS
+            log(f"encode {path.name}: {done / (time.monotonic() - began):.0f} times real time")
         if not keep_sound:
             path.unlink()
     return True
+
+
+def codes_path(path: Path) -> Path:
+    return path.with_name(path.name.replace(".pcm.", ".codes."))
+
+
+def codes_of(path: Path, codec: torch.nn.Module) -> np.ndarray:
+    """The codes of a shard of sound; the first time they are written beside it."""
+    target = codes_path(path)
+    if not target.exists():
+        shard = np.load(path)
+        labels = {name: shard[name] for name in ("phones", "words", "speakers")}
+        shards.save(target, codes=encode(codec, shard["pcm"]), **labels)
+    return np.load(target)["codes"]
 
 
 def encode(codec: torch.nn.Module, pcm: np.ndarray) -> np.ndarray:
