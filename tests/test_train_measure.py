@@ -27,8 +27,8 @@ def heard(shift, probability):
 
 
 def test_words_wrong():
-    assert measure.wrong_words(["Good day, good."], [heard(0, 0)]) == "0.0% (0 of 3 words)"
-    assert measure.wrong_words(["Good day to you."], [heard(0, 0)]) == "50.0% (2 of 4 words)"
+    assert str(measure.wrong_words(["Good day, good."], [heard(0, 0)])) == "0.0% (0 of 3 words)"
+    assert str(measure.wrong_words(["Good day to you."], [heard(0, 0)])) == "50.0% (2 of 4 words)"
 
 
 def test_starts_of_words():

@@ -1,7 +1,7 @@
 """What the small models reach: the figures of the model card.
 
     python tools/train/measure.py MODEL --folder DIR            words wrong in NN.wav with NN.txt
-    python tools/train/measure.py MODEL --shard FILE.pcm.npz    and times, pauses: run.py's speech
+    python tools/train/measure.py MODEL --shard FILE.pcm.npz …  and times, pauses: run.py's speech
     python tools/train/measure.py MODEL --nothing               words heard where none are spoken
     python tools/train/measure.py MODEL --tts VOICE_MODEL       words lost by speaking and hearing
 
@@ -14,6 +14,7 @@ import argparse
 import random
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,22 +38,32 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("model")
     p.add_argument("--folder", type=Path)
-    p.add_argument("--shard", type=Path)
+    p.add_argument("--shard", type=Path, nargs="+")
     p.add_argument("--nothing", action="store_true")
     p.add_argument("--tts", metavar="VOICE_MODEL")
     p.add_argument("--count", type=int, default=200, help="at most so many recordings or sentences")
     p.add_argument("--delay", type=float, nargs="+", default=[None])
+    p.add_argument("--plot", type=Path, metavar="PNG", help="draw words wrong against the delay")
     p.add_argument("--batch", type=int, default=8)
     return p
 
 
-def wrong_words(texts: list[str], heard: list) -> str:
+class Wrong(NamedTuple):
+    """Words wrong of words spoken."""
+
+    wrong: int
+    spoken: int
+
+    def __str__(self) -> str:
+        return f"{self.wrong / self.spoken:.1%} ({self.wrong} of {self.spoken} words)"
+
+
+def wrong_words(texts: list[str], heard: list) -> Wrong:
     pairs = [
         word_errors(" ".join(words_of(text)), " ".join(words_of(result.text)))
         for text, result in zip(texts, heard, strict=True)
     ]
-    wrong, all_ = (sum(column) for column in zip(*pairs, strict=True))
-    return f"{wrong / all_:.1%} ({wrong} of {all_} words)"
+    return Wrong(*(sum(column) for column in zip(*pairs, strict=True)))
 
 
 def late_starts(spoken: list, heard: list) -> list[float]:
@@ -85,16 +96,16 @@ def pause_figures(spoken: list, heard: list) -> list[str]:
     return lines
 
 
-def of_folder(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
+def of_folder(stt, args: argparse.Namespace, delay: float | None) -> list:
     files = sorted(args.folder.glob("*.wav"))[: args.count]
     heard = stt.transcribe(files, delay=delay, batch=args.batch)
     return [wrong_words([file.with_suffix(".txt").read_text() for file in files], heard)]
 
 
-def of_shard(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
-    shard = np.load(args.shard)
-    spoken = read_words(shard["words"])[: args.count]
-    audio = list(to_float(shard["pcm"][: args.count]))
+def of_shard(stt, args: argparse.Namespace, delay: float | None) -> list:
+    parts = [np.load(path) for path in args.shard]
+    spoken = [words for part in parts for words in read_words(part["words"])][: args.count]
+    audio = [to_float(pcm) for part in parts for pcm in part["pcm"]][: args.count]
     heard = stt.transcribe(audio, sample_rate=RATE, delay=delay, batch=args.batch)
     late = np.array(late_starts(spoken, heard)) * 1000
     return [
@@ -132,12 +143,27 @@ def of_voices(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     stt = dsm_mlx.load_stt(args.model)
+    curve = []
     jobs = {"folder": of_folder, "shard": of_shard, "nothing": of_nothing, "tts": of_voices}
     for name, job in jobs.items():
         for delay in args.delay if getattr(args, name) else ():
             for line in job(stt, args, delay):
                 print(f"{name}, delay {delay or stt.delay} s, {line}", flush=True)
+                if isinstance(line, Wrong):
+                    curve.append((delay or stt.delay, line.wrong / line.spoken))
+    if args.plot:
+        plot(curve, args.plot)
     return 0
+
+
+def plot(curve: list[tuple[float, float]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    axes = (figure := Figure(figsize=(6, 4))).add_subplot()
+    axes.plot([delay for delay, _ in curve], [100 * rate for _, rate in curve], "o-")
+    axes.set(xlabel="delay, s", ylabel="words wrong, %", ylim=0)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":
