@@ -149,23 +149,27 @@ def _settings(args: argparse.Namespace) -> dict:
 
 def _device(args: argparse.Namespace) -> str:
     import torch
-    from learn.device import best
+    from learn.device import best, keep_freed_memory
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    return args.device or best()
+    device = args.device or best()
+    if device == "cpu":
+        keep_freed_memory()
+    return device
 
 
 def _train(args: argparse.Namespace, name: str, make) -> bool:
     from learn.loop import seed, train
     from learn.plan import Plan
 
+    device = _device(args)
     chosen = {"steps": args.steps, "batch": args.batch, "learning_rate": args.rate}
     settings = _settings(args)["stages"][name] | {k: v for k, v in chosen.items() if v}
     seed(0)  # for the weights to start from
     stage = make(Plan(**settings))
     # On a CPU the batches are made in between: processes of their own would only compete.
-    workers = min(8, args.workers) if _device(args) == "cuda" else 0
+    workers = min(8, args.workers) if device == "cuda" else 0
     return train(stage, args.resume / name, args.minutes, workers, _log(args))
 
 
