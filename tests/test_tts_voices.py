@@ -1,5 +1,6 @@
 """Voices: where they are found, what is refused, and cloning from sound."""
 
+import json
 import shutil
 
 import mlx.core as mx
@@ -83,6 +84,17 @@ def test_names_are_those_beside_the_model(tts, folder):
     model = load_tts(folder)
     assert model.voices() == ["more/low.wav", "voice0.wav", "voice1.wav", "voice2.wav"]
     assert model.synthesize("Hi", "more/low.wav").audio.size
+
+
+def test_a_model_that_does_not_say_who_it_is_has_only_voices_for_voices(folder):
+    """Any .safetensors may be a voice then, but not the weights of the model and its codec."""
+    config = json.loads((folder / "config.json").read_text())
+    del config["model_id"]
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "broken.safetensors").write_bytes(b"not a voice at all")
+    model = load_tts(folder)
+    assert model.voices() == [f"voice{i}.wav.deadbeef@7" for i in range(3)]
+    assert model.synthesize("Hi").audio.size
 
 
 def test_a_name_a_path_and_a_path_without_its_end_are_the_same(tts, checkpoint):

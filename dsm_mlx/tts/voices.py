@@ -22,6 +22,7 @@ REPOSITORY = "kyutai/tts-voices"
 DEFAULT = "expresso/ex03-ex01_happy_001_channel1_334s.wav"  # that of Kyutai's own scripts
 TENSOR = "speaker_wavs"
 _SOUND = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
+_ANY = ".safetensors"  # the suffix where the model does not say for whom its voices are made
 
 Voice = str | os.PathLike
 
@@ -48,7 +49,7 @@ class Voices:
             return cls(checkpoint.files, "")
         identity = model_identity(checkpoint)
         if len(identity) < 2:
-            return cls(checkpoint.files, ".safetensors")
+            return cls(checkpoint.files, _ANY)
         return cls(checkpoint.files, f".{identity['sig']}@{identity['epoch']}.safetensors")
 
     def names(self) -> list[str]:
@@ -60,8 +61,11 @@ class Voices:
         else:
             found = _in_repository()
         ends = _SOUND if self.clones else self.suffix
-        names = [name.removesuffix(self.suffix) for name in found if name.endswith(ends)]
-        return sorted(names)
+        found = [name for name in found if name.endswith(ends)]
+        if self.suffix == _ANY and isinstance(self.files, LocalFiles):
+            # The name alone does not tell: the model's own weights end so, too.
+            found = [name for name in found if _is_voice(self.files.folder / name)]
+        return sorted(name.removesuffix(self.suffix) for name in found)
 
     def default(self) -> str | None:
         """The voice for those who name none; None: the model chooses one."""
@@ -164,6 +168,13 @@ def join_speakers(voices: list[mx.array], slots: int) -> tuple[mx.array, mx.arra
     filled = mx.arange(frames)[None] < mx.array([v.shape[0] for v in voices])[:, None]
     mask = mx.concatenate([filled.reshape(-1), mx.zeros(empty.shape[0], mx.bool_)])
     return mx.concatenate([*padded, empty])[None], mask[None]
+
+
+def _is_voice(path: Path) -> bool:
+    try:
+        return TENSOR in safetensors.read_header(path).tensors
+    except CheckpointError:
+        return False
 
 
 def _in_repository() -> list[str]:
