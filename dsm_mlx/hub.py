@@ -96,7 +96,7 @@ def locate(model: str | Path | None, kind: str, revision: str | None = None) -> 
         downloads anything.
     """
     if model is None:
-        files = _best_local(kind)
+        files = best_local(kind)
         log.info("using model %s", files.name)
         return files
     if str(model) == "tiny":
@@ -132,7 +132,8 @@ def _looks_like_repository(name: str) -> bool:
     return len(parts) == 2 and all(p and not p.startswith((".", "~")) for p in parts)
 
 
-def _best_local(kind: str) -> Files:
+def best_local(kind: str) -> Files:
+    """The best model of `kind` that is on this machine, else the bundled one."""
     for repository in PREFERRED[kind]:
         if _is_cached(repository):
             return HubFiles(repository)

@@ -14,7 +14,7 @@ from dsm_mlx import owner
 from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.hub import BUNDLED, locate
+from dsm_mlx.hub import BUNDLED, best_local, locate
 from dsm_mlx.results import Chunk, Speech
 from dsm_mlx.tts.engine import Rows
 from dsm_mlx.tts.prepare import Preparation, Speakers, Style
@@ -266,10 +266,11 @@ def load_tts(
 
 def find(model: str | Path | None, revision: str | None = None) -> Checkpoint:
     """The files of a text-to-speech model, not yet loaded. CheckpointError if there are none."""
-    files = locate(model, "tts", revision)
+    # `locate` would say that it uses the bundled model, which cannot speak.
+    files = best_local("tts") if model is None else locate(model, "tts", revision)
     if getattr(files, "folder", None) == BUNDLED:
         raise CheckpointError(_NO_MODEL)
-    return Checkpoint.find(files.name, "tts", revision)
+    return Checkpoint.find(model, "tts", revision)
 
 
 def _is_dialogue(text: object) -> bool:
