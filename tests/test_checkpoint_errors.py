@@ -208,6 +208,38 @@ def test_a_text_to_speech_model_does_not_listen(tmp_path):
     assert "'model_type' is 'tts' (expected 'stt')" in message
 
 
+@pytest.mark.parametrize(
+    "section, key, value",
+    [
+        (None, "depformer_num_heads", 7),
+        (None, "depformer_dim_feedforward", 0),
+        (None, "depformer_dim_feedforward", 1),
+        (None, "depformer_low_rank_embeddings", -3),
+        ("conditioners", "cfg", {"type": "lut", "dim": 16, "n_bins": 7, "possible_values": ["x"]}),
+        ("tts_config", "second_stream_ahead", -1),
+    ],
+)
+def test_values_that_only_a_model_that_speaks_has(tmp_path, section, key, value):
+    folder = fixtures.assemble("tts-tiny", tmp_path / "tts")
+    edit(folder / "config.json", lambda c: put(c, (section, key) if section else (key,), value))
+    with pytest.raises(CheckpointError, match=f"'{key}' ") as caught:
+        dsm_mlx.load_tts(folder)
+    assert str(folder / "config.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [[], ["0.5", "soon"]])
+def test_delays_that_are_not_numbers(folder, values):
+    delay = {"type": "lut", "dim": 16, "n_bins": 7, "possible_values": values}
+    edit(folder / "config.json", lambda c: c["conditioners"].update(delay=delay))
+    assert f"{folder / 'config.json'}: conditioners: 'delay' knows" in error_of(folder)
+
+
+@pytest.mark.parametrize("ratios", [[], [8, 6, 0, 4], [8, -6, 5, 4]])
+def test_a_codec_with_impossible_strides(folder, ratios):
+    edit(folder / "mimi_config.json", lambda c: c["seanet"].update(ratios=ratios))
+    assert f"{folder / 'mimi_config.json'}: seanet: 'ratios' is" in error_of(folder)
+
+
 def test_a_codec_with_too_few_codebooks(folder):
     edit(folder / "mimi_config.json", lambda c: c["quantizer"].update(n_q=4))
     assert str(folder) in error_of(folder)

@@ -45,7 +45,10 @@ class SeanetConfig:
             for name in cls.__dataclass_fields__
             if name != "ratios"
         }
-        return cls(ratios=tuple(raw.items("ratios", int, list(cls.ratios))), **widths)
+        ratios = raw.items("ratios", int, list(cls.ratios))
+        if not ratios or min(ratios) < 1:
+            raise raw.error("ratios", f"is {ratios} (expected integers above 0)")
+        return cls(ratios=tuple(ratios), **widths)
 
 
 @dataclass(frozen=True)

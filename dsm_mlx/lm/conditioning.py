@@ -6,6 +6,7 @@ masked position becomes `learnt_padding`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -16,6 +17,7 @@ from dsm_mlx.settings import Settings
 _CONTINUOUS = ("continuous", "continuous_attribute", "ContinuousAttribute")
 _KINDS = {"lut": "lut", "Lut": "lut", "tensor": "tensor", "Tensor": "tensor"}
 _KINDS |= dict.fromkeys(_CONTINUOUS, "continuous")
+_OF_NUMBERS = {"cfg", "delay"}  # the names of their values are looked up by number
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,19 @@ class ConditionersConfig:
             for name in getattr(config, key):
                 if name not in by_name:
                     raise fuser.error(key, f"names {name!r}, which is not a conditioner")
+        for name in _OF_NUMBERS & by_name.keys():
+            entry = by_name[name]
+            if entry.kind == "lut" and not _are_numbers(entry.values):
+                listed = ", ".join(map(repr, entry.values)) or "nothing"
+                raise conditioners.error(name, f"knows {listed} (expected numbers)")
         return config
+
+
+def _are_numbers(values: tuple[str, ...]) -> bool:
+    try:
+        return bool(values) and all(math.isfinite(float(value)) for value in values)
+    except ValueError:
+        return False
 
 
 def sinusoids(positions: mx.array, dim: int, max_period: float = 10000.0) -> mx.array:

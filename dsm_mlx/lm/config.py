@@ -115,10 +115,15 @@ def _read_transformer(raw: Settings, dim: int, hidden: int | None, cross: bool):
 def _read_depth(raw: Settings, dep_q: int) -> DepthConfig:
     raw.choice("depformer_pos_emb", ("none",), "none")
     raw.choice("depformer_gating", ("silu",), "silu")
-    dim = raw.positive("depformer_dim")
+    dim, heads = raw.positive("depformer_dim"), raw.positive("depformer_num_heads")
+    if dim % heads:
+        raise raw.error("depformer_num_heads", f"is {heads} (expected a divisor of {dim})")
     feed_forward = raw.get(
         "depformer_dim_feedforward", int, int(raw.get("hidden_scale", float, 4.0) * dim)
     )
+    hidden = gated_width(feed_forward, dim)
+    if hidden < 1:
+        raise raw.error("depformer_dim_feedforward", f"is {feed_forward} (expected 2 or more)")
     if not raw.get("depformer_weights_per_step", bool, False):
         raise raw.error("depformer_weights_per_step", "is false (expected true)")
     schedule = raw.items("depformer_weights_per_step_schedule", int, list(range(dep_q)))
@@ -129,11 +134,11 @@ def _read_depth(raw: Settings, dep_q: int) -> DepthConfig:
         )
     return DepthConfig(
         dim=dim,
-        heads=raw.positive("depformer_num_heads"),
+        heads=heads,
         layers=raw.positive("depformer_num_layers"),
-        hidden=gated_width(feed_forward, dim),
+        hidden=hidden,
         schedule=tuple(schedule),
         multi_linear=raw.get("depformer_multi_linear", bool, False),
-        low_rank=raw.get("depformer_low_rank_embeddings", int, None),
+        low_rank=raw.positive("depformer_low_rank_embeddings", None),
         norm=raw.choice("norm", ("rms_norm_f32", "rms_norm", "layer_norm"), "rms_norm_f32"),
     )

@@ -58,7 +58,7 @@ class TextToSpeech:
         tts = checkpoint.config.section("tts_config", {})
         if tts.get("multistream", bool, False):
             raise tts.error("multistream", "is true (expected false)")
-        self._ahead = tts.get("second_stream_ahead", int, 0)
+        self._ahead = tts.count("second_stream_ahead", 0)
         self._slots = tts.positive("max_speakers", 5)
         self._timing = Timing(
             delay_steps=round(tts.get("audio_delay", float) * mimi.config.frame_rate),
