@@ -201,6 +201,17 @@ def test_an_unknown_tag_is_refused_and_the_stream_goes_on(tts):
         np.testing.assert_array_equal(listen(stream), expected)
 
 
+def test_of_a_piece_with_a_bad_tag_the_rest_is_said(tts):
+    """Wherever the text was cut: the words before and after the tag are not lost with it."""
+    expected = tts.synthesize("Hi there my friend", seed=1).audio
+    with tts.stream(seed=1) as stream:
+        with pytest.raises(ValueError, match="<b>"):
+            stream.feed("Hi <b>there</b> my friend<break")
+        with pytest.raises(ValueError, match="<break"):
+            stream.end()
+        np.testing.assert_array_equal(listen(stream), expected)
+
+
 @pytest.mark.parametrize("text", ["", " \n ", "🙂", "\x00\x01", "\u200b", "שלום"])
 def test_nothing_to_say_is_no_sound(tts, text):
     """The last one is of letters that this tokenizer does not know."""

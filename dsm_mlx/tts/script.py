@@ -124,34 +124,47 @@ class ScriptReader:
         self._speaker = speaker
         return entries
 
-    def feed(self, text: str) -> list[Entry]:
+    def feed(self, text: str, entries: list[Entry] | None = None) -> list[Entry]:
         """Add text; returns the entries it completes.
 
+        entries: a list to add them to, for callers who go on after an error.
+
         Raises:
-            ValueError: the text holds a tag other than `<break time="..."/>`.
+            ValueError: the text holds a tag other than `<break time="..."/>`. The tag is left out
+                and the rest of the text is taken.
         """
-        entries: list[Entry] = []
+        entries = [] if entries is None else entries
+        refused: ValueError | None = None
         for ch in text:
             if self._tag:
-                self._in_tag(ch, entries)
+                try:
+                    self._in_tag(ch, entries)
+                except ValueError as error:
+                    refused = refused or error
             elif ch == "<":
                 self._tag = ch
             else:
                 self._plain(ch, entries)
+        if refused:
+            raise refused
         return entries
 
-    def end(self) -> list[Entry]:
+    def end(self, entries: list[Entry] | None = None) -> list[Entry]:
         """No more text follows (in this turn); returns the last entries.
+
+        entries: as for `feed`.
 
         Raises:
             ValueError: the text ends inside a break tag.
         """
-        entries: list[Entry] = []
-        if self._tag.startswith("<break"):
-            tag, self._tag = self._tag, ""
-            raise ValueError(f"the tag {tag} in the text is not closed")
+        entries = [] if entries is None else entries
+        unclosed = self._tag if self._tag.startswith("<break") else ""
+        if unclosed:
+            self._tag = ""
         self._not_a_tag(entries)
         self._end_word(entries)
+        if unclosed:
+            raise ValueError(f"the tag {unclosed} in the text is not closed")
         return entries
 
     def _in_tag(self, ch: str, entries: list[Entry]) -> None:

@@ -29,8 +29,12 @@ class Script:
         with self._changed:
             if self._ended:
                 raise ValueError("text was fed after end()")
-            self._machine.add(self._reader.feed(text))
-            self._changed.notify_all()
+            entries: list[Entry] = []
+            try:
+                self._reader.feed(text, entries)
+            finally:  # of a text with a bad tag the rest is said
+                self._machine.add(entries)
+                self._changed.notify_all()
 
     def turn(self, speaker: int) -> None:
         """Speaker number `speaker` goes on."""
@@ -42,9 +46,11 @@ class Script:
         with self._changed:
             if not self._ended:
                 self._ended = True
+                entries: list[Entry] = []
                 try:
-                    self._machine.add(self._reader.end())
+                    self._reader.end(entries)
                 finally:
+                    self._machine.add(entries)
                     self._machine.end()
                     self._changed.notify_all()
 
