@@ -33,6 +33,9 @@ PREFERRED = {
     "tts": ["kyutai/tts-1.6b-en_fr", "kyutai/tts-0.75b-en-public"],
 }
 
+# Besides the weights, what a config names.
+_NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name")
+
 
 @dataclass(frozen=True)
 class LocalFiles:
@@ -107,7 +110,7 @@ def locate(model: str | Path | None, kind: str, revision: str | None = None) -> 
     if path.is_dir():
         return LocalFiles(path)
     if path.is_file():
-        if path.suffix == ".json":
+        if path.name == "config.json":
             return LocalFiles(path.parent)
         raise CheckpointError(f"{path}: expected a folder or its config.json")
     if _looks_like_repository(str(model)):
@@ -141,7 +144,7 @@ def best_local(kind: str) -> Files:
 
 
 def _is_cached(repository: str) -> bool:
-    """Whether the cache holds the config and the weights it names."""
+    """Whether the cache holds the config and all files it names, so that nothing is downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
     from dsm_mlx.settings import Settings
@@ -150,11 +153,13 @@ def _is_cached(repository: str) -> bool:
         path = try_to_load_from_cache(repository, file)
         return path if isinstance(path, str) else None
 
-    config = cached("config.json")
-    if config is None:
+    found = cached("config.json")
+    if found is None:
         return False
-    weights = Settings.read(Path(config)).get("moshi_name", str, "model.safetensors")
-    return cached(safe_name(weights, repository)) is not None
+    config = Settings.read(Path(found))
+    names = [config.get("moshi_name", str, "model.safetensors")]
+    names += [config.get(key, str, None) for key in _NAMED]
+    return all(cached(safe_name(name, repository)) for name in names if name is not None)
 
 
 def _first_line(error: Exception) -> str:

@@ -81,11 +81,13 @@ def test_none_takes_the_best_that_is_here_and_says_so(cache, checkpoint, caplog)
     assert wanted == []
 
 
-def test_a_repository_without_its_weights_is_not_here(cache, checkpoint):
+@pytest.mark.parametrize("file", ["model.safetensors", "mimi-*.safetensors", "tokenizer*.model"])
+def test_a_repository_without_one_of_its_files_is_not_here(cache, checkpoint, file):
+    """As after a download that was broken off: taking it would begin to download."""
     folder, _ = cache
     put(folder, "kyutai/stt-2.6b-en", checkpoint("stt-tiny-26"))
-    for weights in folder.glob("**/model.safetensors"):
-        weights.unlink()
+    (missing,) = folder.glob(f"**/{file}")
+    missing.unlink()
     assert hub.locate(None, "stt").name == "tiny"
 
 
@@ -107,7 +109,8 @@ def test_an_unknown_name_lists_what_is_known(name):
         hub.locate(name, "stt")
 
 
-def test_a_file_that_is_not_a_config(checkpoint):
-    weights = checkpoint("stt-tiny") / "model.safetensors"
+@pytest.mark.parametrize("name", ["model.safetensors", "mimi_config.json"])
+def test_a_file_that_is_not_its_config(checkpoint, name):
+    file = checkpoint("stt-tiny") / name
     with pytest.raises(CheckpointError, match=r"its config\.json"):
-        hub.locate(weights, "stt")
+        hub.locate(file, "stt")
