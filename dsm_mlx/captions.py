@@ -196,12 +196,15 @@ def write(
         raise ValueError(f"{path}: caption format {format!r}: expected {', '.join(FORMATS)} or all")
     for kind, target in targets.items():
         text = render(transcript, kind, highlight_words=highlight_words, layout=layout)
-        _save(target, text)
+        save(target, text)
     return list(targets.values())
 
 
-def _save(path: Path, text: str) -> None:
-    """Write beside the target and rename, so that no half file is ever seen."""
+def save(path: Path, text: str) -> None:
+    """Write beside the target and rename, so that no half file is ever seen.
+
+    Raises `OSError`, naming the path.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         beside.write_text(text, encoding="utf-8", newline="\n")

@@ -171,6 +171,15 @@ def test_a_bad_tag_in_a_pipe(model, tmp_path):
     assert status == 1 and "<b>" in err and "Traceback" not in err
 
 
+def test_words_that_cannot_be_written_leave_nothing(model, tmp_path, capsys):
+    words = tmp_path / "words.json"
+    words.mkdir()
+    args = ["--model", model, "Hi", "--out", str(tmp_path / "a.wav"), "--words", str(words)]
+    assert main(args) == 1
+    assert str(words) in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ["a.wav", "words.json"]
+
+
 def test_bytes_that_are_not_text(model):
     status, out, err = run("--model", model, "-", "--out", "-", stdin=b"Hi \xff\xfe there \xf0\x9f")
     assert status == 0 and out and "Traceback" not in err

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsm_mlx import owner
+from dsm_mlx import captions, owner
 from dsm_mlx.audio import Speaker, WavWriter, to_s16le
 from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.errors import AudioError
@@ -146,8 +146,5 @@ def _check_folder(path: str | Path | None) -> None:
 
 
 def _write_words(path: Path, words: list[Word]) -> None:
-    """Whole or not at all."""
     entries = [{"text": w.text, "start": w.start, "end": w.end} for w in words]
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(entries, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    captions.save(path, json.dumps(entries, ensure_ascii=False, indent=1) + "\n")
