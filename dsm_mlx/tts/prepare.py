@@ -113,13 +113,13 @@ class Preparation:
         """Sound -> int32 (codebooks, frames), without the last two (reference: `get_prefix`)."""
         pcm = read(path, target=self._codec.sample_rate)
         seconds, limit = len(pcm) / self._codec.sample_rate, self._lm.config.transformer.context
-        codes = self._codec.encode(pcm[None, None])[0, :, :-2] if seconds else np.zeros((1, 0))
-        if not 1 <= codes.shape[1] <= limit:
+        frames = -(-len(pcm) // self._codec.frame_size) - 2
+        if not 1 <= frames <= limit:
             raise AudioError(
                 f"{path}: {seconds:.1f} s of sound (expected 0.3 to "
                 f"{limit / self._codec.frame_rate:.1f} s to clone a voice from)"
             )
-        return codes
+        return self._codec.encode(pcm[None, None])[0, :, :-2]
 
     def _prepare(self, speakers: Speakers, style: Style) -> tuple[dict | None, dict]:
         """What does not depend on the seed: conditions, and the state after the prefix if any."""
