@@ -16,7 +16,9 @@ def guard(run: Callable[[], int]) -> int:
     for noisy in ("httpx", "huggingface_hub"):  # they tell of every retry, we of the outcome
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        return run()
+        status = run()
+        sys.stdout.flush()  # here, where what goes wrong is explained, and not at exit
+        return status
     except BrokenPipeError:
         # Whoever read our output has gone; keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from dsm_mlx import EndOfTurn, Word
+from dsm_mlx import AudioError, EndOfTurn, Transcript, Word
+from dsm_mlx.stt import commands
+from dsm_mlx.stt.__main__ import main
 from dsm_mlx.stt.commands import Printer
 
 RATE = 24_000
@@ -114,6 +116,7 @@ def test_a_model_that_does_not_exist(folder, name, said, tmp_path):
         ["a.wav", "--output-format", "all"],
         ["a.wav", "b.wav", "--output-format", "srt"],
         ["a.wav", "--output-format", "srt", "--timestamps"],
+        ["a/x.wav", "b/X.flac", "--output-dir", "out"],
         ["a.wav", "--bits", "5"],
         ["a.wav", "--batch", "0"],
     ],
@@ -146,6 +149,45 @@ def test_times_of_words(model, folder):
     _, text, _ = run("--model", model, folder / "good.wav")
     _, out, _ = run("--model", model, folder / "good.wav", "--timestamps")
     assert [line.split("] ")[1] for line in out.splitlines()] == text.split()
+
+
+def test_times_of_words_in_a_file(model, folder, tmp_path):
+    _, expected, _ = run("--model", model, folder / "good.wav", "--timestamps")
+    run("--model", model, folder / "good.wav", "--timestamps", "--output-dir", tmp_path)
+    assert expected and (tmp_path / "good.txt").read_text() == expected
+
+
+def test_ends_of_turns_in_a_text(capsys):
+    """They stand between the words that came before and after, in text as in live captions."""
+    args = argparse.Namespace(
+        files=["a.wav"], output_dir=None, output_format="txt", timestamps=False, pauses=True
+    )
+    words = [Word("one", 0, 1), Word("two", 1, 2), Word("three", 5, 6)]
+    commands._put(args, 0, Transcript("one two three", words, turns=[EndOfTurn(3.0)]))
+    assert capsys.readouterr().out == "one two\n-- end of turn at 3.00 s\nthree\n"
+
+
+def test_a_lost_microphone_keeps_what_was_heard(model, tmp_path, monkeypatch, capsys):
+    noise = np.random.default_rng(0).standard_normal(4 * RATE)
+
+    class Lost:
+        """A microphone that stops after four seconds."""
+
+        def __init__(self, device, rate):
+            pass
+
+        def __enter__(self):
+            yield (0.2 * noise).astype(np.float32)
+            raise AudioError("the microphone is lost")
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(commands, "Microphone", Lost)
+    args = ["--model", model, "--mic", "--output-format", "srt", "--output-dir", str(tmp_path)]
+    assert main(args) == 1
+    assert "-->" in (tmp_path / "live.srt").read_text()
+    assert "error: the microphone is lost" in capsys.readouterr().err
 
 
 def test_stdin_raw_and_wav_equal_the_file(model, folder):
@@ -185,13 +227,18 @@ def test_ctrl_c_ends_with_what_was_heard(model):
     assert len(early) == 5 and late and b"Traceback" not in err
 
 
-def test_a_reader_that_goes_away_is_no_traceback(model, folder):
-    command = [sys.executable, "-m", "dsm_mlx.stt", "--model", model, str(folder / "good.wav")]
+@pytest.mark.parametrize("option", ["--pauses", "--timestamps"])
+def test_a_reader_that_goes_away_is_no_traceback(model, folder, option):
+    command = [sys.executable, "-m", "dsm_mlx.stt", "--model", model, option]
+    command.append(str(folder / "good.wav"))
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    # with a buffer, as users have it: what it holds is written last
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60, env=buffered)
     os.close(writer)
-    assert done.returncode == 1 and b"Traceback" not in done.stderr
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr
 
 
 def test_the_word_in_progress_is_shown_on_a_terminal(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from dsm_mlx.captions import FORMATS
@@ -59,10 +60,22 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         p.error("--output-format all needs --output-dir")
     if len(args.files) > 1 and args.output_format != "txt" and not args.output_dir:
         p.error(f"several files as {args.output_format} need --output-dir")
+    if args.output_dir and (twice := _twice(Path(file).stem for file in args.files)):
+        p.error(f"several files are called {twice}: in --output-dir one would replace the other")
     if args.timestamps and args.output_format not in ("txt", "all"):
         p.error("--timestamps is for the txt format; the others have times anyway")
     if args.batch < 1:
         p.error("--batch must be at least 1")
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    """A name that comes more than once, also where a file system ignores case."""
+    seen: set[str] = set()
+    for name in names:
+        if name.casefold() in seen:
+            return name
+        seen.add(name.casefold())
+    return None
 
 
 def _run(args: argparse.Namespace) -> int:

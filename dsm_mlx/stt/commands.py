@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -54,13 +56,15 @@ def transcribe_files(stt: SpeechToText, args: argparse.Namespace) -> int:
 def _with_progress(stt: SpeechToText, args: argparse.Namespace) -> Iterator[Heard]:
     from tqdm import tqdm
 
+    shown = sys.stderr.isatty()
     bar = tqdm(
-        total=_total_seconds(args.files),
+        # to know it, every file is opened, and some decoded: not for a bar that nobody sees
+        total=_total_seconds(args.files) if shown else None,
         unit="s",
         desc="listening",
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s, {remaining} left",
         leave=False,
-        disable=None if sys.stderr.isatty() else True,
+        disable=not shown,
         file=sys.stderr,
     )
     with bar, closing(stt.hear(args.files, delay=args.delay, batch=args.batch)) as chunks:
@@ -89,18 +93,31 @@ def _put(args: argparse.Namespace, index: int, transcript: Transcript) -> None:
         args.output_dir.mkdir(parents=True, exist_ok=True)
         stem = args.output_dir / Path(args.files[index]).stem if args.files else None
         for path in _paths(stem or args.output_dir / "live", args.output_format):
-            captions.write(transcript, path)
+            if path.suffix == ".txt":
+                captions.save(path, "".join(f"{line}\n" for line in _lines(args, transcript)))
+            else:
+                captions.write(transcript, path)
             print(path, file=sys.stderr)
         return
     if args.output_format != "txt":
         print(captions.render(transcript, args.output_format), end="", flush=True)
         return
     name = f"{args.files[index]}: " if len(args.files) > 1 else ""
-    if args.timestamps:
-        for word in transcript.words:
-            print(name + timed(word))
-    else:
-        print(name + transcript.text, flush=True)
+    for line in _lines(args, transcript):
+        print(name + line)
+    sys.stdout.flush()
+
+
+def _lines(args: argparse.Namespace, transcript: Transcript) -> list[str]:
+    """A transcript as plain text: one line, or as `--timestamps` and `--pauses` want it."""
+    printer = Printer(args, io.StringIO())
+    # A word that begins as a turn ends belongs to the next one.
+    turns, words = transcript.turns, transcript.words
+    events = [(turn.time, 0, turn) for turn in turns] + [(word.start, 1, word) for word in words]
+    printer.show([event for *_, event in sorted(events, key=lambda entry: entry[:2])], "")
+    printer.end()
+    text = printer.out.getvalue()
+    return text.removesuffix("\n").split("\n") if text or not args.timestamps else []
 
 
 def _as_wanted(args: argparse.Namespace, transcript: Transcript) -> Transcript:
@@ -124,11 +141,13 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
     printer = Printer(args) if args.output_format == "txt" and not args.output_dir else None
     events: list[Event] = []
     total = 0
+    lost: AudioError | None = None
 
     def take(new: list[Event]) -> None:
-        events.extend(new if args.pauses else [e for e in new if isinstance(e, Word)])
-        if printer:
+        if printer:  # shown, and forgotten: this may go on for days
             printer.show(new, stream.partial_word)
+        else:
+            events.extend(new if args.pauses else [e for e in new if isinstance(e, Word)])
 
     with stt.stream(args.delay) as stream:
         try:
@@ -138,12 +157,18 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
                     take(stream.feed(block))
         except KeyboardInterrupt:
             pass
+        except AudioError as error:  # a lost microphone takes nothing of what it heard with it
+            if not total:
+                raise
+            lost = error
         take(stream.flush())
         stream.close()
     if printer:
         printer.end()
     else:
         _put(args, 0, as_transcript(events, total / stt.sample_rate))
+    if lost:
+        raise lost
     return 0
 
 
@@ -151,24 +176,25 @@ def _live_blocks(stt: SpeechToText, args: argparse.Namespace) -> Iterator[np.nda
     if not args.mic:
         yield from read_stream(sys.stdin.buffer, stt.sample_rate)
         return
-    device = int(args.device) if args.device and args.device.isdigit() else args.device
-    with Microphone(device, stt.sample_rate) as microphone:
+    with Microphone(args.device, stt.sample_rate) as microphone:
         print("listening; Ctrl-C ends", file=sys.stderr)
         yield from microphone
 
 
 class Printer:
-    """Live words on stdout: a growing line, with the word in progress dimmed on a terminal."""
+    """Words as they come: a growing line, with the word in progress dimmed on a terminal."""
 
-    def __init__(self, args: argparse.Namespace):
-        self._terminal = sys.stdout.isatty()
+    def __init__(self, args: argparse.Namespace, out: TextIO | None = None):
+        """out: where to write; by default to stdout."""
+        self.out = sys.stdout if out is None else out
+        self._terminal = self.out.isatty()
         self._timestamps, self._pauses = args.timestamps, args.pauses
         self._line = False  # whether the current line has words
         self._partial = ""
 
     def show(self, events: list[Event], partial: str) -> None:
         if self._partial and self._terminal:
-            sys.stdout.write(f"\x1b[{len(self._partial)}D\x1b[K")
+            self.out.write(f"\x1b[{len(self._partial)}D\x1b[K")
         for event in events:
             if isinstance(event, Word):
                 self._word(event)
@@ -176,28 +202,28 @@ class Printer:
                 self._turn(event)
         self._partial = f" {partial}" if partial else ""
         if self._partial and self._terminal:
-            sys.stdout.write(f"\x1b[2m{self._partial}\x1b[0m")
-        sys.stdout.flush()
+            self.out.write(f"\x1b[2m{self._partial}\x1b[0m")
+        self.out.flush()
 
     def _word(self, word: Word) -> None:
         if self._timestamps:
-            sys.stdout.write(timed(word) + "\n")
+            self.out.write(timed(word) + "\n")
         else:
-            sys.stdout.write((" " if self._line else "") + word.text)
+            self.out.write((" " if self._line else "") + word.text)
             self._line = True
 
     def _turn(self, turn: EndOfTurn) -> None:
         if self._pauses:
             self._break_line()
-            sys.stdout.write(f"-- end of turn at {turn.time:.2f} s\n")
+            self.out.write(f"-- end of turn at {turn.time:.2f} s\n")
         elif self._line:
             self._break_line()
 
     def _break_line(self) -> None:
         if self._line:
-            sys.stdout.write("\n")
+            self.out.write("\n")
             self._line = False
 
     def end(self) -> None:
         self._break_line()
-        sys.stdout.flush()
+        self.out.flush()
