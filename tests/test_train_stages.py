@@ -77,6 +77,18 @@ def test_training_moves_the_weights_that_a_stage_owns(work):
     assert moved == {"decoder", "decoder_transformer", "upsample"}
 
 
+def test_encoding_in_stretches_gives_the_codes_of_the_codec(work):
+    codes = np.load(work / "codes.npz")
+    assert codes["ours"].shape == (3, 8, 250) and np.array_equal(codes["ours"], codes["whole"])
+
+
+def test_a_decoder_goes_on_from_a_finished_one(work):
+    start, taken_over = weights(work / "once" / "codec"), weights(work / "taken over")
+    assert start.keys() == taken_over.keys()
+    for name in start:
+        np.testing.assert_allclose(taken_over[name], start[name], rtol=1e-5, atol=1e-6)
+
+
 def test_speech_to_text_loads_and_listens(work):
     stt = dsm_mlx.load_stt(str(work / "once" / "stt"))
     assert stt.pauses and stt.delay == 0.5

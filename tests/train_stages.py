@@ -8,13 +8,19 @@ Run by test_train_stages.py. WORK/once is trained in one go, WORK/bits a step at
 import json
 import shutil
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 TRAIN = Path(__file__).parents[1] / "tools" / "train"
 sys.path.insert(0, str(TRAIN))
 
+import numpy as np  # noqa: E402
 import run  # noqa: E402
 import torch  # noqa: E402
+from learn import official  # noqa: E402
+from learn.codec_decoder import Decoder  # noqa: E402
+from learn.encode import encode  # noqa: E402
+from learn.plan import Plan  # noqa: E402
 from learn.script_labels import entries, scripted  # noqa: E402
 from speech import sessions, shards  # noqa: E402
 
@@ -90,6 +96,21 @@ def letters(word):
     return [10 + ord(c) - ord("a") for c in word]
 
 
+def write_codes(folder, codec, path):
+    """What `encode` makes of the sound, and what the codec itself does."""
+    pcm = np.load(shards.path_of(folder / "data", "train", 0))["pcm"]
+    with torch.no_grad():
+        whole = official.load_codec(codec).encode(torch.from_numpy(shards.to_float(pcm))[:, None])
+    np.savez(path, ours=encode(official.load_codec(codec), pcm), whole=whole.numpy())
+
+
+def take_over(folder, config, target):
+    """A decoder that goes on from a finished one, exported before its first step."""
+    args = Namespace(device="cpu", resume=folder, codec=target / "codec", data=folder / "data")
+    args.start = folder / "codec"
+    Decoder(config, Plan(steps=4, batch=2, learning_rate=1e-3, warm_up=2), args).export(target)
+
+
 def main(work):
     write_script(work / "script.json")
     settings = work / "settings.json"
@@ -99,6 +120,8 @@ def main(work):
     for name, minutes in (("once", 5), ("bits", 0)):
         shutil.copytree(work / "data", work / name / "data")
         calls[name] = train(work / name, settings, minutes)
+    write_codes(work / "once", work / "once" / "codec", work / "codes.npz")
+    take_over(work / "once", small_settings()["codec"], work / "taken over")
     (work / "calls.json").write_text(json.dumps(calls))
 
 
