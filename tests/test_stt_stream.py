@@ -247,6 +247,9 @@ def test_a_delay_that_is_an_input(checkpoint, tmp_path):
         return [word.text for word in stt.transcribe(pcm, sample_rate=RATE, delay=delay).words]
 
     assert words(0.5) == words(None) == words(0.5) != words(2.0)
+    for delay in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="delay is"):
+            stt.stream(delay=delay)
 
 
 def test_memory_and_steps_stay_flat_for_many_windows(stt):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -180,15 +181,15 @@ class SpeechToText:
     def _choose_delay(self, wanted: float | None) -> tuple[mx.array | None, float]:
         """The model's condition for a delay, and the delay it stands for."""
         delay = self.delay if wanted is None else float(wanted)
+        if not (math.isfinite(delay) and delay >= 0):
+            raise ValueError(f"delay is {delay} (expected seconds from 0 up)")
         conditioners = self._lm.config.conditioners
+        config = conditioners.by_name.get("delay")
+        if not config and delay != self.delay:
+            raise ValueError(f"delay is {delay} (this model has a fixed delay of {self.delay} s)")
         if not conditioners.by_name:
-            if delay != self.delay:
-                raise ValueError(
-                    f"delay is {delay} (this model has a fixed delay of {self.delay} s)"
-                )
             return None, delay
         values: dict[str, str | float] = {}
-        config = conditioners.by_name.get("delay")
         if config and config.kind == "lut":
             name = min(config.values, key=lambda value: abs(float(value) - delay))
             values["delay"], delay = name, float(name)
