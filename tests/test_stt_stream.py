@@ -6,7 +6,9 @@ the same. Its attention window is 16 frames, which every test here runs past sev
 
 import json
 import shutil
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -121,6 +123,25 @@ def test_reset_forgets_the_context_and_keeps_the_time(stt):
     assert [word.text for word in words] == [word.text for word in fresh.words]
     starts = [word.start + 3 for word in fresh.words]
     assert [word.start for word in words] == pytest.approx(starts, abs=0.02)
+
+
+def test_an_interrupt_loses_no_words(stt):
+    """Ctrl-C while frames are being computed: a flush brings out what was found meanwhile."""
+    pcm = sound(3)
+    with stt.stream() as stream:
+        run = stream._rows._run
+
+        def interrupted(frames):
+            stream._rows._run = run
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.2)  # until the caller has gone on
+            return run(frames)
+
+        stream._rows._run = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            stream.feed(pcm)
+        events = stream.flush()
+    assert events == hear(stt, pcm, pcm.size)
 
 
 def test_streams_do_not_leak_into_each_other(stt):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import mlx.core as mx
 import numpy as np
 
+from dsm_mlx import owner
 from dsm_mlx.errors import AudioError
 from dsm_mlx.results import Event
 from dsm_mlx.stt.engine import Rows
@@ -30,6 +31,7 @@ class Stream:
         self._session = new_session()
         self._lock = threading.Lock()
         self._closed = False
+        self._found: list[Event] = []  # not yet returned
         self.rest: list[Event] = []
         rows.join({0: self._session}, condition)
 
@@ -44,7 +46,7 @@ class Stream:
         pcm = check_pcm(pcm)
         with self._lock:
             self._check_open()
-            self._session.feed(pcm)
+            owner.run(self._session.feed, pcm)
             return self._run()
 
     def flush(self) -> list[Event]:
@@ -82,14 +84,19 @@ class Stream:
         return self._session.partial_word
 
     def _flush(self) -> list[Event]:
-        self._session.drain()
+        owner.run(self._session.drain)
         return self._run() + self._session.finish()
 
     def _run(self) -> list[Event]:
-        events: list[Event] = []
+        # Ctrl-C ends our waiting, not the job that we wait for: the session is touched on the
+        # owner thread only, and what the job finds is there for the next call.
         while self._session.frames_waiting:
-            events += self._rows.run(_AT_ONCE)[0]
-        return events
+            owner.run(self._hear)
+        found, self._found = self._found, []
+        return found
+
+    def _hear(self) -> None:
+        self._found += self._rows.run(_AT_ONCE)[0]
 
     def _check_open(self) -> None:
         if self._closed:
