@@ -22,9 +22,14 @@ class TurnDetector:
     """
 
     def __init__(self, frame_rate: float):
-        self._ignored = math.ceil(_WARM_UP * frame_rate)
+        self._warm_up = math.ceil(_WARM_UP * frame_rate)
         self._spoken = False
         self._low = True
+        self.restart()
+
+    def restart(self) -> None:
+        """The model starts afresh: its first probabilities are not to be trusted."""
+        self._ignored = self._warm_up
 
     def word(self) -> None:
         """A word was heard."""

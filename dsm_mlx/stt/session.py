@@ -73,6 +73,7 @@ class Session:
 
     def restart(self) -> None:
         """The model starts afresh: give it the silence that it wants first. Times go on."""
+        self._turns.restart()
         self._append(np.zeros(self._prefix, np.float32), audio=False)
 
     def feed(self, pcm: np.ndarray) -> None:
