@@ -45,7 +45,7 @@ def read_header(path: Path) -> Header:
             raw = json.loads(file.read(length))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
-    except (struct.error, UnicodeDecodeError, json.JSONDecodeError):
+    except (struct.error, ValueError, RecursionError):
         raise CheckpointError(f"{path}: not a safetensors file") from None
     try:
         metadata = raw.pop("__metadata__", None) or {}  # MLX writes null

@@ -30,7 +30,7 @@ class Settings:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise CheckpointError(f"{path}: no such file") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}: not a readable JSON file ({error})") from None
         if not isinstance(values, dict):
             raise CheckpointError(f"{path}: expected a JSON object")

@@ -69,7 +69,15 @@ def test_weights_cut_short(folder, name, left):
     assert "cut short" in message or "not a safetensors file" in message
 
 
-@pytest.mark.parametrize("content", [b"some text, not a model\n" * 50, b"PK\x03\x04" + bytes(500)])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"some text, not a model\n" * 50,
+        b"PK\x03\x04" + bytes(500),
+        struct.pack("<Q", 5 * 10**5) + b'{"a":' * 10**5,
+    ],
+    ids=["text", "zip", "deep"],
+)
 def test_weights_of_another_kind(folder, content):
     (folder / MODEL).write_bytes(content)
     assert f"{folder / MODEL}: not a safetensors file" in error_of(folder)
@@ -197,7 +205,11 @@ def test_nothing_in_a_config_is_taken_on_trust(folder, name):
 
 
 @pytest.mark.parametrize("name", ["config.json", "mimi_config.json"])
-@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe\x00", b"dim: 64"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[1, 2]", b"\xff\xfe\x00", b"dim: 64", b'{"a":' * 10**5, b"9" * 10**4],
+    ids=["empty", "open", "list", "binary", "yaml", "deep", "long"],
+)
 def test_config_that_is_not_an_object(folder, name, content):
     (folder / name).write_bytes(content)
     assert str(folder / name) in error_of(folder)
