@@ -4,6 +4,7 @@ python demos/live.py [MODEL]
 """
 
 import sys
+from contextlib import suppress
 
 import dsm_mlx
 from dsm_mlx import EndOfTurn, Word
@@ -11,7 +12,7 @@ from dsm_mlx.audio import Microphone
 
 stt = dsm_mlx.load_stt(sys.argv[1] if len(sys.argv) > 1 else None)
 said: list[str] = []
-with Microphone() as microphone, stt.stream() as stream:
+with Microphone() as microphone, stt.stream() as stream, suppress(KeyboardInterrupt):
     print("speak; Ctrl-C ends")
     for block in microphone:
         for event in stream.feed(block):
