@@ -10,6 +10,7 @@ from typing import Any
 from dsm_mlx.errors import CheckpointError
 
 _MISSING = object()
+_MOST, _MOST_PARTS = 10**6, 1000
 _KINDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
 _KINDS |= {dict: "an object", list: "a list"}
 
@@ -52,10 +53,12 @@ class Settings:
         return value
 
     def positive(self, key: str, default: Any = _MISSING, kind: type = int) -> Any:
-        """An integer, or another `kind` of number, above 0."""
+        """An integer, or another `kind` of number, above 0 and an integer not beyond reason."""
         value = self.get(key, kind, default)
         if value is not None and value <= 0:
             raise self.error(key, f"is {value} (expected {_KINDS[kind]} above 0)")
+        if kind is int and value is not None and value > _MOST:
+            raise self.error(key, f"is {value} (expected an integer of at most {_MOST})")
         return value
 
     def count(self, key: str, default: Any = _MISSING) -> int:
@@ -63,6 +66,13 @@ class Settings:
         value = self.get(key, int, default)
         if value < 0:
             raise self.error(key, f"is {value} (expected an integer from 0 up)")
+        return value
+
+    def parts(self, key: str, default: Any = _MISSING, least: int = 1) -> int:
+        """How many layers or the like there are: as many as no file has would fill the memory."""
+        value = self.get(key, int, default)
+        if not least <= value <= _MOST_PARTS:
+            raise self.error(key, f"is {value} (expected an integer from {least} to {_MOST_PARTS})")
         return value
 
     def choice(self, key: str, allowed: tuple, default: Any = _MISSING) -> Any:

@@ -191,7 +191,7 @@ def test_nothing_in_a_config_is_taken_on_trust(folder, name):
     original = (folder / name).read_text()
     refused = 0
     for path in paths_of(json.loads(original)):
-        for value in ("word", -3, 0, [1, "x"], {"a": 1}, 1e300, True, None):
+        for value in ("word", -3, 0, [1, "x"], {"a": 1}, 1e300, 10**12, True, None):
             edit(folder / name, lambda c, path=path, value=value: put(c, path, value))
             try:
                 dsm_mlx.load_stt(folder)

@@ -82,7 +82,7 @@ class MimiConfig:
             frame_rate=raw.positive("frame_rate", 12.5, float),
             seanet=seanet,
             transformer=_read_transformer(raw.section("transformer", {})),
-            n_q=quantizer.positive("n_q", 32),
+            n_q=quantizer.parts("n_q", 32),
             bins=quantizer.positive("bins", 2048),
             code_dim=quantizer.positive("dimension", 256),
         )
@@ -105,7 +105,7 @@ def _read_transformer(raw: Settings) -> TransformerConfig:
     config = TransformerConfig(
         dim=raw.positive("d_model", 512),
         heads=raw.positive("num_heads", 8),
-        layers=raw.positive("num_layers", 8),
+        layers=raw.parts("num_layers", 8),
         hidden=raw.positive("dim_feedforward", 2048),
         context=raw.positive("context", 250),
         norm=raw.choice("norm", ("layer_norm",), "layer_norm"),

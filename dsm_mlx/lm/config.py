@@ -57,7 +57,7 @@ class LmConfig:
         hidden: width of the feed-forward's halves where the weights' file tells it; by default
         it follows from `hidden_scale` as in the reference.
         """
-        dim, n_q, dep_q = raw.positive("dim"), raw.positive("n_q"), raw.get("dep_q", int)
+        dim, n_q, dep_q = raw.positive("dim"), raw.parts("n_q"), raw.get("dep_q", int)
         if dep_q not in (0, n_q):
             raise raw.error("dep_q", f"is {dep_q} (expected 0 or n_q, {n_q})")
         conditioners = ConditionersConfig.read(raw)
@@ -71,7 +71,7 @@ class LmConfig:
             text_card_out=raw.positive("text_card_out", text_card),
             delays=_read_delays(raw, n_q),
             transformer=_read_transformer(raw, dim, hidden, bool(conditioners.cross)),
-            extra_heads=raw.count("extra_heads_num_heads", 0),
+            extra_heads=raw.parts("extra_heads_num_heads", 0, least=0),
             extra_heads_dim=raw.positive("extra_heads_dim", 6),
             demux_second_stream=raw.get("demux_second_stream", bool, False),
             conditioners=conditioners,
@@ -103,7 +103,7 @@ def _read_transformer(raw: Settings, dim: int, hidden: int | None, cross: bool):
     return TransformerConfig(
         dim=dim,
         heads=heads,
-        layers=raw.positive("num_layers"),
+        layers=raw.parts("num_layers"),
         hidden=hidden or gated_width(feed_forward, dim),
         context=raw.positive("context"),
         norm=raw.choice("norm", ("rms_norm_f32", "rms_norm", "layer_norm"), "rms_norm_f32"),
@@ -135,7 +135,7 @@ def _read_depth(raw: Settings, dep_q: int) -> DepthConfig:
     return DepthConfig(
         dim=dim,
         heads=heads,
-        layers=raw.positive("depformer_num_layers"),
+        layers=raw.parts("depformer_num_layers"),
         hidden=hidden,
         schedule=tuple(schedule),
         multi_linear=raw.get("depformer_multi_linear", bool, False),
