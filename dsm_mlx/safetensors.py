@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from dsm_mlx.errors import CheckpointError
 
 _MAX_HEADER = 100_000_000
+_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2}
+_BYTES |= {"I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,22 @@ def read_header(path: Path) -> Header:
         metadata = raw.pop("__metadata__", None) or {}  # MLX writes null
         tensors = {name: TensorInfo(tuple(t["shape"]), t["dtype"]) for name, t in raw.items()}
         needed = 8 + length + max((t["data_offsets"][1] for t in raw.values()), default=0)
-    except (AttributeError, KeyError, IndexError, TypeError):
+        for name, info in tensors.items():
+            _check_extent(path, name, info, *raw[name]["data_offsets"])
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
         raise CheckpointError(f"{path}: not a safetensors file (its header is malformed)") from None
     if size < needed:
         raise CheckpointError(f"{path}: cut short: {size} bytes, expected {needed}")
     return Header(tensors, metadata)
+
+
+def _check_extent(path: Path, name: str, info: TensorInfo, start: int, end: int) -> None:
+    """A tensor must have the bytes that its shape needs: readers trust the shape."""
+    if info.dtype not in _BYTES:
+        raise CheckpointError(f"{path}: {name} is of type {info.dtype}, which is not supported")
+    needed = math.prod(info.shape) * _BYTES[info.dtype]
+    if min(info.shape, default=0) < 0 or start < 0 or end - start != needed:
+        shape = list(info.shape)
+        raise CheckpointError(
+            f"{path}: {name} has {end - start} bytes (expected {needed}: {info.dtype} {shape})"
+        )

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import math
 import os
 import struct
 import subprocess
@@ -121,7 +122,7 @@ def malformed(change):
 
 def scales(shape: list[int]):
     """A tensor that makes a weight look quantised."""
-    entry = {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]}
+    entry = {"dtype": "BF16", "shape": shape, "data_offsets": [0, 2 * math.prod(shape)]}
     return lambda header: header.update({"text_linear.scales": entry})
 
 
@@ -145,6 +146,12 @@ def scales(shape: list[int]):
 def test_a_malformed_header(folder, change):
     rewrite(folder / MODEL, change)
     assert str(folder / MODEL) in error_of(folder)
+
+
+def test_a_tensor_without_the_bytes_of_its_shape(folder):
+    """It would read what belongs to its neighbours."""
+    rewrite(folder / MODEL, malformed(lambda t: t.update(shape=[1, 1, 128])))
+    assert "out_norm.alpha has" in error_of(folder) and "[1, 1, 128]" in error_of(folder)
 
 
 # ---- configs ---------------------------------------------------------------------------------
