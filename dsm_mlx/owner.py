@@ -22,6 +22,10 @@ def run(function: Callable, *args: Any, **kwargs: Any) -> Any:
 
     Jobs run one at a time in the order they come; keep each short (a frame or a few), so that
     sessions share the device fairly and Ctrl-C is heard.
+
+    Raises:
+        RuntimeError: this process was forked from one that had already begun to compute: neither
+            the thread nor what MLX holds comes along.
     """
     global _owner
     if threading.current_thread() is _owner:
@@ -31,6 +35,11 @@ def run(function: Callable, *args: Any, **kwargs: Any) -> Any:
             # A daemon: MLX aborts the process when a thread that used it ends before the process.
             _owner = threading.Thread(target=_work, name="dsm_mlx owner", daemon=True)
             _owner.start()
+        elif not _owner.is_alive():
+            raise RuntimeError(
+                "this process was forked after dsm_mlx had begun to compute; load the model in "
+                "the new process, started by multiprocessing's method 'spawn'"
+            )
     future: Future = Future()
     _jobs.put((future, function, args, kwargs))
     return future.result()
