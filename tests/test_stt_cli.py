@@ -139,6 +139,14 @@ def test_every_format_is_written(model, folder, tmp_path):
     assert "pauses" not in data
 
 
+def test_what_comes_through_a_pipe_is_written_as_live(model, folder, tmp_path):
+    _, expected, _ = run("--model", model, folder / "good.wav")
+    sound = (folder / "good.wav").read_bytes()
+    assert run("--model", model, "-", "--output-dir", tmp_path, stdin=sound)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["live.txt"]
+    assert (tmp_path / "live.txt").read_text() == expected
+
+
 def test_pauses_on_demand(model, folder):
     _, out, _ = run("--model", model, folder / "good.wav", "--output-format", "json", "--pauses")
     pauses = json.loads(out)["pauses"]

@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--bits", type=int, choices=(4, 8), help="quantise while loading")
     p.add_argument("--delay", type=float, metavar="S", help="delay, for models that take one")
     p.add_argument("--output-format", choices=(*FORMATS, "all"), default="txt")
-    p.add_argument("--output-dir", type=Path, help="write NAME.FORMAT there, not to stdout")
+    p.add_argument("--output-dir", type=Path, help="write NAME.FORMAT there (live.FORMAT)")
     p.add_argument("--timestamps", action="store_true", help="a line for each word, with its times")
     p.add_argument("--pauses", action="store_true", help="show where turns end")
     p.add_argument("--batch", type=int, default=1, metavar="N", help="files at the same time")

@@ -91,8 +91,8 @@ def _put(args: argparse.Namespace, index: int, transcript: Transcript) -> None:
     transcript = _as_wanted(args, transcript)
     if args.output_dir:
         args.output_dir.mkdir(parents=True, exist_ok=True)
-        stem = args.output_dir / Path(args.files[index]).stem if args.files else None
-        for path in _paths(stem or args.output_dir / "live", args.output_format):
+        name = "live" if args.files in ([], ["-"]) else Path(args.files[index]).stem
+        for path in _paths(args.output_dir / name, args.output_format):
             if path.suffix == ".txt":
                 captions.save(path, "".join(f"{line}\n" for line in _lines(args, transcript)))
             else:
