@@ -27,7 +27,7 @@ def test_the_first_command_does_what_it_says():
 def test_the_programs_run_one_after_another():
     programs = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
     out = run([sys.executable, "-c", "\n".join(programs)])
-    assert "0.08 bus" in out and "the kitchen is clean" in " ".join(out.split())
+    assert "0.16 bus" in out and "the kitchen is clean" in " ".join(out.split())
 
 
 @pytest.mark.parametrize(
