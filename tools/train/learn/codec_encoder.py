@@ -96,15 +96,8 @@ class Encoder:
         if step == self._plan.settle:
             self._start_clusters(pcm)
             pcm, phones = pcm[: self._plan.batch], phones[: self._plan.batch]
-        adam = self.optimizers["adam"]
-        rate = loop.schedule(step, self.steps, self._plan.warm_up, flat=0.5)
-        loop.set_rate(adam, rate * self._plan.learning_rate)
         loss, told = self._losses(step, pcm, phones, bool(batch["dropout"]))
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        parameters = [p for group in adam.param_groups for p in group["params"]]
-        told["gradient"] = nn.utils.clip_grad_norm_(parameters, _CLIP)
-        adam.step()
+        told["gradient"] = loop.descend(self, self._plan, step, loss, _CLIP, flat=0.5)
         return {"loss": loss, **told}
 
     def _losses(self, step: int, pcm: torch.Tensor, phones: torch.Tensor, dropout: bool):

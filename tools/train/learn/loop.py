@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from learn.corpus import batches
+from learn.plan import Plan
 
 _LOG_EVERY = 50  # steps
 _SAVE_EVERY = 120.0  # seconds
+_FLAT = 0.4  # of the steps are taken at the full learning rate
 STATE = "state.pt"
 
 
@@ -87,7 +89,7 @@ def seed(step: int) -> None:
     torch.manual_seed(step)
 
 
-def schedule(step: int, steps: int, warm_up: int, flat: float = 0.4) -> float:
+def schedule(step: int, steps: int, warm_up: int, flat: float = _FLAT) -> float:
     """Factor of the learning rate: up, flat, then down in a line to 3%."""
     down = min(1.0, (1 - step / steps) / (1 - flat))
     return min(1.0, (step + 1) / warm_up) * (0.03 + 0.97 * down)
@@ -96,6 +98,20 @@ def schedule(step: int, steps: int, warm_up: int, flat: float = 0.4) -> float:
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("factor", 1.0)
+
+
+def descend(
+    stage: Stage, plan: Plan, step: int, loss: torch.Tensor, clip: float, flat: float = _FLAT
+) -> torch.Tensor:
+    """A step of the optimizer "adam" on all parameters that it has; the gradient's length."""
+    adam = stage.optimizers["adam"]
+    set_rate(adam, schedule(step, stage.steps, plan.warm_up, flat) * plan.learning_rate)
+    adam.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [p for group in adam.param_groups for p in group["params"]]
+    length = torch.nn.utils.clip_grad_norm_(parameters, clip)
+    adam.step()
+    return length
 
 
 def save(stage: Stage, folder: Path, step: int) -> None:

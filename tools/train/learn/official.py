@@ -9,6 +9,7 @@ import copy
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("NO_TORCH_COMPILE", "1")  # moshi compiles small functions otherwise
@@ -107,3 +108,14 @@ def save_weights(model: nn.Module, path: Path, half: bool = False) -> None:
     draft = path.with_suffix(".partial")
     save_file(weights, draft)
     draft.replace(path)
+
+
+def save_checkpoint(
+    folder: Path, model: nn.Module, config: dict, codec: Path, tokenizer: Path
+) -> None:
+    """A checkpoint folder as Kyutai publishes it, with the codec of the folder `codec`."""
+    save_weights(model, folder / LM_WEIGHTS, half=True)
+    (folder / LM_CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+    for name in (CODEC_WEIGHTS, CODEC_CONFIG):
+        shutil.copyfile(codec / name, folder / name)
+    shutil.copyfile(tokenizer, folder / TOKENIZER)

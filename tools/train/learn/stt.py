@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -88,15 +86,8 @@ class SpeechToText:
     def update(self, step: int, batch: dict) -> dict[str, torch.Tensor]:
         """One step of gradient descent; the losses."""
         arrays = {k: torch.as_tensor(v).to(self._device) for k, v in batch.items()}
-        rate = loop.schedule(step, self.steps, self._plan.warm_up)
-        optimizer = self.optimizers["adam"]
-        loop.set_rate(optimizer, rate * self._plan.learning_rate)
         loss, told = self._losses(arrays, fade=step / self.steps)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        parameters = [p for m in self.modules.values() for p in m.parameters()]
-        told["gradient"] = nn.utils.clip_grad_norm_(parameters, _CLIP)
-        optimizer.step()
+        told["gradient"] = loop.descend(self, self._plan, step, loss, _CLIP)
         return {"loss": loss, **told}
 
     def _losses(self, arrays: dict[str, torch.Tensor], fade: float):
@@ -139,11 +130,7 @@ class SpeechToText:
 
     def export(self, folder: Path) -> None:
         """A checkpoint folder as Kyutai publishes it; loads in the reference and in dsm_mlx."""
-        official.save_weights(self.model, folder / official.LM_WEIGHTS, half=True)
-        (folder / official.LM_CONFIG).write_text(json.dumps(self._config, indent=1) + "\n")
-        for name in (official.CODEC_WEIGHTS, official.CODEC_CONFIG):
-            shutil.copyfile(self._codec / name, folder / name)
-        shutil.copyfile(self._tokenizer, folder / official.TOKENIZER)
+        official.save_checkpoint(folder, self.model, self._config, self._codec, self._tokenizer)
 
 
 def delay_weights(names: list[str]) -> np.ndarray:

@@ -8,7 +8,6 @@ file. Some sessions are learnt without a voice, so that two-pass guidance works.
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,15 +103,8 @@ class TextToSpeech:
 
     def update(self, step: int, batch: dict) -> dict[str, torch.Tensor]:
         arrays = {name: torch.as_tensor(v).to(self._device) for name, v in batch.items()}
-        adam = self.optimizers["adam"]
-        rate = loop.schedule(step, self.steps, self._plan.warm_up)
-        loop.set_rate(adam, rate * self._plan.learning_rate)
         loss, told = self._losses(arrays)
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        parameters = [p for m in self.modules.values() for p in m.parameters()]
-        told["gradient"] = nn.utils.clip_grad_norm_(parameters, _CLIP)
-        adam.step()
+        told["gradient"] = loop.descend(self, self._plan, step, loss, _CLIP)
         return {"loss": loss, **told}
 
     def _losses(self, arrays: dict[str, torch.Tensor]):
@@ -154,11 +146,7 @@ class TextToSpeech:
 
     def export(self, folder: Path) -> None:
         """The checkpoint and its voices, as Kyutai publishes them."""
-        official.save_weights(self.model, folder / official.LM_WEIGHTS, half=True)
-        (folder / official.LM_CONFIG).write_text(json.dumps(self._config, indent=1) + "\n")
-        for name in (official.CODEC_WEIGHTS, official.CODEC_CONFIG):
-            shutil.copyfile(self._codec / name, folder / name)
-        shutil.copyfile(self._tokenizer, folder / official.TOKENIZER)
+        official.save_checkpoint(folder, self.model, self._config, self._codec, self._tokenizer)
         identity = {key: str(value) for key, value in self._config["model_id"].items()}
         suffix = f"{identity['sig']}@{identity['epoch']}.safetensors"
         for name, table in zip(PRESETS, self.voices.table.detach().cpu(), strict=True):
