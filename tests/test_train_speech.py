@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sentencepiece import SentencePieceProcessor
 
 TRAIN = Path(__file__).parents[1] / "tools" / "train"
 sys.path.insert(0, str(TRAIN))
 
 from learn import labels  # noqa: E402
-from speech import effects, libraries, phones, sessions, shards, text, voices  # noqa: E402
+from speech import effects, libraries, phones, pieces, sessions, shards, text, voices  # noqa: E402
 from speech.sessions import Mix, Spoken  # noqa: E402
 from speech.utterance import fill_gaps  # noqa: E402
 
@@ -44,6 +45,25 @@ class Pieces:
 
 
 # ---- text
+
+
+def test_any_spelling_becomes_that_of_the_training(tmp_path):
+    pieces.train(tmp_path / "tokenizer.model", 150, 12, 300)
+    processor = SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
+    for written, trained in {
+        "Hello": "hello",
+        "DON\u2019T": "don't",
+        "Café": "cafe",
+        "42": "four two",
+        "well-known": "well known",
+        "R&D": "r and d",
+        "Straße": "strasse",
+    }.items():
+        assert processor.encode(written) == processor.encode(trained), written
+        assert processor.unk_id() not in processor.encode(written)
+    assert processor.encode("—") == processor.encode(" … ") == []
+    word = {word for word in text.vocabulary() if word.isascii()}
+    assert all(processor.decode(processor.encode(w)) == w for w in word)
 
 
 def test_sentences_follow_from_the_seed_and_keep_to_their_side():

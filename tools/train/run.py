@@ -118,7 +118,7 @@ def stt(args: argparse.Namespace) -> bool:
         if args.start:
             config = official.read_config(args.start / official.LM_CONFIG)
             words = args.start / official.TOKENIZER
-        corpus = Corpus(args.data)
+        corpus = Corpus(args.data, "train", "tts")
         return SpeechToText(config, plan, corpus, args.codec, words, _device(args), args.start)
 
     return _train(args, "stt", make)

@@ -1,6 +1,7 @@
 """The codec's second stage: the decoder, on the frozen codes of the first.
 
-Spectral losses first; an adversary from half of the steps on, if the plan gives it a weight.
+Spectra, and what the frozen encoder hears, are compared; from half of the steps on an adversary
+judges too, if the plan gives it a weight.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _LEARNT = ("decoder.", "decoder_transformer.", "upsample.")
 _BEFORE = 20  # frames that the transformer may look back on
 _LEAD_IN = 2  # of them go through the convolutions, and are not judged
 _SAMPLES_WEIGHT = 0.05
+_HEARD_WEIGHT = 1.0
 _FEATURES_WEIGHT = 2.0  # relative to fooling the adversary
 _ALL_CODEBOOKS, _FEWEST = 0.7, 3
 _CLIP = 5.0
@@ -41,12 +43,14 @@ class Decoder:
         self._source = args.resume / "encoder"
         self._final = args.codec
         self._whole = official.load_codec(self._source, self._device)
-        self._cuttings = Cuttings(args.data, self._whole)
+        # Half of what it learns from is the voices that it will speak in.
+        self._cuttings = Cuttings(args.data, self._whole, ("tts", "train"))
         self.codec = official.codec(config, training={}, device=self._device).train()
         self.codec.requires_grad_(False)
         if args.start:
             self._take_over(official.load_codec(args.start, self._device))
         keep_float32(self.codec.decoder.model[11].convtr.convtr)
+        keep_float32(self._whole.encoder.model[3].conv.conv)
         self._parts = nn.ModuleList(
             [self.codec.upsample, self.codec.decoder_transformer, self.codec.decoder]
         ).requires_grad_(True)
@@ -123,6 +127,7 @@ class Decoder:
         losses = {
             "spectra": self._distance(made, wanted),
             "samples": _SAMPLES_WEIGHT * distance,
+            "heard": _HEARD_WEIGHT * self._heard_differently(made, wanted),
         }
         if judged:
             ours, theirs = self._adversary(made), self._adversary(wanted)
@@ -130,6 +135,24 @@ class Decoder:
             weight = self._plan.adversary * _FEATURES_WEIGHT
             losses["features"] = weight * feature_distance(ours, theirs)
         return losses
+
+    def _heard_differently(self, made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """How far apart the encoder puts two sounds, where the quantiser looks; 0 is the same."""
+        first, rest = self._whole.quantizer.rvq_first, self._whole.quantizer.rvq_rest
+        with torch.no_grad():
+            theirs = self._latent(wanted)
+        ours, total = self._latent(made), made.new_zeros(())
+        for part in (first, rest):
+            a, b = part.input_proj(ours), part.input_proj(theirs)
+            total = total + (a - b).square().mean() / b.square().mean()
+        return total
+
+    def _latent(self, pcm: torch.Tensor) -> torch.Tensor:
+        with autocast(self._device):
+            latent = self._whole.encoder(pcm[:, None])
+            (latent,) = self._whole.encoder_transformer(latent)
+            latent = self._whole.downsample(latent)
+        return latent.float()
 
     def _teach_adversary(self, made: torch.Tensor, wanted: torch.Tensor) -> dict:
         loss = tell_apart(self._adversary(made), self._adversary(wanted))

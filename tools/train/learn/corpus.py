@@ -19,10 +19,12 @@ from torch.utils.data import DataLoader, Dataset
 class Corpus:
     """codes uint16 (n, n_q, frames), phones uint8 (n, labels), words and speakers by session."""
 
-    def __init__(self, folder: Path, split: str = "train"):
-        paths = shards.found(folder, split, "codes")
+    def __init__(self, folder: Path, *splits: str):
+        paths = [path for split in splits for path in shards.found(folder, split, "codes")]
         if not paths:
-            raise FileNotFoundError(f"{folder}: has no codes of the split {split!r}; encode first")
+            raise FileNotFoundError(
+                f"{folder}: has no codes of {' or '.join(splits)}; encode first"
+            )
         files = [np.load(path) for path in paths]
         self.codes = np.concatenate([file["codes"] for file in files])
         self.phones = np.concatenate([file["phones"] for file in files])

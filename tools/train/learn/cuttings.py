@@ -19,9 +19,11 @@ _IN_MEMORY = 96_000  # sessions' worth of seconds: 9 GB of sound
 class Cuttings:
     """Where to cut is a function of the step. Sound is kept in memory as int16."""
 
-    def __init__(self, folder: Path, codec=None):
-        """codec: if given, `codes` of every session are there too."""
-        paths = shards.found(folder, "train")[: _IN_MEMORY // 1000]
+    def __init__(self, folder: Path, codec=None, splits: tuple[str, ...] = ("train",)):
+        """As much of each split; codec: if given, `codes` of every session are there too."""
+        found = [shards.found(folder, split) for split in splits]
+        each = min(_IN_MEMORY // 1000 // len(splits), *map(len, found))
+        paths = [path for some in found for path in some[:each]]
         if not paths:
             raise FileNotFoundError(f"{folder}: has no sound; run --stage speech first")
         files = [np.load(path) for path in paths]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import nn
 from learn import labels, loop, official
 from learn.corpus import Corpus, Pieces
 from learn.device import autocast
+from learn.embeddings import embed_as_codec
 from learn.plan import Plan
 
 _PHONES_A_FRAME = 4
@@ -139,21 +139,6 @@ def delay_weights(names: list[str]) -> np.ndarray:
     left = 1 - sum(_LIKELY.get(name, 0.0) for name in names)
     weights = np.array([_LIKELY.get(name, left / max(1, len(rest))) for name in names])
     return weights / weights.sum()
-
-
-def embed_as_codec(model: nn.Module, codec: nn.Module) -> None:
-    """Start from audio embeddings that sum to the codec's latent: it learns much sooner."""
-    with torch.no_grad():
-        tables = []
-        for quantizer in (codec.quantizer.rvq_first, codec.quantizer.rvq_rest):
-            projection = quantizer.output_proj.weight[:, :, 0].T
-            tables += [layer.embedding @ projection for layer in quantizer.vq.layers]
-        tables = [table - table.mean(0) for table in tables]
-        scale = sum((table**2).mean() for table in tables).sqrt()
-        width = tables[0].shape[1]
-        turn = nn.init.orthogonal_(torch.empty(width, model.dim)) * math.sqrt(model.dim / width)
-        for embedding, table in zip(model.emb, tables, strict=True):
-            embedding.weight[: len(table)] = table / scale @ turn.to(table)
 
 
 def _optimizer(model: nn.Module, head: nn.Module, rate: float) -> torch.optim.Optimizer:

@@ -21,6 +21,7 @@ from torch import nn
 from learn import loop, official
 from learn.corpus import Corpus, Pieces
 from learn.device import autocast
+from learn.embeddings import embed_as_codec
 from learn.plan import Plan
 from learn.script_labels import FRAME_RATE, UNTOLD, scripted
 
@@ -57,6 +58,7 @@ class TextToSpeech:
         self._device, self._codec, self._tokenizer = device, codec, tokenizer
         self._late = round(config["tts_config"]["audio_delay"] * FRAME_RATE)
         self.model = official.language_model(config, device)
+        embed_as_codec(self.model, official.load_codec(codec, device))
         width = config["conditioners"]["speaker_wavs"]["tensor"]["dim"]
         self.voices = Voices(width).to(device)
         self.modules = {"model": self.model, "voices": self.voices}
