@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "tools" / "train"))
 
 import measure  # noqa: E402
 from speech.sessions import Spoken  # noqa: E402
+from timbre import Voices, timbre, told_apart  # noqa: E402
 
 from dsm_mlx import Pause, Word  # noqa: E402
 from dsm_mlx.results import Transcript  # noqa: E402
@@ -44,6 +45,22 @@ def test_pauses():
     precision = [float(line.split("precision ")[1][:4]) for line in always]
     assert all("recall 1.00" in line for line in always)
     assert precision == pytest.approx([0.94, 0.92, 0.92, 0.92], abs=0.02)
+
+
+def coloured(voice, seed):
+    """Noise that is louder the deeper it is, or the higher."""
+    noise = np.random.default_rng(seed).normal(size=24_000)
+    return np.cumsum(noise - noise.mean()) / 50 if voice == "deep" else np.diff(noise)
+
+
+def test_voices_are_told_by_their_sound_whatever_their_level():
+    voices = np.array(["deep", "high"] * 4)
+    samples = np.stack([timbre(coloured(v, i) * 0.5**i) for i, v in enumerate(voices)])
+    assert told_apart(samples, voices) == 1
+    assert Voices(samples, voices).nearest(timbre(coloured("deep", 99))) == "deep"
+    # The same sound under two names cannot be told apart.
+    same = np.stack([timbre(coloured("deep", i)) for i in range(40)])
+    assert told_apart(same, np.tile(voices, 5)) < 0.75
 
 
 def test_the_bundled_model_is_measured_on_recordings(capsys):

@@ -3,7 +3,8 @@
     python tools/train/measure.py MODEL --folder DIR            words wrong in NN.wav with NN.txt
     python tools/train/measure.py MODEL --shard FILE.pcm.npz …  and times, pauses: run.py's speech
     python tools/train/measure.py MODEL --nothing               words heard where none are spoken
-    python tools/train/measure.py MODEL --tts VOICE_MODEL       words lost by speaking and hearing
+    python tools/train/measure.py MODEL --tts VOICE_MODEL       words lost by speaking and hearing,
+                                                               voices; a long text with --minutes
 
 MODEL is what dsm_mlx.load_stt takes. Needs no PyTorch.
 """
@@ -26,6 +27,7 @@ from speech import effects
 from speech.sessions import SECONDS
 from speech.shards import read_words, to_float
 from speech.text import sentence, words_of
+from timbre import Voices, timbre, told_apart
 
 import dsm_mlx
 
@@ -41,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--shard", type=Path, nargs="+")
     p.add_argument("--nothing", action="store_true")
     p.add_argument("--tts", metavar="VOICE_MODEL")
+    p.add_argument("--minutes", type=float, default=0.0, help="of a long text, with --tts")
     p.add_argument("--count", type=int, default=200, help="at most so many recordings or sentences")
     p.add_argument("--delay", type=float, nargs="+", default=[None])
     p.add_argument("--plot", type=Path, metavar="PNG", help="draw words wrong against the delay")
@@ -128,16 +131,38 @@ def of_nothing(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
     return [f"{name}: {len(h.words)} words" for name, h in zip(sounds, heard, strict=True)]
 
 
-def of_voices(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
-    """Held-out sentences, each voice in its turn."""
+def of_voices(stt, args: argparse.Namespace, delay: float | None) -> list:
+    """Held-out sentences, each voice in its turn; then, if asked for, a long text in one voice."""
     tts, rng = dsm_mlx.load_tts(args.tts), random.Random(9)
     texts = [sentence(rng, held_out=True) for _ in range(args.count)]
     names = tts.voices()
-    made = [
-        tts.synthesize(text, names[i % len(names)], seed=i).audio for i, text in enumerate(texts)
+    voices = np.array([names[i % len(names)] for i in range(len(texts))])
+    made = tts.synthesize(texts, list(voices), seed=list(range(len(texts))), batch=args.batch)
+    sounds = [speech.audio for speech in made]
+    heard = stt.transcribe(sounds, sample_rate=tts.sample_rate, delay=delay, batch=args.batch)
+    timbres = np.stack([timbre(sound) for sound in sounds])
+    lines = [wrong_words(texts, heard)]
+    if len(texts) > 2 * len(names) > 2:
+        lines.append(f"{len(names)} voices: {told_apart(timbres, voices):.0%} told by their sound")
+    if args.minutes:
+        long = " ".join(sentence(rng, held_out=True) for _ in range(round(24 * args.minutes)))
+        speech = tts.synthesize(long, names[0], seed=1)
+        lines.append(stays(speech, names[0], timbres, voices))
+        heard = stt.transcribe(speech.audio, sample_rate=tts.sample_rate, delay=delay)
+        lines.append(wrong_words([long], [heard]))
+    return lines
+
+
+def stays(speech, name: str, timbres: np.ndarray, voices: np.ndarray) -> str:
+    """How many minutes of a long speech have the sound of the voice that spoke it."""
+    known, minute = Voices(timbres, voices), 60 * speech.sample_rate
+    parts = [
+        speech.audio[i : i + minute] for i in range(0, len(speech.audio) - minute // 2, minute)
     ]
-    heard = stt.transcribe(made, sample_rate=tts.sample_rate, delay=delay, batch=args.batch)
-    return [f"{len(names)} voices: {wrong_words(texts, heard)}"]
+    same = sum(known.nearest(timbre(part)) == name for part in parts)
+    return (
+        f"{len(speech.audio) / minute:.1f} minutes in one go: {same} of {len(parts)} in its voice"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
