@@ -11,7 +11,6 @@ from dsm_mlx.errors import CheckpointError
 log = logging.getLogger("dsm_mlx")
 
 BUNDLED = Path(__file__).parent / "tiny"
-BUNDLED_VOICE = BUNDLED / "tts"  # codec and tokenizer are those of BUNDLED
 
 # Short names stand for the repository that can do most: of the two 1B repositories in PyTorch
 # layout only "-candle" has the pause heads.
@@ -40,25 +39,19 @@ _NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name")
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """A folder of files. shared: a folder with what this one lacks."""
+    """A folder of files."""
 
     folder: Path
-    shared: Path | None = None
-
-    @property
-    def bundled(self) -> bool:
-        return self.folder in (BUNDLED, BUNDLED_VOICE)
 
     @property
     def name(self) -> str:
-        return "tiny" if self.bundled else str(self.folder)
+        return "tiny" if self.folder == BUNDLED else str(self.folder)
 
     def get(self, file: str) -> Path:
-        file = safe_name(file, self.name)
-        for folder in filter(None, (self.folder, self.shared)):
-            if (folder / file).is_file():
-                return folder / file
-        raise CheckpointError(f"{self.folder}: has no file {file!r}")
+        path = self.folder / safe_name(file, self.name)
+        if not path.is_file():
+            raise CheckpointError(f"{self.folder}: has no file {file!r}")
+        return path
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,6 @@ class HubFiles:
 
     repository: str
     revision: str | None = None
-    bundled = False
 
     @property
     def name(self) -> str:
@@ -111,7 +103,7 @@ def locate(model: str | Path | None, kind: str, revision: str | None = None) -> 
         log.info("using model %s", files.name)
         return files
     if str(model) == "tiny":
-        return _bundled(kind)
+        return LocalFiles(BUNDLED)
     if str(model) in REPOSITORIES:
         return HubFiles(REPOSITORIES[str(model)], revision)
     path = Path(model).expanduser()
@@ -148,11 +140,7 @@ def best_local(kind: str) -> Files:
     for repository in PREFERRED[kind]:
         if _is_cached(repository):
             return HubFiles(repository)
-    return _bundled(kind)
-
-
-def _bundled(kind: str) -> Files:
-    return LocalFiles(BUNDLED_VOICE, BUNDLED) if kind == "tts" else LocalFiles(BUNDLED)
+    return LocalFiles(BUNDLED)
 
 
 def _is_cached(repository: str) -> bool:

@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
         epilog='Text may hold <break time="500ms"/> or <break time="0.5s"/>.',
     )
     p.add_argument("text", nargs="*", help="what to say; - reads stdin and speaks as it comes")
-    p.add_argument("--model", help="folder, hub id, or tiny, tts-1.6b, tts-0.75b")
+    p.add_argument("--model", help="folder, hub id, or tts-1.6b, tts-0.75b")
     p.add_argument("--revision", help="of the hub repository")
     p.add_argument("--bits", type=int, choices=(4, 8), help="quantise while loading")
     p.add_argument("--codebooks", type=int, metavar="N", help="fewer are faster and sound poorer")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import secrets
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from dsm_mlx import owner
 from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.hub import BUNDLED, best_local, locate
 from dsm_mlx.results import Chunk, Speech
 from dsm_mlx.tts.engine import Rows
 from dsm_mlx.tts.prepare import Preparation, Speakers, Style
@@ -26,7 +26,12 @@ from dsm_mlx.tts.voices import TENSOR, Voice, Voices, model_identity
 
 Turns = list[tuple[Voice | None, str]]
 Text = str | Turns
-log = logging.getLogger("dsm_mlx")
+_NO_MODEL = (
+    "no voice for text to speech is bundled with dsm_mlx yet. Kyutai's models are free to "
+    "download: pass a model, `tts-1.6b` (English and French, many voices, 3.7 GB) or `tts-0.75b` "
+    "(English, clones a voice from a recording), as in "
+    '`python -m dsm_mlx.tts --model tts-1.6b "Hello"` or `load_tts("tts-1.6b")`'
+)
 
 
 class TextToSpeech:
@@ -70,12 +75,6 @@ class TextToSpeech:
         self._preparation = Preparation(
             self._step, self._timing, Mimi(mimi), self._slots, model_identity(checkpoint)
         )
-        if checkpoint.files.bundled:
-            log.warning(
-                "using the bundled model `tiny`: it imitates synthetic English voices and knows "
-                "everyday words only; for natural speech pass a real model, such as "
-                "--model tts-1.6b"
-            )
 
     @property
     def sample_rate(self) -> int:
@@ -262,7 +261,16 @@ def load_tts(
 ) -> TextToSpeech:
     """See `dsm_mlx.load_tts`."""
     options = {"bits": bits, "dtype": dtype, "codebooks": codebooks, "cache": cache}
-    return owner.run(TextToSpeech, Checkpoint.find(model, "tts", revision), **options)
+    return owner.run(TextToSpeech, find(model, revision), **options)
+
+
+def find(model: str | Path | None, revision: str | None = None) -> Checkpoint:
+    """The files of a text-to-speech model, not yet loaded. CheckpointError if there are none."""
+    # `locate` would say that it uses the bundled model, which cannot speak.
+    files = best_local("tts") if model is None else locate(model, "tts", revision)
+    if getattr(files, "folder", None) == BUNDLED:
+        raise CheckpointError(_NO_MODEL)
+    return Checkpoint.find(model, "tts", revision)
 
 
 def _is_dialogue(text: object) -> bool:
