@@ -60,7 +60,7 @@ def speech(args: argparse.Namespace) -> bool:
 
     end = time.monotonic() + 60 * args.minutes
     wanted = {split: 1 for split in shards.SPLITS}
-    wanted |= {"tts": args.shards // 3, "train": args.shards}
+    wanted |= {"tts": args.shards // 2, "train": args.shards}
     for split, count in sorted(wanted.items(), key=lambda item: item[1]):
         left = (end - time.monotonic()) / 60
         shards.make_many(args.data, split, count, left, args.workers, _log(args))
