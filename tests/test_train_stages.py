@@ -82,8 +82,9 @@ def test_encoding_in_stretches_gives_the_codes_of_the_codec(work):
     assert codes["ours"].shape == (3, 8, 250) and np.array_equal(codes["ours"], codes["whole"])
 
 
-def test_a_decoder_goes_on_from_a_finished_one(work):
-    start, taken_over = weights(work / "once" / "codec"), weights(work / "taken over")
+@pytest.mark.parametrize("stage", ["decoder", "tts"])
+def test_a_stage_goes_on_from_a_finished_one(work, stage):
+    start, taken_over = weights(work / "once" / stage), weights(work / "taken over" / stage)
     assert start.keys() == taken_over.keys()
     for name in start:
         np.testing.assert_allclose(taken_over[name], start[name], rtol=1e-5, atol=1e-6)
@@ -127,10 +128,10 @@ def test_the_figures_of_the_card_are_measured(work):
     once = work / "once"
     command = [sys.executable, ROOT / "tools/train/measure.py", once / "stt"]
     command += ["--shard", once / "data" / "train-00000.pcm.npz", "--count", "2"]
-    command += ["--tts", once / "tts", "--nothing"]
+    command += ["--tts", once / "tts", "--minutes", "0.1", "--nothing"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    for said in (" words)", "words start", "pauses of 3 s", "silence: ", "voices: "):
+    for said in (" words)", "words start", "pauses of 3 s", "silence: ", "minutes in one go"):
         assert said in done.stdout, said
 
 

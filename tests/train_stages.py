@@ -19,9 +19,11 @@ import run  # noqa: E402
 import torch  # noqa: E402
 from learn import official  # noqa: E402
 from learn.codec_decoder import Decoder  # noqa: E402
+from learn.corpus import Corpus  # noqa: E402
 from learn.encode import encode  # noqa: E402
 from learn.plan import Plan  # noqa: E402
 from learn.script_labels import entries, scripted  # noqa: E402
+from learn.tts import TextToSpeech  # noqa: E402
 from speech import sessions, shards  # noqa: E402
 
 SESSIONS = 3
@@ -104,11 +106,16 @@ def write_codes(folder, codec, path):
     np.savez(path, ours=encode(official.load_codec(codec), pcm), whole=whole.numpy())
 
 
-def take_over(folder, config, target):
-    """A decoder that goes on from a finished one, exported before its first step."""
+def take_over(folder, settings, target):
+    """Stages that go on from finished ones, exported before their first step."""
+    plan = Plan(steps=4, batch=2, learning_rate=1e-3, warm_up=2)
     args = Namespace(device="cpu", resume=folder, codec=target / "codec", data=folder / "data")
     args.start = folder / "codec"
-    Decoder(config, Plan(steps=4, batch=2, learning_rate=1e-3, warm_up=2), args).export(target)
+    Decoder(settings["codec"], plan, args).export(target / "decoder")
+    start, corpus = folder / "tts", Corpus(folder / "data", "tts")
+    words = folder / official.TOKENIZER
+    tts = TextToSpeech(settings["tts"], plan, corpus, folder / "codec", words, start=start)
+    tts.export(target / "tts")
 
 
 def main(work):
@@ -121,7 +128,7 @@ def main(work):
         shutil.copytree(work / "data", work / name / "data")
         calls[name] = train(work / name, settings, minutes)
     write_codes(work / "once", work / "once" / "codec", work / "codes.npz")
-    take_over(work / "once", small_settings()["codec"], work / "taken over")
+    take_over(work / "once", small_settings(), work / "taken over")
     (work / "calls.json").write_text(json.dumps(calls))
 
 

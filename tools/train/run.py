@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--steps", type=int, help="in all, instead of the settings' number")
     p.add_argument("--batch", type=int, help="instead of the settings' number")
     p.add_argument("--rate", type=float, help="peak learning rate, instead of the settings'")
-    p.add_argument("--start", type=Path, help="checkpoint folder to start from: decoder, stt")
+    p.add_argument("--start", type=Path, help="checkpoint folder to start from: decoder, stt, tts")
     p.add_argument("--codec", type=Path, help="folder of the codec; default: DIR/codec")
     p.add_argument("--keep-sound", action="store_true", help="keep what --stage encode has read")
     return p
@@ -108,16 +108,11 @@ def encode(args: argparse.Namespace) -> bool:
 
 def stt(args: argparse.Namespace) -> bool:
     """Speech to text."""
-    from learn import official
     from learn.corpus import Corpus
     from learn.stt import SpeechToText
 
     def make(plan):
-        config = _settings(args)["stt"]
-        words = args.resume / official.TOKENIZER
-        if args.start:
-            config = official.read_config(args.start / official.LM_CONFIG)
-            words = args.start / official.TOKENIZER
+        config, words = _language(args, "stt")
         corpus = Corpus(args.data, "train", "tts")
         return SpeechToText(config, plan, corpus, args.codec, words, _device(args), args.start)
 
@@ -126,14 +121,13 @@ def stt(args: argparse.Namespace) -> bool:
 
 def tts(args: argparse.Namespace) -> bool:
     """Text to speech, and its voices."""
-    from learn import official
     from learn.corpus import Corpus
     from learn.tts import TextToSpeech
 
     def make(plan):
-        words = args.resume / official.TOKENIZER
-        config, corpus = _settings(args)["tts"], Corpus(args.data, "tts")
-        return TextToSpeech(config, plan, corpus, args.codec, words, _device(args))
+        config, words = _language(args, "tts")
+        corpus = Corpus(args.data, "tts")
+        return TextToSpeech(config, plan, corpus, args.codec, words, _device(args), args.start)
 
     return _train(args, "tts", make)
 
@@ -145,6 +139,16 @@ STAGES = {
 
 def _settings(args: argparse.Namespace) -> dict:
     return json.loads(args.settings.read_text())
+
+
+def _language(args: argparse.Namespace, kind: str) -> tuple[dict, Path]:
+    """The config and the tokenizer of a language model."""
+    from learn import official
+
+    if args.start:
+        config = official.read_config(args.start / official.LM_CONFIG)
+        return config, args.start / official.TOKENIZER
+    return _settings(args)[kind], args.resume / official.TOKENIZER
 
 
 def _device(args: argparse.Namespace) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from moshi.conditioners import ConditionAttributes, TensorCondition
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from speech.voices import PRESETS
 from torch import nn
 
@@ -25,11 +25,14 @@ from learn.embeddings import embed_as_codec
 from learn.plan import Plan
 from learn.script_labels import FRAME_RATE, UNTOLD, scripted
 
+_VOICE = "speaker_wavs"
 _SLOTS, _VOICE_FRAMES = 5, 4
 _NO_VOICE = 0.15
 _TEXT_WEIGHT = 1.0
 _FIRST_WEIGHT = 3.0  # of the first codebook, which tells the phones; the others count 1
 _CLIP = 1.0
+# So that it reads the text, and does not only go on with what it said.
+_LOST_CODES, _GAPS, _GAP = 0.1, 0.03, 5
 _NOTHING = -1
 
 
@@ -49,18 +52,34 @@ class Voices(nn.Module):
 
 
 class TextToSpeech:
-    """A stage of `loop.train`."""
+    """A stage of `loop.train`.
+
+    start: a checkpoint folder with its voices to go on from; None starts from random weights.
+    """
 
     def __init__(
-        self, config: dict, plan: Plan, corpus: Corpus, codec: Path, tokenizer: Path, device: str
+        self,
+        config: dict,
+        plan: Plan,
+        corpus: Corpus,
+        codec: Path,
+        tokenizer: Path,
+        device: str = "cpu",
+        start: Path | None = None,
     ):
         self.steps, self._plan, self._config, self._corpus = plan.steps, plan, config, corpus
         self._device, self._codec, self._tokenizer = device, codec, tokenizer
         self._late = round(config["tts_config"]["audio_delay"] * FRAME_RATE)
         self.model = official.language_model(config, device)
-        embed_as_codec(self.model, official.load_codec(codec, device))
-        width = config["conditioners"]["speaker_wavs"]["tensor"]["dim"]
+        self._gaps: torch.Tensor
+        for embedding in self.model.emb:
+            embedding.register_forward_pre_hook(self._forget)
+        width = config["conditioners"][_VOICE]["tensor"]["dim"]
         self.voices = Voices(width).to(device)
+        if start:
+            self._take_over(start)
+        else:
+            embed_as_codec(self.model, official.load_codec(codec, device))
         self.modules = {"model": self.model, "voices": self.voices}
         parameters = [p for m in self.modules.values() for p in m.parameters()]
         adam = torch.optim.AdamW(
@@ -111,6 +130,7 @@ class TextToSpeech:
 
     def _losses(self, arrays: dict[str, torch.Tensor]):
         streams = torch.cat([arrays["tokens"][:, None], arrays["codes"]], 1)
+        self._gaps = gaps(arrays["tokens"])
         with autocast(self._device):
             out = self.model(streams, self._condition(arrays["voices"]))
         text = F.cross_entropy(
@@ -129,6 +149,12 @@ class TextToSpeech:
         told = {"text": text, "first": audio[0], "last": audio[-1]}
         return mean + _TEXT_WEIGHT * text, told
 
+    def _forget(self, _, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        """Some of the codes that the model said before; none where they embed to nothing."""
+        (codes,) = inputs
+        lost = torch.rand(codes.shape, device=codes.device) < _LOST_CODES
+        return (codes.masked_fill(lost | self._gaps, _NOTHING),)
+
     def _condition(self, chosen: torch.Tensor):
         condition = self.voices(chosen)
         known = chosen[:, 0] >= 0
@@ -136,7 +162,7 @@ class TextToSpeech:
             ConditionAttributes(
                 text={"control": "ok" if known[row] else None},
                 tensor={
-                    "speaker_wavs": TensorCondition(
+                    _VOICE: TensorCondition(
                         condition.tensor[row : row + 1], condition.mask[row : row + 1]
                     )
                 },
@@ -149,11 +175,30 @@ class TextToSpeech:
     def export(self, folder: Path) -> None:
         """The checkpoint and its voices, as Kyutai publishes them."""
         official.save_checkpoint(folder, self.model, self._config, self._codec, self._tokenizer)
-        identity = {key: str(value) for key, value in self._config["model_id"].items()}
-        suffix = f"{identity['sig']}@{identity['epoch']}.safetensors"
-        for name, table in zip(PRESETS, self.voices.table.detach().cpu(), strict=True):
-            tensor = {"speaker_wavs": table.T[None].contiguous()}
-            save_file(tensor, folder / f"{name}.{suffix}", metadata=identity)
+        for path, table in zip(
+            self._voice_files(folder), self.voices.table.detach().cpu(), strict=True
+        ):
+            save_file({_VOICE: table.T[None].contiguous()}, path, metadata=self._identity)
+
+    def _take_over(self, folder: Path) -> None:
+        official.load_weights(self.model, folder / official.LM_WEIGHTS)
+        tables = [load_file(path)[_VOICE][0].T for path in self._voice_files(folder)]
+        with torch.no_grad():
+            self.voices.table.copy_(torch.stack(tables))
+
+    @property
+    def _identity(self) -> dict[str, str]:
+        return {key: str(value) for key, value in self._config["model_id"].items()}
+
+    def _voice_files(self, folder: Path) -> list[Path]:
+        suffix = "{sig}@{epoch}.safetensors".format(**self._identity)
+        return [folder / f"{name}.{suffix}" for name in PRESETS]
+
+
+def gaps(steps: torch.Tensor) -> torch.Tensor:
+    """Where all codes are lost: bool, the shape (batch, steps) of `steps`, _GAP steps at a time."""
+    starts = (torch.rand(steps.shape, device=steps.device) < _GAPS).float()
+    return F.max_pool1d(F.pad(starts, (_GAP - 1, 0)), _GAP, 1) > 0
 
 
 def preset_of(speaker: dict) -> int:
