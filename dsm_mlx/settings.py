@@ -75,6 +75,13 @@ class Settings:
             raise self.error(key, f"is {value} (expected an integer from {least} to {_MOST_PARTS})")
         return value
 
+    def divisor(self, key: str, whole: int, default: Any = _MISSING) -> int:
+        """A positive integer that divides `whole`."""
+        value = self.positive(key, default)
+        if whole % value:
+            raise self.error(key, f"is {value} (expected a divisor of {whole})")
+        return value
+
     def choice(self, key: str, allowed: tuple, default: Any = _MISSING) -> Any:
         """A string that must be one of `allowed`."""
         value = self.get(key, str, default)

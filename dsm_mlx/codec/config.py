@@ -102,9 +102,10 @@ class MimiConfig:
 def _read_transformer(raw: Settings) -> TransformerConfig:
     raw.choice("positional_embedding", ("rope",), "rope")
     raw.choice("gating", ("none",), "none")
-    config = TransformerConfig(
-        dim=raw.positive("d_model", 512),
-        heads=raw.positive("num_heads", 8),
+    dim = raw.positive("d_model", 512)
+    return TransformerConfig(
+        dim=dim,
+        heads=raw.divisor("num_heads", dim, 8),
         layers=raw.parts("num_layers", 8),
         hidden=raw.positive("dim_feedforward", 2048),
         context=raw.positive("context", 250),
@@ -113,9 +114,6 @@ def _read_transformer(raw: Settings) -> TransformerConfig:
         max_period=raw.positive("max_period", 10000.0, float),
         layer_scale=raw.get("layer_scale", float, None) is not None or not raw.values,
     )
-    if config.dim % config.heads:
-        raise raw.error("num_heads", f"is {config.heads} (expected a divisor of {config.dim})")
-    return config
 
 
 OFFICIAL = MimiConfig.read(Settings({}, "the official Mimi"))

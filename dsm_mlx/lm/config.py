@@ -96,13 +96,10 @@ def _read_delays(raw: Settings, n_q: int) -> tuple[int, ...]:
 def _read_transformer(raw: Settings, dim: int, hidden: int | None, cross: bool):
     raw.choice("positional_embedding", ("rope",), "rope")
     raw.choice("gating", ("silu",), "silu")
-    heads = raw.positive("num_heads")
-    if dim % heads:
-        raise raw.error("num_heads", f"is {heads} (expected a divisor of dim, {dim})")
     feed_forward = int(raw.get("hidden_scale", float, 4.0) * dim)
     return TransformerConfig(
         dim=dim,
-        heads=heads,
+        heads=raw.divisor("num_heads", dim),
         layers=raw.parts("num_layers"),
         hidden=hidden or gated_width(feed_forward, dim),
         context=raw.positive("context"),
@@ -115,9 +112,8 @@ def _read_transformer(raw: Settings, dim: int, hidden: int | None, cross: bool):
 def _read_depth(raw: Settings, dep_q: int) -> DepthConfig:
     raw.choice("depformer_pos_emb", ("none",), "none")
     raw.choice("depformer_gating", ("silu",), "silu")
-    dim, heads = raw.positive("depformer_dim"), raw.positive("depformer_num_heads")
-    if dim % heads:
-        raise raw.error("depformer_num_heads", f"is {heads} (expected a divisor of {dim})")
+    dim = raw.positive("depformer_dim")
+    heads = raw.divisor("depformer_num_heads", dim)
     feed_forward = raw.get(
         "depformer_dim_feedforward", int, int(raw.get("hidden_scale", float, 4.0) * dim)
     )
