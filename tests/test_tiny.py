@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dsm_mlx
@@ -50,6 +51,15 @@ def test_the_demo_files_are_heard(stt):
         WORST_WER
     )
     assert results == [stt.transcribe(file) for file in FILES]
+
+
+def test_what_its_codec_gives_back_is_understood(stt):
+    """Sound to codes and back: an unlearnt decoder, or one of other codes, loses every word."""
+    codec = dsm_mlx.load_codec("tiny")
+    sounds = [np.array(codec.decode(codec.encode(read(f)[None, None])))[0, 0] for f in FILES]
+    heard = stt.transcribe(sounds, sample_rate=codec.sample_rate)
+    pairs = [(expected(f), r.text.split()) for f, r in zip(FILES, heard, strict=True)]
+    assert wer(pairs) <= 0.15
 
 
 def test_it_is_what_none_falls_back_to_and_it_is_honest(caplog, tmp_path, monkeypatch):

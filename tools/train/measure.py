@@ -1,6 +1,7 @@
 """What the small models reach: the figures of the model card.
 
-    python tools/train/measure.py MODEL --folder DIR            words wrong in NN.wav with NN.txt
+    python tools/train/measure.py MODEL --folder DIR            words wrong in NN.wav with NN.txt;
+                                                               --decoded: after the codec
     python tools/train/measure.py MODEL --shard FILE.pcm.npz …  and times, pauses: run.py's speech
     python tools/train/measure.py MODEL --nothing               words heard where none are spoken
     python tools/train/measure.py MODEL --tts VOICE_MODEL       words lost by speaking and hearing,
@@ -30,6 +31,7 @@ from speech.text import sentence, words_of
 from timbre import Voices, timbre, told_apart
 
 import dsm_mlx
+from dsm_mlx.audio import read
 
 RATE = 24_000
 _NEAR = 0.5  # seconds within which a heard word may stand for a spoken one
@@ -40,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("model")
     p.add_argument("--folder", type=Path)
+    p.add_argument("--decoded", action="store_true", help="first through the codec, with --folder")
     p.add_argument("--shard", type=Path, nargs="+")
     p.add_argument("--nothing", action="store_true")
     p.add_argument("--tts", metavar="VOICE_MODEL")
@@ -101,8 +104,17 @@ def pause_figures(spoken: list, heard: list) -> list[str]:
 
 def of_folder(stt, args: argparse.Namespace, delay: float | None) -> list:
     files = sorted(args.folder.glob("*.wav"))[: args.count]
-    heard = stt.transcribe(files, delay=delay, batch=args.batch)
+    sounds = files
+    if args.decoded:
+        codec = dsm_mlx.load_codec(args.model)
+        sounds = [decoded(codec, read(file)) for file in files]
+    heard = stt.transcribe(sounds, sample_rate=RATE, delay=delay, batch=args.batch)
     return [wrong_words([file.with_suffix(".txt").read_text() for file in files], heard)]
+
+
+def decoded(codec, pcm: np.ndarray) -> np.ndarray:
+    """What the codec makes of a sound (samples,)."""
+    return np.array(codec.decode(codec.encode(pcm[None, None])))[0, 0]
 
 
 def of_shard(stt, args: argparse.Namespace, delay: float | None) -> list:
