@@ -25,7 +25,7 @@ _LOST_CODES, _LOST_FRAMES = 0.05, 0.01
 _NO_CONDITION = 0.1
 _CLIP = 1.0
 # Delays are drawn with these weights, the default most of all; others share what is left.
-_LIKELY = {"0.16": 0.08, "0.32": 0.14, "0.5": 0.3, "0.8": 0.2, "1.2": 0.14}
+_LIKELY = {"0.16": 0.08, "0.32": 0.12, "0.5": 0.25}
 _FIRST_PIECE = 4
 
 
