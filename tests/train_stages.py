@@ -21,6 +21,7 @@ from learn import official  # noqa: E402
 from learn.codec_decoder import Decoder  # noqa: E402
 from learn.corpus import Corpus  # noqa: E402
 from learn.encode import encode  # noqa: E402
+from learn.language import Given  # noqa: E402
 from learn.plan import Plan  # noqa: E402
 from learn.script_labels import entries, scripted  # noqa: E402
 from learn.tts import TextToSpeech  # noqa: E402
@@ -114,8 +115,8 @@ def take_over(folder, settings, target):
     Decoder(settings["codec"], plan, args).export(target / "decoder")
     start, corpus = folder / "tts", Corpus(folder / "data", "tts")
     words = folder / official.TOKENIZER
-    tts = TextToSpeech(settings["tts"], plan, corpus, folder / "codec", words, start=start)
-    tts.export(target / "tts")
+    given = Given(settings["tts"], corpus, folder / "codec", words, start=start)
+    TextToSpeech(plan, given).export(target / "tts")
 
 
 def main(work):

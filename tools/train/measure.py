@@ -154,7 +154,7 @@ def of_voices(stt, args: argparse.Namespace, delay: float | None) -> list:
     heard = stt.transcribe(sounds, sample_rate=tts.sample_rate, delay=delay, batch=args.batch)
     timbres = np.stack([timbre(sound) for sound in sounds])
     lines = [wrong_words(texts, heard)]
-    if len(texts) > 2 * len(names) > 2:
+    if len(names) > 1 and len(texts) > 2 * len(names):
         lines.append(f"{len(names)} voices: {told_apart(timbres, voices):.0%} told by their sound")
     if args.minutes:
         long = " ".join(sentence(rng, held_out=True) for _ in range(round(24 * args.minutes)))

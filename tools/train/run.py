@@ -108,28 +108,16 @@ def encode(args: argparse.Namespace) -> bool:
 
 def stt(args: argparse.Namespace) -> bool:
     """Speech to text."""
-    from learn.corpus import Corpus
     from learn.stt import SpeechToText
 
-    def make(plan):
-        config, words = _language(args, "stt")
-        corpus = Corpus(args.data, "train", "tts")
-        return SpeechToText(config, plan, corpus, args.codec, words, _device(args), args.start)
-
-    return _train(args, "stt", make)
+    return _train(args, "stt", lambda plan: SpeechToText(plan, _given(args, "stt", "train", "tts")))
 
 
 def tts(args: argparse.Namespace) -> bool:
     """Text to speech, and its voices."""
-    from learn.corpus import Corpus
     from learn.tts import TextToSpeech
 
-    def make(plan):
-        config, words = _language(args, "tts")
-        corpus = Corpus(args.data, "tts")
-        return TextToSpeech(config, plan, corpus, args.codec, words, _device(args), args.start)
-
-    return _train(args, "tts", make)
+    return _train(args, "tts", lambda plan: TextToSpeech(plan, _given(args, "tts", "tts")))
 
 
 STAGES = {
@@ -141,14 +129,18 @@ def _settings(args: argparse.Namespace) -> dict:
     return json.loads(args.settings.read_text())
 
 
-def _language(args: argparse.Namespace, kind: str) -> tuple[dict, Path]:
-    """The config and the tokenizer of a language model."""
+def _given(args: argparse.Namespace, kind: str, *splits: str):
+    """What the language model of a kind, "stt" or "tts", learns from on these splits."""
     from learn import official
+    from learn.corpus import Corpus
+    from learn.language import Given
 
+    config, words = _settings(args)[kind], args.resume / official.TOKENIZER
     if args.start:
         config = official.read_config(args.start / official.LM_CONFIG)
-        return config, args.start / official.TOKENIZER
-    return _settings(args)[kind], args.resume / official.TOKENIZER
+        words = args.start / official.TOKENIZER
+    corpus = Corpus(args.data, *splits)
+    return Given(config, corpus, args.codec, words, _device(args), args.start)
 
 
 def _device(args: argparse.Namespace) -> str:

@@ -17,7 +17,7 @@ from torch import nn
 
 from learn import loop, official
 from learn.adversary import Adversary, feature_distance, fool, tell_apart
-from learn.codec_encoder import GAIN
+from learn.codec_encoder import GAIN, latent_of
 from learn.cuttings import FRAMES_EACH, Cuttings
 from learn.device import autocast, best, keep_float32
 from learn.plan import Plan
@@ -140,19 +140,13 @@ class Decoder:
         """How far apart the encoder puts two sounds, where the quantiser looks; 0 is the same."""
         first, rest = self._whole.quantizer.rvq_first, self._whole.quantizer.rvq_rest
         with torch.no_grad():
-            theirs = self._latent(wanted)
-        ours, total = self._latent(made), made.new_zeros(())
+            theirs = latent_of(self._whole, wanted[:, None], self._device)
+        ours = latent_of(self._whole, made[:, None], self._device)
+        total = made.new_zeros(())
         for part in (first, rest):
             a, b = part.input_proj(ours), part.input_proj(theirs)
             total = total + (a - b).square().mean() / b.square().mean()
         return total
-
-    def _latent(self, pcm: torch.Tensor) -> torch.Tensor:
-        with autocast(self._device):
-            latent = self._whole.encoder(pcm[:, None])
-            (latent,) = self._whole.encoder_transformer(latent)
-            latent = self._whole.downsample(latent)
-        return latent.float()
 
     def _teach_adversary(self, made: torch.Tensor, wanted: torch.Tensor) -> dict:
         loss = tell_apart(self._adversary(made), self._adversary(wanted))

@@ -120,11 +120,7 @@ class Encoder:
         }
 
     def _latent(self, pcm: torch.Tensor) -> torch.Tensor:
-        with autocast(self._device):
-            latent = self.codec.encoder(pcm * GAIN)
-            (latent,) = self.codec.encoder_transformer(latent)
-            latent = self.codec.downsample(latent)
-        return latent.float()
+        return latent_of(self.codec, pcm * GAIN, self._device)
 
     def _quantised(self, latent: torch.Tensor, step: int, dropout: bool):
         """What the first codebook tells, what all tell, and the commitment loss."""
@@ -170,3 +166,12 @@ class Encoder:
         finished.encoder.model[0].conv.conv.weight_g.mul_(GAIN)
         official.save_weights(official.fold_norms(finished), folder / official.CODEC_WEIGHTS)
         (folder / official.CODEC_CONFIG).write_text(json.dumps(self._config, indent=1) + "\n")
+
+
+def latent_of(codec: nn.Module, pcm: torch.Tensor, device: str) -> torch.Tensor:
+    """pcm (batch, 1, samples) -> float32 (batch, width, frames), before it is quantised."""
+    with autocast(device):
+        latent = codec.encoder(pcm)
+        (latent,) = codec.encoder_transformer(latent)
+        latent = codec.downsample(latent)
+    return latent.float()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,10 +10,10 @@ from speech.phones import PHONES, UNKNOWN
 from speech.sessions import SECONDS
 from torch import nn
 
-from learn import labels, loop, official
-from learn.corpus import Corpus, Pieces
+from learn import labels
+from learn.corpus import Pieces
 from learn.device import autocast
-from learn.embeddings import embed_as_codec
+from learn.language import Given, LanguageModel
 from learn.plan import Plan
 
 _PHONES_A_FRAME = 4
@@ -23,38 +21,20 @@ _PADDING_WEIGHT, _PAUSE_WEIGHT, _PHONE_WEIGHT = 0.5, 0.1, 0.3
 _TEXT_TO_PADDING, _TEXT_TO_RANDOM = 0.03, 0.03
 _LOST_CODES, _LOST_FRAMES = 0.05, 0.01
 _NO_CONDITION = 0.1
-_CLIP = 1.0
 # Delays are drawn with these weights, the default most of all; others share what is left.
 _LIKELY = {"0.16": 0.08, "0.32": 0.12, "0.5": 0.25}
 _FIRST_PIECE = 4
 
 
-class SpeechToText:
-    """A stage of `loop.train`.
+class SpeechToText(LanguageModel):
+    """A stage of `loop.train`."""
 
-    start: a checkpoint folder to go on from; None starts from random weights.
-    """
-
-    def __init__(
-        self,
-        config: dict,
-        plan: Plan,
-        corpus: Corpus,
-        codec: Path,
-        tokenizer: Path,
-        device: str = "cpu",
-        start: Path | None = None,
-    ):
-        self.steps, self._plan, self._config, self._corpus = plan.steps, plan, config, corpus
-        self._device, self._codec, self._tokenizer = device, codec, tokenizer
-        self._pieces = Pieces(tokenizer)
-        self._delays = config["conditioners"]["delay"]["lut"]["possible_values"]
-        self.model = official.language_model(config, device)
-        if start:
-            official.load_weights(self.model, start / official.LM_WEIGHTS)
-        else:
-            embed_as_codec(self.model, official.load_codec(codec, device))
-        self.phone_head = nn.Linear(config["dim"], _PHONES_A_FRAME * len(PHONES)).to(device)
+    def __init__(self, plan: Plan, given: Given):
+        super().__init__(plan, given)
+        self._pieces = Pieces(given.tokenizer)
+        self._delays = given.config["conditioners"]["delay"]["lut"]["possible_values"]
+        width, labelled = given.config["dim"], _PHONES_A_FRAME * len(PHONES)
+        self.phone_head = nn.Linear(width, labelled).to(given.device)
         self.modules = {"model": self.model, "phone_head": self.phone_head}
         self.optimizers = {"adam": _optimizer(self.model, self.phone_head, plan.learning_rate)}
 
@@ -83,14 +63,7 @@ class SpeechToText:
             "phones": np.stack([labels.phones(self._corpus.phones[i]) for i in chosen]),
         }
 
-    def update(self, step: int, batch: dict) -> dict[str, torch.Tensor]:
-        """One step of gradient descent; the losses."""
-        arrays = {k: torch.as_tensor(v).to(self._device) for k, v in batch.items()}
-        loss, told = self._losses(arrays, fade=step / self.steps)
-        told["gradient"] = loop.descend(self, self._plan, step, loss, _CLIP)
-        return {"loss": loss, **told}
-
-    def _losses(self, arrays: dict[str, torch.Tensor], fade: float):
+    def _losses(self, arrays: dict[str, torch.Tensor], done: float):
         """The phones are a help to begin with: their weight fades."""
         text = arrays["text"]
         hidden, logits, heads = self._forward(arrays["codes"], text, arrays["conditions"])
@@ -107,7 +80,7 @@ class SpeechToText:
         )
         pieces = text >= _FIRST_PIECE
         right = (logits.argmax(-1) == text)[pieces].float().mean()
-        loss = words + _PAUSE_WEIGHT * pauses + _PHONE_WEIGHT * (1 - 0.7 * fade) * phones
+        loss = words + _PAUSE_WEIGHT * pauses + _PHONE_WEIGHT * (1 - 0.7 * done) * phones
         return loss, {"words": words, "right": right, "pauses": pauses, "phones": phones}
 
     def _forward(self, codes, text, conditions):
@@ -127,10 +100,6 @@ class SpeechToText:
         attributes = [ConditionAttributes(text={"delay": name}, tensor={}) for name in names]
         provider = self.model.condition_provider
         return self.model.fuser.get_sum(provider(provider.prepare(attributes)))
-
-    def export(self, folder: Path) -> None:
-        """A checkpoint folder as Kyutai publishes it; loads in the reference and in dsm_mlx."""
-        official.save_checkpoint(folder, self.model, self._config, self._codec, self._tokenizer)
 
 
 def delay_weights(names: list[str]) -> np.ndarray:

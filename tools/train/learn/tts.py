@@ -18,10 +18,9 @@ from safetensors.torch import load_file, save_file
 from speech.voices import PRESETS
 from torch import nn
 
-from learn import loop, official
-from learn.corpus import Corpus, Pieces
+from learn.corpus import Pieces
 from learn.device import autocast
-from learn.embeddings import embed_as_codec
+from learn.language import Given, LanguageModel
 from learn.plan import Plan
 from learn.script_labels import FRAME_RATE, UNTOLD, scripted
 
@@ -30,7 +29,6 @@ _SLOTS, _VOICE_FRAMES = 5, 4
 _NO_VOICE = 0.15
 _TEXT_WEIGHT = 1.0
 _FIRST_WEIGHT = 3.0  # of the first codebook, which tells the phones; the others count 1
-_CLIP = 1.0
 # So that it reads the text, and does not only go on with what it said.
 _LOST_CODES, _GAPS, _GAP = 0.1, 0.03, 5
 _NOTHING = -1
@@ -51,42 +49,26 @@ class Voices(nn.Module):
         return TensorCondition(tables.flatten(1, 2), mask.flatten(1, 2))
 
 
-class TextToSpeech:
-    """A stage of `loop.train`.
+class TextToSpeech(LanguageModel):
+    """A stage of `loop.train`. A model to go on from has its voices beside it."""
 
-    start: a checkpoint folder with its voices to go on from; None starts from random weights.
-    """
-
-    def __init__(
-        self,
-        config: dict,
-        plan: Plan,
-        corpus: Corpus,
-        codec: Path,
-        tokenizer: Path,
-        device: str = "cpu",
-        start: Path | None = None,
-    ):
-        self.steps, self._plan, self._config, self._corpus = plan.steps, plan, config, corpus
-        self._device, self._codec, self._tokenizer = device, codec, tokenizer
-        self._late = round(config["tts_config"]["audio_delay"] * FRAME_RATE)
-        self.model = official.language_model(config, device)
+    def __init__(self, plan: Plan, given: Given):
+        super().__init__(plan, given)
+        self._late = round(given.config["tts_config"]["audio_delay"] * FRAME_RATE)
         self._gaps: torch.Tensor
         for embedding in self.model.emb:
             embedding.register_forward_pre_hook(self._forget)
-        width = config["conditioners"][_VOICE]["tensor"]["dim"]
-        self.voices = Voices(width).to(device)
-        if start:
-            self._take_over(start)
-        else:
-            embed_as_codec(self.model, official.load_codec(codec, device))
+        width = given.config["conditioners"][_VOICE]["tensor"]["dim"]
+        self.voices = Voices(width).to(given.device)
+        if given.start:
+            self._take_over_voices(given.start)
         self.modules = {"model": self.model, "voices": self.voices}
         parameters = [p for m in self.modules.values() for p in m.parameters()]
         adam = torch.optim.AdamW(
             parameters, lr=plan.learning_rate, betas=(0.9, 0.95), weight_decay=0.01
         )
         self.optimizers = {"adam": adam}
-        self._sessions = self._usable(Pieces(tokenizer))
+        self._sessions = self._usable(Pieces(given.tokenizer))
 
     def _usable(self, pieces: Pieces) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """(session, tokens, decisions) of those that the script's machine can follow."""
@@ -122,13 +104,7 @@ class TextToSpeech:
             "voices": voices,
         }
 
-    def update(self, step: int, batch: dict) -> dict[str, torch.Tensor]:
-        arrays = {name: torch.as_tensor(v).to(self._device) for name, v in batch.items()}
-        loss, told = self._losses(arrays)
-        told["gradient"] = loop.descend(self, self._plan, step, loss, _CLIP)
-        return {"loss": loss, **told}
-
-    def _losses(self, arrays: dict[str, torch.Tensor]):
+    def _losses(self, arrays: dict[str, torch.Tensor], done: float):
         streams = torch.cat([arrays["tokens"][:, None], arrays["codes"]], 1)
         self._gaps = gaps(arrays["tokens"])
         with autocast(self._device):
@@ -174,14 +150,13 @@ class TextToSpeech:
 
     def export(self, folder: Path) -> None:
         """The checkpoint and its voices, as Kyutai publishes them."""
-        official.save_checkpoint(folder, self.model, self._config, self._codec, self._tokenizer)
+        super().export(folder)
         for path, table in zip(
             self._voice_files(folder), self.voices.table.detach().cpu(), strict=True
         ):
             save_file({_VOICE: table.T[None].contiguous()}, path, metadata=self._identity)
 
-    def _take_over(self, folder: Path) -> None:
-        official.load_weights(self.model, folder / official.LM_WEIGHTS)
+    def _take_over_voices(self, folder: Path) -> None:
         tables = [load_file(path)[_VOICE][0].T for path in self._voice_files(folder)]
         with torch.no_grad():
             self.voices.table.copy_(torch.stack(tables))
