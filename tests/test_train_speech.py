@@ -217,8 +217,8 @@ def test_pauses_are_told_by_their_length():
     assert list(short[:, int(6.5 * 12.5) + 1]) == [silent, *[labels.UNTOLD] * 3]
 
 
-def test_phones_wait_for_a_frame_of_what_follows():
-    track = np.arange(40, dtype=np.uint8)
-    told = labels.phones(track)
-    assert told.shape == (10, 4) and (told[:2] == phones.UNKNOWN).all()
-    assert list(told[2]) == [0, 1, 2, 3] and list(told[9]) == [28, 29, 30, 31]
+@pytest.mark.parametrize("steps", [10, 12])
+def test_phones_lag_as_told(steps):
+    told = labels.phones(np.arange(40, dtype=np.uint8), 2, steps)
+    assert told.shape == (steps, 4) and (told[:2] == phones.UNKNOWN).all()
+    assert list(told[2]) == [0, 1, 2, 3] and told[-1, -1] == 4 * (steps - 2) - 1

@@ -18,8 +18,7 @@ NEW_WORD, PADDING = 0, 3
 PAUSES = (0.5, 1.0, 2.0, 3.0)  # seconds, one head each
 SILENT, SPOKEN, UNTOLD = 0, 1, -100  # UNTOLD: the session ends before it is known
 _SHORTEST_GAP = 0.3
-_PHONES_A_FRAME = 4
-_PHONES_LATE = 2  # steps, so that a frame of what follows has been heard
+PHONES_A_FRAME = 4
 
 
 def text_stream(
@@ -66,9 +65,9 @@ def _gaps(words: Sequence[Spoken], seconds: float) -> list[tuple[float, float, b
     return [*found, (last, seconds, False)]
 
 
-def phones(track: np.ndarray) -> np.ndarray:
-    """Phones of a session (labels,) -> int64 (steps, 4) to be told from each step's state."""
-    frames = track.reshape(-1, _PHONES_A_FRAME).astype(np.int64)
-    target = np.full_like(frames, UNKNOWN)
-    target[_PHONES_LATE:] = frames[:-_PHONES_LATE]
+def phones(track: np.ndarray, late: int, steps: int) -> np.ndarray:
+    """Phones of a session (labels,) -> int64 (steps, 4): those of each step, `late` steps late."""
+    frames = track.reshape(-1, PHONES_A_FRAME).astype(np.int64)
+    target = np.full((steps, PHONES_A_FRAME), UNKNOWN, np.int64)
+    target[late:] = frames[: steps - late]
     return target

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from speech.phones import PHONES, UNKNOWN
 from torch import nn
 
 from learn import loop, official
 from learn.corpus import Corpus
+from learn.labels import PHONES_A_FRAME
 from learn.plan import Plan
 
 _CLIP = 1.0
@@ -59,6 +62,17 @@ class LanguageModel:
         """A checkpoint folder as Kyutai publishes it; loads in the reference and in dsm_mlx."""
         given = self._given
         official.save_checkpoint(folder, self.model, given.config, given.codec, given.tokenizer)
+
+
+def phone_head(width: int, device: str) -> nn.Linear:
+    """What tells the phones of a step from its state; it is thrown away after training."""
+    return nn.Linear(width, PHONES_A_FRAME * len(PHONES)).to(device)
+
+
+def phone_loss(head: nn.Linear, hidden: torch.Tensor, phones: torch.Tensor) -> torch.Tensor:
+    """hidden (batch, steps, width), phones int64 (batch, steps, 4): nats for each."""
+    told = head(hidden.float()).unflatten(-1, (PHONES_A_FRAME, len(PHONES)))
+    return F.cross_entropy(told.flatten(0, 2), phones.flatten(), ignore_index=UNKNOWN)
 
 
 def embed_as_codec(model: nn.Module, codec: nn.Module) -> None:

@@ -6,17 +6,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from moshi.conditioners import ConditionAttributes
-from speech.phones import PHONES, UNKNOWN
 from speech.sessions import SECONDS
 from torch import nn
 
 from learn import labels
 from learn.corpus import Pieces
 from learn.device import autocast
-from learn.language import Given, LanguageModel
+from learn.language import Given, LanguageModel, phone_head, phone_loss
 from learn.plan import Plan
 
-_PHONES_A_FRAME = 4
+_PHONES_LATE = 2  # steps, so that a frame of what follows has been heard
 _PADDING_WEIGHT, _PAUSE_WEIGHT, _PHONE_WEIGHT = 0.5, 0.1, 0.3
 _TEXT_TO_PADDING, _TEXT_TO_RANDOM = 0.03, 0.03
 _LOST_CODES, _LOST_FRAMES = 0.05, 0.01
@@ -33,8 +32,7 @@ class SpeechToText(LanguageModel):
         super().__init__(plan, given)
         self._pieces = Pieces(given.tokenizer)
         self._delays = given.config["conditioners"]["delay"]["lut"]["possible_values"]
-        width, labelled = given.config["dim"], _PHONES_A_FRAME * len(PHONES)
-        self.phone_head = nn.Linear(width, labelled).to(given.device)
+        self.phone_head = phone_head(given.config["dim"], given.device)
         self.modules = {"model": self.model, "phone_head": self.phone_head}
         self.optimizers = {"adam": _optimizer(self.model, self.phone_head, plan.learning_rate)}
 
@@ -60,7 +58,9 @@ class SpeechToText(LanguageModel):
             "text": np.stack(text),
             "conditions": np.array(conditions),
             "pauses": np.stack([labels.pauses(w, steps, SECONDS) for w in words]),
-            "phones": np.stack([labels.phones(self._corpus.phones[i]) for i in chosen]),
+            "phones": np.stack(
+                [labels.phones(self._corpus.phones[i], _PHONES_LATE, steps) for i in chosen]
+            ),
         }
 
     def _losses(self, arrays: dict[str, torch.Tensor], done: float):
@@ -74,10 +74,7 @@ class SpeechToText(LanguageModel):
         pauses = F.cross_entropy(
             heads.flatten(0, 2), arrays["pauses"].flatten(), ignore_index=labels.UNTOLD
         )
-        told = self.phone_head(hidden).float().unflatten(-1, (_PHONES_A_FRAME, len(PHONES)))
-        phones = F.cross_entropy(
-            told.flatten(0, 2), arrays["phones"].flatten(), ignore_index=UNKNOWN
-        )
+        phones = phone_loss(self.phone_head, hidden, arrays["phones"])
         pieces = text >= _FIRST_PIECE
         right = (logits.argmax(-1) == text)[pieces].float().mean()
         loss = words + _PAUSE_WEIGHT * pauses + _PHONE_WEIGHT * (1 - 0.7 * done) * phones

@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 from speech.voices import PRESETS
 from torch import nn
 
+from learn import labels
 from learn.corpus import Pieces
 from learn.device import autocast
-from learn.language import Given, LanguageModel
+from learn.language import Given, LanguageModel, phone_head, phone_loss
 from learn.plan import Plan
 from learn.script_labels import FRAME_RATE, UNTOLD, scripted
 
@@ -29,6 +30,7 @@ _SLOTS, _VOICE_FRAMES = 5, 4
 _NO_VOICE = 0.15
 _TEXT_WEIGHT = 1.0
 _FIRST_WEIGHT = 3.0  # of the first codebook, which tells the phones; the others count 1
+_PHONE_WEIGHT = 1.0
 # So that it reads the text, and does not only go on with what it said.
 _LOST_CODES, _GAPS, _GAP = 0.1, 0.03, 5
 _NOTHING = -1
@@ -56,13 +58,16 @@ class TextToSpeech(LanguageModel):
         super().__init__(plan, given)
         self._late = round(given.config["tts_config"]["audio_delay"] * FRAME_RATE)
         self._gaps: torch.Tensor
+        self._hidden: torch.Tensor
+        self.model.text_linear.register_forward_pre_hook(self._keep)
         for embedding in self.model.emb:
             embedding.register_forward_pre_hook(self._forget)
         width = given.config["conditioners"][_VOICE]["tensor"]["dim"]
         self.voices = Voices(width).to(given.device)
         if given.start:
             self._take_over_voices(given.start)
-        self.modules = {"model": self.model, "voices": self.voices}
+        self.phone_head = phone_head(given.config["dim"], given.device)
+        self.modules = {"model": self.model, "voices": self.voices, "phone_head": self.phone_head}
         parameters = [p for m in self.modules.values() for p in m.parameters()]
         adam = torch.optim.AdamW(
             parameters, lr=plan.learning_rate, betas=(0.9, 0.95), weight_decay=0.01
@@ -102,7 +107,13 @@ class TextToSpeech(LanguageModel):
             "tokens": np.stack([tokens for _, tokens, _ in chosen]).astype(np.int64),
             "decisions": np.stack([d for _, _, d in chosen]).astype(np.int64),
             "voices": voices,
+            "phones": np.stack([self._phones(i) for i, _, _ in chosen]),
         }
+
+    def _phones(self, session: int) -> np.ndarray:
+        """The phones of the frame that is said at each step."""
+        steps = self._late + self._corpus.codes.shape[-1]
+        return labels.phones(self._corpus.phones[session], self._late, steps)
 
     def _losses(self, arrays: dict[str, torch.Tensor], done: float):
         streams = torch.cat([arrays["tokens"][:, None], arrays["codes"]], 1)
@@ -122,8 +133,13 @@ class TextToSpeech(LanguageModel):
             )
         weights = [_FIRST_WEIGHT, *[1.0] * (len(audio) - 1)]
         mean = sum(w * a for w, a in zip(weights, audio, strict=True)) / sum(weights)
-        told = {"text": text, "first": audio[0], "last": audio[-1]}
-        return mean + _TEXT_WEIGHT * text, told
+        phones = phone_loss(self.phone_head, self._hidden, arrays["phones"])
+        told = {"text": text, "phones": phones, "first": audio[0], "last": audio[-1]}
+        return mean + _TEXT_WEIGHT * text + _PHONE_WEIGHT * (1 - 0.7 * done) * phones, told
+
+    def _keep(self, _, inputs: tuple[torch.Tensor]) -> None:
+        """The states that the text is told from, to tell the phones from them, too."""
+        (self._hidden,) = inputs
 
     def _forget(self, _, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         """Some of the codes that the model said before; none where they embed to nothing."""
