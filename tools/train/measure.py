@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,7 @@ from dsm_mlx.audio import read
 RATE = 24_000
 _NEAR = 0.5  # seconds within which a heard word may stand for a spoken one
 _LOUD = 0.05
+Figures = Callable[[float | None], list]  # of a delay; the sounds are made once for all
 
 
 def parser() -> argparse.ArgumentParser:
@@ -102,14 +105,19 @@ def pause_figures(spoken: list, heard: list) -> list[str]:
     return lines
 
 
-def of_folder(stt, args: argparse.Namespace, delay: float | None) -> list:
+def of_folder(stt, args: argparse.Namespace) -> Figures:
     files = sorted(args.folder.glob("*.wav"))[: args.count]
+    texts = [file.with_suffix(".txt").read_text() for file in files]
     sounds = files
     if args.decoded:
         codec = dsm_mlx.load_codec(args.model)
         sounds = [decoded(codec, read(file)) for file in files]
-    heard = stt.transcribe(sounds, sample_rate=RATE, delay=delay, batch=args.batch)
-    return [wrong_words([file.with_suffix(".txt").read_text() for file in files], heard)]
+
+    def figures(delay: float | None) -> list:
+        heard = stt.transcribe(sounds, sample_rate=RATE, delay=delay, batch=args.batch)
+        return [wrong_words(texts, heard)]
+
+    return figures
 
 
 def decoded(codec, pcm: np.ndarray) -> np.ndarray:
@@ -117,20 +125,26 @@ def decoded(codec, pcm: np.ndarray) -> np.ndarray:
     return np.array(codec.decode(codec.encode(pcm[None, None])))[0, 0]
 
 
-def of_shard(stt, args: argparse.Namespace, delay: float | None) -> list:
+def of_shard(stt, args: argparse.Namespace) -> Figures:
     parts = [np.load(path) for path in args.shard]
     spoken = [words for part in parts for words in read_words(part["words"])][: args.count]
     audio = [to_float(pcm) for part in parts for pcm in part["pcm"]][: args.count]
-    heard = stt.transcribe(audio, sample_rate=RATE, delay=delay, batch=args.batch)
-    late = np.array(late_starts(spoken, heard)) * 1000
-    return [
-        wrong_words([" ".join(word.text for word in words) for words in spoken], heard),
-        f"words start {np.median(late):+.0f} ms off, median error {np.median(np.abs(late)):.0f} ms",
-        *pause_figures(spoken, heard),
-    ]
+    texts = [" ".join(word.text for word in words) for words in spoken]
+
+    def figures(delay: float | None) -> list:
+        heard = stt.transcribe(audio, sample_rate=RATE, delay=delay, batch=args.batch)
+        late = np.array(late_starts(spoken, heard)) * 1000
+        return [
+            wrong_words(texts, heard),
+            f"words start {np.median(late):+.0f} ms off, median error "
+            f"{np.median(np.abs(late)):.0f} ms",
+            *pause_figures(spoken, heard),
+        ]
+
+    return figures
 
 
-def of_nothing(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
+def of_nothing(stt, args: argparse.Namespace) -> Figures:
     """A minute each."""
     rng, samples = np.random.default_rng(9), 60 * RATE
     sounds = {
@@ -139,30 +153,44 @@ def of_nothing(stt, args: argparse.Namespace, delay: float | None) -> list[str]:
         "tones": effects.tones(samples, rng) * _LOUD,
     }
     audio = [sound.astype(np.float32) for sound in sounds.values()]
-    heard = stt.transcribe(audio, sample_rate=RATE, delay=delay, batch=len(audio))
-    return [f"{name}: {len(h.words)} words" for name, h in zip(sounds, heard, strict=True)]
+
+    def figures(delay: float | None) -> list:
+        heard = stt.transcribe(audio, sample_rate=RATE, delay=delay, batch=len(audio))
+        return [f"{name}: {len(h.words)} words" for name, h in zip(sounds, heard, strict=True)]
+
+    return figures
 
 
-def of_voices(stt, args: argparse.Namespace, delay: float | None) -> list:
+def of_voices(stt, args: argparse.Namespace) -> Figures:
     """Held-out sentences, each voice in its turn; then, if asked for, a long text in one voice."""
     tts, rng = dsm_mlx.load_tts(args.tts), random.Random(9)
     texts = [sentence(rng, held_out=True) for _ in range(args.count)]
     names = tts.voices()
     voices = np.array([names[i % len(names)] for i in range(len(texts))])
+    began = time.monotonic()
     made = tts.synthesize(texts, list(voices), seed=list(range(len(texts))), batch=args.batch)
     sounds = [speech.audio for speech in made]
-    heard = stt.transcribe(sounds, sample_rate=tts.sample_rate, delay=delay, batch=args.batch)
+    lines = [f"real-time factor {(time.monotonic() - began) * RATE / sum(map(len, sounds)):.2f}"]
     timbres = np.stack([timbre(sound) for sound in sounds])
-    lines = [wrong_words(texts, heard)]
     if len(names) > 1 and len(texts) > 2 * len(names):
         lines.append(f"{len(names)} voices: {told_apart(timbres, voices):.0%} told by their sound")
+    spoken = [(texts, sounds)]
     if args.minutes:
         long = " ".join(sentence(rng, held_out=True) for _ in range(round(24 * args.minutes)))
         speech = tts.synthesize(long, names[0], seed=1)
         lines.append(stays(speech, names[0], timbres, voices))
-        heard = stt.transcribe(speech.audio, sample_rate=tts.sample_rate, delay=delay)
-        lines.append(wrong_words([long], [heard]))
-    return lines
+        spoken.append(([long], [speech.audio]))
+
+    def figures(delay: float | None) -> list:
+        heard = [
+            wrong_words(
+                said, stt.transcribe(audio, sample_rate=RATE, delay=delay, batch=args.batch)
+            )
+            for said, audio in spoken
+        ]
+        return [*lines, *heard]
+
+    return figures
 
 
 def stays(speech, name: str, timbres: np.ndarray, voices: np.ndarray) -> str:
@@ -183,8 +211,11 @@ def main(argv: list[str] | None = None) -> int:
     curve = []
     jobs = {"folder": of_folder, "shard": of_shard, "nothing": of_nothing, "tts": of_voices}
     for name, job in jobs.items():
-        for delay in args.delay if getattr(args, name) else ():
-            for line in job(stt, args, delay):
+        if not getattr(args, name):
+            continue
+        figures = job(stt, args)
+        for delay in args.delay:
+            for line in figures(delay):
                 print(f"{name}, delay {delay or stt.delay} s, {line}", flush=True)
                 if isinstance(line, Wrong):
                     curve.append((delay or stt.delay, line.wrong / line.spoken))
