@@ -1,6 +1,6 @@
 """Speak what comes through a pipe while it is still being written.
 
-echo "Hello there." | python demos/speak.py tts-1.6b [VOICE]
+echo "Hello there." | python demos/speak.py tiny [VOICE]
 """
 
 import sys

@@ -74,8 +74,7 @@ def load_tts(
     """Load a text-to-speech model.
 
     Args:
-        model: as for `load_stt`, with "tts-1.6b" and "tts-0.75b" as short names. No voice is
-            bundled yet: without a model on this machine, None is an error that says so.
+        model: as for `load_stt`, with "tts-1.6b" and "tts-0.75b" as short names.
         bits, dtype, revision, cache: as for `load_stt`.
         codebooks: how many to speak with; fewer than the model has are faster and sound poorer.
 

@@ -11,6 +11,7 @@ from dsm_mlx.errors import CheckpointError
 log = logging.getLogger("dsm_mlx")
 
 BUNDLED = Path(__file__).parent / "tiny"
+BUNDLED_VOICE = BUNDLED / "tts"  # codec and tokenizer are those of BUNDLED
 
 # Short names stand for the repository that can do most: of the two 1B repositories in PyTorch
 # layout only "-candle" has the pause heads.
@@ -39,19 +40,25 @@ _NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name")
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """A folder of files."""
+    """A folder of files. shared: a folder with what this one lacks."""
 
     folder: Path
+    shared: Path | None = None
+
+    @property
+    def bundled(self) -> bool:
+        return self.folder in (BUNDLED, BUNDLED_VOICE)
 
     @property
     def name(self) -> str:
-        return "tiny" if self.folder == BUNDLED else str(self.folder)
+        return "tiny" if self.bundled else str(self.folder)
 
     def get(self, file: str) -> Path:
-        path = self.folder / safe_name(file, self.name)
-        if not path.is_file():
-            raise CheckpointError(f"{self.folder}: has no file {file!r}")
-        return path
+        file = safe_name(file, self.name)
+        for folder in filter(None, (self.folder, self.shared)):
+            if (folder / file).is_file():
+                return folder / file
+        raise CheckpointError(f"{self.folder}: has no file {file!r}")
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class HubFiles:
 
     repository: str
     revision: str | None = None
+    bundled = False
 
     @property
     def name(self) -> str:
@@ -103,7 +111,7 @@ def locate(model: str | Path | None, kind: str, revision: str | None = None) -> 
         log.info("using model %s", files.name)
         return files
     if str(model) == "tiny":
-        return LocalFiles(BUNDLED)
+        return _bundled(kind)
     if str(model) in REPOSITORIES:
         return HubFiles(REPOSITORIES[str(model)], revision)
     path = Path(model).expanduser()
@@ -140,7 +148,11 @@ def best_local(kind: str) -> Files:
     for repository in PREFERRED[kind]:
         if _is_cached(repository):
             return HubFiles(repository)
-    return LocalFiles(BUNDLED)
+    return _bundled(kind)
+
+
+def _bundled(kind: str) -> Files:
+    return LocalFiles(BUNDLED_VOICE, BUNDLED) if kind == "tts" else LocalFiles(BUNDLED)
 
 
 def _is_cached(repository: str) -> bool:

@@ -8,14 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from dsm_mlx.audio import read
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def run(command):
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+def run(command, cwd=ROOT):
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with the demos, as the root has them, where sound may be written."""
+    (tmp_path / "demos").symlink_to(ROOT / "demos")
+    return tmp_path
 
 
 def test_the_first_command_does_what_it_says():
@@ -24,10 +33,19 @@ def test_the_first_command_does_what_it_says():
     assert run([sys.executable, *shlex.split(command)]).split() == said.split()
 
 
-def test_the_programs_run_one_after_another():
+def test_the_first_command_that_speaks_does(place):
+    command = re.search(r"^    python (-m dsm_mlx\.tts .+ --out hello\.wav)$", README, re.M)[1]
+    run([sys.executable, *shlex.split(command)], place)
+    pcm = read(place / "hello.wav")
+    assert 1 < pcm.size / 24_000 < 5 and abs(pcm).max() > 0.05
+
+
+def test_the_programs_run_one_after_another(place):
     programs = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
-    out = run([sys.executable, "-c", "\n".join(programs)])
+    out = run([sys.executable, "-c", "\n".join(programs)], place)
     assert "0.16 bus" in out and "the kitchen is clean" in " ".join(out.split())
+    assert re.findall(r"^1920 (\S+)$", out, re.M)[:3] == ["The", "train", "leaves"]
+    assert (place / "hello.wav").is_file()
 
 
 @pytest.mark.parametrize(

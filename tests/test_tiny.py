@@ -1,5 +1,6 @@
 """The bundled model really hears: files, stdin and a microphone, through the real command."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,12 @@ FILES = sorted(p for p in DEMOS.iterdir() if p.suffix in (".wav", ".flac", ".ogg
 WORST_WER = 0.10
 
 
+def words_of(text):
+    return re.findall(r"[a-z']+", text.lower())
+
+
 def expected(file):
-    return file.with_suffix(".txt").read_text().lower().replace(".", "").split()
+    return words_of(file.with_suffix(".txt").read_text())
 
 
 def errors(reference, heard):
@@ -41,8 +46,13 @@ def stt():
     return dsm_mlx.load_stt("tiny")
 
 
-def command(*args, **options):
-    return [sys.executable, "-m", "dsm_mlx.stt", "--model", "tiny", *map(str, args)]
+@pytest.fixture(scope="module")
+def tts():
+    return dsm_mlx.load_tts("tiny")
+
+
+def command(*args, module="stt"):
+    return [sys.executable, "-m", f"dsm_mlx.{module}", "--model", "tiny", *map(str, args)]
 
 
 def test_the_demo_files_are_heard(stt):
@@ -62,6 +72,27 @@ def test_what_its_codec_gives_back_is_understood(stt):
     assert wer(pairs) <= 0.15
 
 
+SAID = [
+    "good morning, how are you?",
+    "the train leaves at nine.",
+    "the children are in the garden.",
+    "my sister has a new house.",
+    "please open the door.",
+    "thank you very much.",
+]
+
+
+def test_what_it_says_is_heard(stt, tts):
+    """Each text by another voice."""
+    voices = ["annie", "fiona", "linda", "michael", "robin", "rms"]
+    assert set(voices) <= set(tts.voices())
+    made = tts.synthesize(SAID, voices, seed=list(range(len(SAID))))
+    heard = stt.transcribe([speech.audio for speech in made], sample_rate=tts.sample_rate)
+    pairs = [(words_of(t), result.text.split()) for t, result in zip(SAID, heard, strict=True)]
+    assert wer(pairs) <= 0.35
+    assert all(0.3 < speech.words[-1].end < 5 for speech in made)
+
+
 def test_it_is_what_none_falls_back_to_and_it_is_honest(caplog, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
@@ -70,6 +101,9 @@ def test_it_is_what_none_falls_back_to_and_it_is_honest(caplog, tmp_path, monkey
         model = dsm_mlx.load_stt()
     assert model.name == "tiny" and model.languages == ["en"] and model.pauses
     assert "synthetic" in caplog.text and "stt-1b" in caplog.text
+    with caplog.at_level("INFO", "dsm_mlx"):
+        assert len(dsm_mlx.load_tts().voices()) >= 6
+    assert "imitates" in caplog.text and "tts-1.6b" in caplog.text
 
 
 def test_the_command_hears_files_and_stdin():
@@ -103,8 +137,6 @@ def test_the_delay_can_be_chosen(stt, delay):
 
 
 def test_turns_end_in_a_pause(stt):
-    import numpy as np
-
     pcm = np.concatenate([read(FILES[0]), np.zeros(3 * stt.sample_rate, np.float32)])
     spoken = read(FILES[0]).size / stt.sample_rate
     with stt.stream() as stream:
@@ -113,8 +145,6 @@ def test_turns_end_in_a_pause(stt):
 
 
 def test_nothing_is_said_of_silence(stt):
-    import numpy as np
-
     assert stt.transcribe(np.zeros(10 * 24_000, np.float32)).text == ""
 
 

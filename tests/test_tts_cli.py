@@ -127,13 +127,6 @@ def test_nothing_to_say_is_an_empty_file(model, tmp_path, text):
     assert soundfile.info(tmp_path / "a.wav").frames == 0
 
 
-def test_without_a_model_it_says_so():
-    status, out, err = run("Hello", "--out", "-")
-    assert (status, out) == (1, b"")
-    assert err.startswith("error: no voice for text to speech is bundled")
-    assert "--model tts-1.6b" in err and len(err.splitlines()) == 1
-
-
 def test_names_of_voices(model):
     status, out, _ = run("--model", model, "--list-voices")
     assert (status, out.decode().split()) == (0, ["voice0.wav", "voice1.wav", "voice2.wav"])

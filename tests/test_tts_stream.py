@@ -1,6 +1,8 @@
 """Speaking as users do it: whole texts, text in pieces, batches, dialogues, and stopping."""
 
+import json
 import random
+import shutil
 import threading
 import time
 
@@ -104,6 +106,18 @@ def test_a_seed_repeats_and_another_differs(tts, whole):
 def test_temperature_0_needs_no_seed(tts):
     one, two = (tts.synthesize("Hi there", temperature=0).audio for _ in range(2))
     np.testing.assert_array_equal(one, two)
+
+
+def test_the_temperature_is_the_checkpoints_own_unless_told(checkpoint, tmp_path, whole):
+    folder = shutil.copytree(checkpoint("tts-tiny"), tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["lm_gen_config"]["temp"] = 0.0
+    (folder / "config.json").write_text(json.dumps(config))
+    cold = load_tts(folder, dtype="float32")
+    one, two = (cold.synthesize("Hi there", seed=seed).audio for seed in (1, 2))
+    np.testing.assert_array_equal(one, two)
+    as_before = cold.synthesize(TEXT, seed=5, temperature=0.6)
+    np.testing.assert_array_equal(as_before.audio, whole.audio)
 
 
 def test_rows_of_a_batch_live_their_own_lives(tts, whole):

@@ -302,12 +302,6 @@ def test_the_kind_of_model_must_be_right(checkpoint):
         load_tts(checkpoint("stt-tiny"))
 
 
-@pytest.mark.parametrize("model", [None, "tiny"])
-def test_no_voice_is_bundled_yet(model, hub):
-    with pytest.raises(CheckpointError, match=r"no voice .* bundled.*tts-1\.6b.*tts-0\.75b"):
-        load_tts(model)
-
-
 def test_embeddings_are_read_in_any_dtype(tmp_path):
     path = tmp_path / "v.safetensors"
     voice = mx.random.normal((1, 24, 10), key=mx.random.key(1))

@@ -2,6 +2,7 @@
 """Measure a model on this machine: time for each frame, memory, bandwidth, latency.
 
     python tools/bench.py tiny
+    python tools/bench.py tiny --kind tts
     python tools/bench.py --random stt-1b --bits 4 --rows 1 2 4 8
     python tools/bench.py --random stt-small --against moshi_mlx --peer-python VENV/bin/python
 
@@ -51,6 +52,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         choices=[*models.NAMES, "mimi"],
         help=f"random weights instead: {', '.join(models.NAMES)}; mimi with --against",
     )
+    add("--kind", choices=("stt", "tts"), help="which half of tiny (default: stt)")
     add("--bits", type=int, choices=(4, 8), help="quantise while loading")
     add("--dtype", choices=DTYPES)
     add("--cache", choices=(*DTYPES, "q8"), help="how keys and values are kept")
@@ -131,7 +133,8 @@ def load(options: argparse.Namespace) -> stt.Listener | tts.Speaker:
     name, how = options.random or options.model, (options.bits, options.dtype, options.cache)
     if options.random:
         return (tts.Speaker if name.startswith("tts") else stt.Listener).random(name, *how)
-    speaks = Checkpoint.find(name, None).config.get("model_type", str, "") == "tts"
+    config = Checkpoint.find(name, options.kind).config
+    speaks = config.get("model_type", str, options.kind or "") == "tts"
     return (tts.Speaker if speaks else stt.Listener).load(name, *how)
 
 

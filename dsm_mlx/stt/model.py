@@ -17,7 +17,6 @@ from dsm_mlx import owner
 from dsm_mlx.audio import AudioFile, read
 from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.errors import AudioError, CheckpointError
-from dsm_mlx.hub import BUNDLED
 from dsm_mlx.results import EndOfTurn, Event, Pause, Transcript, Word
 from dsm_mlx.stt.engine import Rows
 from dsm_mlx.stt.session import Session
@@ -55,7 +54,7 @@ class SpeechToText:
             timing.get("audio_silence_prefix_seconds", float, 0.0) * self._mimi.sample_rate
         )
         self.languages = _languages(checkpoint)
-        if getattr(checkpoint.files, "folder", None) == BUNDLED:
+        if checkpoint.files.bundled:
             log.warning(
                 "using the bundled model `tiny`: it knows synthetic English voices only; for "
                 "people's voices pass a real model, such as --model stt-1b"

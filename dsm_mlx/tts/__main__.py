@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
         epilog='Text may hold <break time="500ms"/> or <break time="0.5s"/>.',
     )
     p.add_argument("text", nargs="*", help="what to say; - reads stdin and speaks as it comes")
-    p.add_argument("--model", help="folder, hub id, or tts-1.6b, tts-0.75b")
+    p.add_argument("--model", help="folder, hub id, or tiny, tts-1.6b, tts-0.75b")
     p.add_argument("--revision", help="of the hub repository")
     p.add_argument("--bits", type=int, choices=(4, 8), help="quantise while loading")
     p.add_argument("--codebooks", type=int, metavar="N", help="fewer are faster and sound poorer")
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--play", action="store_true", help="play it too, with --out")
     p.add_argument("--device", metavar="N", help="loudspeaker: its number, or part of its name")
     p.add_argument("--seed", type=int, help="for a result that can be repeated")
-    p.add_argument("--temperature", type=float, default=0.6, help="0 to 1 or so (default: 0.6)")
+    p.add_argument("--temperature", type=float, help="0 to 1 or so (default: the model's own)")
     p.add_argument(
         "--cfg",
         type=float,
@@ -49,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
 def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.seed is not None and args.seed < 0:
         p.error("--seed must be 0 or more")
-    if not (math.isfinite(args.temperature) and args.temperature >= 0):
+    temperature = args.temperature
+    if temperature is not None and not (math.isfinite(temperature) and temperature >= 0):
         p.error("--temperature must be 0 or more")
     if args.list_voices:
         return

@@ -19,7 +19,7 @@ from dsm_mlx.audio import Speaker, WavWriter, to_s16le
 from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.errors import AudioError
 from dsm_mlx.results import Word
-from dsm_mlx.tts.model import TextToSpeech, find
+from dsm_mlx.tts.model import TextToSpeech
 from dsm_mlx.tts.stream import SpeechStream
 from dsm_mlx.tts.voices import Voices
 
@@ -28,14 +28,14 @@ _READ_BYTES = 4096
 
 def list_voices(args: argparse.Namespace) -> int:
     """One name on each line."""
-    for name in Voices.of(find(args.model, args.revision)).names():
+    for name in Voices.of(Checkpoint.find(args.model, "tts", args.revision)).names():
         print(name)
     return 0
 
 
 def speak(args: argparse.Namespace) -> int:
     """Say it all; Ctrl-C ends it, and what was said so far is kept."""
-    checkpoint = find(args.model, args.revision)
+    checkpoint = Checkpoint.find(args.model, "tts", args.revision)
     words: list[Word] = []
     with ExitStack() as stack:
         # Before the weights: a missing loudspeaker or folder should not take a minute to be told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 from collections.abc import Callable, Sequence
@@ -14,7 +15,6 @@ from dsm_mlx import owner
 from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.hub import BUNDLED, best_local, locate
 from dsm_mlx.results import Chunk, Speech
 from dsm_mlx.tts.engine import Rows
 from dsm_mlx.tts.prepare import Preparation, Speakers, Style
@@ -26,12 +26,7 @@ from dsm_mlx.tts.voices import TENSOR, Voice, Voices, model_identity
 
 Turns = list[tuple[Voice | None, str]]
 Text = str | Turns
-_NO_MODEL = (
-    "no voice for text to speech is bundled with dsm_mlx yet. Kyutai's models are free to "
-    "download: pass a model, `tts-1.6b` (English and French, many voices, 3.7 GB) or `tts-0.75b` "
-    "(English, clones a voice from a recording), as in "
-    '`python -m dsm_mlx.tts --model tts-1.6b "Hello"` or `load_tts("tts-1.6b")`'
-)
+log = logging.getLogger("dsm_mlx")
 
 
 class TextToSpeech:
@@ -66,6 +61,10 @@ class TextToSpeech:
             frame_rate=mimi.config.frame_rate,
             sample_rate=mimi.config.sample_rate,
         )
+        sampling = checkpoint.config.section("lm_gen_config", {})
+        self._temperature = sampling.get("temp", float, Style.temperature)
+        if self._temperature < 0:
+            raise sampling.error("temp", f"is {self._temperature} (expected 0 or more)")
         self._shelf = Voices.of(checkpoint)
         self._text_card = lm.config.text_card
         self._tokenize = word_tokenizer(checkpoint.load_tokenizer())
@@ -75,6 +74,12 @@ class TextToSpeech:
         self._preparation = Preparation(
             self._step, self._timing, Mimi(mimi), self._slots, model_identity(checkpoint)
         )
+        if checkpoint.files.bundled:
+            log.warning(
+                "using the bundled model `tiny`: it imitates synthetic English voices and knows "
+                "everyday words only; for natural speech pass a real model, such as "
+                "--model tts-1.6b"
+            )
 
     @property
     def sample_rate(self) -> int:
@@ -105,7 +110,7 @@ class TextToSpeech:
         text: Text | Sequence[Text],
         voice: Voice | Sequence[Voice | None] | None = None,
         *,
-        temperature: float = 0.6,
+        temperature: float | None = None,
         cfg: float | None = None,
         seed: int | Sequence[int] | None = None,
         padding_bonus: float = 0.0,
@@ -120,7 +125,8 @@ class TextToSpeech:
                 `batch` of them run in lockstep.
             voice: a name from `voices()`, a path, or `hf://owner/repository/path`; None: the
                 model's default. With a list of texts, one voice or a list of them.
-            temperature: 0 is deterministic.
+            temperature: 0 is deterministic. None: the checkpoint's own (`lm_gen_config.temp`, 0.6
+                in Kyutai's).
             cfg: strength of guidance. A model that was taught it as a condition takes only
                 `cfg_values`, and None for no such condition; for others it doubles the work, and
                 None or 1.0 is without.
@@ -156,7 +162,7 @@ class TextToSpeech:
         self,
         voice: Voice | None = None,
         *,
-        temperature: float = 0.6,
+        temperature: float | None = None,
         cfg: float | None = None,
         seed: int | None = None,
         padding_bonus: float = 0.0,
@@ -221,7 +227,9 @@ class TextToSpeech:
         paths = tuple(self._shelf.find(name) for name in names if name is not None)
         return owner.run(self._preparation.read, paths)
 
-    def _style(self, temperature: float, cfg: float | None, padding_bonus: float) -> Style:
+    def _style(self, temperature: float | None, cfg: float | None, padding_bonus: float) -> Style:
+        if temperature is None:
+            temperature = self._temperature
         if not (math.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"temperature is {temperature} (expected 0 or more)")
         if not math.isfinite(padding_bonus):
@@ -261,16 +269,7 @@ def load_tts(
 ) -> TextToSpeech:
     """See `dsm_mlx.load_tts`."""
     options = {"bits": bits, "dtype": dtype, "codebooks": codebooks, "cache": cache}
-    return owner.run(TextToSpeech, find(model, revision), **options)
-
-
-def find(model: str | Path | None, revision: str | None = None) -> Checkpoint:
-    """The files of a text-to-speech model, not yet loaded. CheckpointError if there are none."""
-    # `locate` would say that it uses the bundled model, which cannot speak.
-    files = best_local("tts") if model is None else locate(model, "tts", revision)
-    if getattr(files, "folder", None) == BUNDLED:
-        raise CheckpointError(_NO_MODEL)
-    return Checkpoint.find(model, "tts", revision)
+    return owner.run(TextToSpeech, Checkpoint.find(model, "tts", revision), **options)
 
 
 def _is_dialogue(text: object) -> bool:
