@@ -200,9 +200,12 @@ def test_text_reads_back_with_its_times(delay):
     assert [heard[i].start for i in (0, 3)] == [round(0.5 * 12.5), round(6.0 * 12.5)]
 
 
-def test_words_that_do_not_fit_are_left_out():
-    stream = labels.text_stream(WORDS, 2, 42, Pieces())
-    assert stream.size == 42 and (stream[21:] == labels.PADDING).all()
+def test_a_word_that_does_not_fit_is_told_as_far_as_there_is_room():
+    """Silence there would teach a model to count the steps."""
+    whole = labels.text_stream(WORDS, 2, 250, Pieces())
+    assert whole[37] == labels.NEW_WORD and whole[41] >= 4
+    for steps in (42, 38, 37):
+        np.testing.assert_array_equal(labels.text_stream(WORDS, 2, steps, Pieces()), whole[:steps])
 
 
 def test_pauses_are_told_by_their_length():

@@ -7,12 +7,13 @@ sees what training without a stop would have seen.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import sentencepiece
 from speech import shards
-from speech.sessions import Spoken
+from speech.sessions import SECONDS, Spoken
 from torch.utils.data import DataLoader, Dataset
 
 
@@ -35,6 +36,15 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def joined(self, sessions: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Spoken]]:
+        """Sessions one after another: codes (n_q, frames), phones (labels,), words."""
+        words = [
+            replace(word, start=word.start + i * SECONDS, end=word.end + i * SECONDS)
+            for i, session in enumerate(sessions)
+            for word in self.words[session]
+        ]
+        return np.concatenate(self.codes[sessions], -1), self.phones[sessions].ravel(), words
 
     def chosen(self, step: int, batch: int, seed: int) -> np.ndarray:
         """Which sessions make up the batch of a step: every session once in each pass."""

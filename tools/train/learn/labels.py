@@ -27,7 +27,9 @@ def text_stream(
     """int64 (steps,): for each word a 0, then its pieces; padding elsewhere.
 
     delay: frames by which the words lag. The 0 lies where the clock of `dsm_mlx.stt.words` reads
-    the start of the word (to the nearest frame), or later if the last word is still going on.
+    the start of the word (to the nearest frame), or later if the last word is still going on. A
+    word that goes on after the last step is told as far as there is room: a model that is taught
+    silence there learns to count the steps.
     """
     stream = np.full(steps, PADDING, np.int64)
     free = 0
@@ -35,10 +37,8 @@ def text_stream(
         at = max(round(word.start * FRAME_RATE) + delay - 1, free)
         ids = pieces(word.text)
         free = at + 1 + len(ids)
-        if free > steps:
-            break
-        stream[at] = NEW_WORD
-        stream[at + 1 : free] = ids
+        said = [NEW_WORD, *ids][: max(0, steps - at)]
+        stream[at : at + len(said)] = said
     return stream
 
 

@@ -23,6 +23,9 @@ _NO_CONDITION = 0.1
 # Delays are drawn with these weights, the default most of all; others share what is left.
 _LIKELY = {"0.16": 0.08, "0.32": 0.12, "0.5": 0.25}
 _FIRST_PIECE = 4
+# Sessions one after another: a stream must be heard for longer than the context, and a model that
+# never sees the step after a session's last one says half as much from there on.
+_JOINED = 2
 
 
 class SpeechToText(LanguageModel):
@@ -39,27 +42,29 @@ class SpeechToText(LanguageModel):
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """codes, text, pauses and phones of sessions, and the condition of each (-1: none)."""
         rng = np.random.default_rng((self._plan.seed, 1, step))
-        chosen = self._corpus.chosen(step, self._plan.batch, self._plan.seed)
-        codes = self._corpus.codes[chosen].astype(np.int64)
+        chosen = self._corpus.chosen(step, _JOINED * self._plan.batch, self._plan.seed)
+        joined = [self._corpus.joined(sessions) for sessions in chosen.reshape(-1, _JOINED)]
+        codes = np.stack([codes for codes, _, _ in joined]).astype(np.int64)
         steps = codes.shape[-1]
         default = str(self._config["stt_config"]["audio_delay_seconds"])
         conditions, text = [], []
-        for i in chosen:
+        for _, _, words in joined:
             which = int(rng.choice(len(self._delays), p=delay_weights(self._delays)))
             if rng.random() < _NO_CONDITION:
                 which = -1
             name = default if which < 0 else self._delays[which]
             delay = round(float(name) * labels.FRAME_RATE)
             conditions.append(which)
-            text.append(labels.text_stream(self._corpus.words[i], delay, steps, self._pieces))
-        words = [self._corpus.words[i] for i in chosen]
+            text.append(labels.text_stream(words, delay, steps, self._pieces))
         return {
             "codes": codes,
             "text": np.stack(text),
             "conditions": np.array(conditions),
-            "pauses": np.stack([labels.pauses(w, steps, SECONDS) for w in words]),
+            "pauses": np.stack(
+                [labels.pauses(words, steps, _JOINED * SECONDS) for _, _, words in joined]
+            ),
             "phones": np.stack(
-                [labels.phones(self._corpus.phones[i], _PHONES_LATE, steps) for i in chosen]
+                [labels.phones(phones, _PHONES_LATE, steps) for _, phones, _ in joined]
             ),
         }
 
