@@ -63,6 +63,14 @@ def test_the_demo_files_are_heard(stt):
     assert results == [stt.transcribe(file) for file in FILES]
 
 
+def test_it_hears_for_longer_than_a_session_of_its_training(stt):
+    """Its context is 16 s; a model that saw no more than 20 s in a row fell silent after that."""
+    files = FILES * 3
+    heard = stt.transcribe(np.concatenate([read(file) for file in files])).text.split()
+    spoken = [word for file in files for word in expected(file)]
+    assert errors(spoken, heard) <= 0.15 * len(spoken)
+
+
 def test_what_its_codec_gives_back_is_understood(stt):
     """Sound to codes and back: an unlearnt decoder, or one of other codes, loses every word."""
     codec = dsm_mlx.load_codec("tiny")
