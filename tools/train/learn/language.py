@@ -69,6 +69,11 @@ def phone_head(width: int, device: str) -> nn.Linear:
     return nn.Linear(width, PHONES_A_FRAME * len(PHONES)).to(device)
 
 
+def fading(done: float) -> float:
+    """Factor of the phones' weight: they help to begin with. done: share of the steps."""
+    return 1 - 0.7 * done
+
+
 def phone_loss(head: nn.Linear, hidden: torch.Tensor, phones: torch.Tensor) -> torch.Tensor:
     """hidden (batch, steps, width), phones int64 (batch, steps, 4): nats for each."""
     told = head(hidden.float()).unflatten(-1, (PHONES_A_FRAME, len(PHONES)))

@@ -12,7 +12,7 @@ from torch import nn
 from learn import labels
 from learn.corpus import Pieces
 from learn.device import autocast
-from learn.language import Given, LanguageModel, phone_head, phone_loss
+from learn.language import Given, LanguageModel, fading, phone_head, phone_loss
 from learn.plan import Plan
 
 _PHONES_LATE = 2  # steps, so that a frame of what follows has been heard
@@ -69,7 +69,6 @@ class SpeechToText(LanguageModel):
         }
 
     def _losses(self, arrays: dict[str, torch.Tensor], done: float):
-        """The phones are a help to begin with: their weight fades."""
         text = arrays["text"]
         hidden, logits, heads = self._forward(arrays["codes"], text, arrays["conditions"])
         entropy = F.cross_entropy(logits.flatten(0, 1), text.flatten(), reduction="none")
@@ -82,7 +81,7 @@ class SpeechToText(LanguageModel):
         phones = phone_loss(self.phone_head, hidden, arrays["phones"])
         pieces = text >= _FIRST_PIECE
         right = (logits.argmax(-1) == text)[pieces].float().mean()
-        loss = words + _PAUSE_WEIGHT * pauses + _PHONE_WEIGHT * (1 - 0.7 * done) * phones
+        loss = words + _PAUSE_WEIGHT * pauses + _PHONE_WEIGHT * fading(done) * phones
         return loss, {"words": words, "right": right, "pauses": pauses, "phones": phones}
 
     def _forward(self, codes, text, conditions):

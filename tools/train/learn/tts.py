@@ -21,7 +21,7 @@ from torch import nn
 from learn import labels
 from learn.corpus import Pieces
 from learn.device import autocast
-from learn.language import Given, LanguageModel, phone_head, phone_loss
+from learn.language import Given, LanguageModel, fading, phone_head, phone_loss
 from learn.plan import Plan
 from learn.script_labels import FRAME_RATE, UNTOLD, scripted
 
@@ -135,7 +135,7 @@ class TextToSpeech(LanguageModel):
         mean = sum(w * a for w, a in zip(weights, audio, strict=True)) / sum(weights)
         phones = phone_loss(self.phone_head, self._hidden, arrays["phones"])
         told = {"text": text, "phones": phones, "first": audio[0], "last": audio[-1]}
-        return mean + _TEXT_WEIGHT * text + _PHONE_WEIGHT * (1 - 0.7 * done) * phones, told
+        return mean + _TEXT_WEIGHT * text + _PHONE_WEIGHT * fading(done) * phones, told
 
     def _keep(self, _, inputs: tuple[torch.Tensor]) -> None:
         """The states that the text is told from, to tell the phones from them, too."""
