@@ -143,6 +143,8 @@ def test_the_mix_is_kept():
     assert {len(s.speakers) for s in made} == {1, 2}
     assert {w.speaker for s in made for w in s.words} == {0, 1}
     assert {v.synthesizer for s in made for v in s.speakers} == {"espeak", "flite"}
+    flite = [sessions.make(seed, shards.SPLITS["flite"]) for seed in range(4)]
+    assert {v.synthesizer for s in flite for v in s.speakers} == {"flite"}
     silent = sessions.make(1, Mix(no_speech=1))
     assert not silent.words and not silent.speakers
     new = sessions.make(1, Mix("new synthesizer", no_speech=0)).speakers[0]

@@ -117,6 +117,17 @@ def test_the_codec_is_the_one_that_was_trained(work):
     assert same.mean() > 0.99
 
 
+def test_what_the_codec_says_is_encoded_again(work):
+    """And keeps the labels of what it was made of."""
+    data = work / "once" / "data"
+    said, heard = (np.load(data / f"{split}-00000.codes.npz") for split in ("tts", "decoded"))
+    assert said["codes"].shape == heard["codes"].shape and heard["codes"].dtype == np.uint16
+    assert (said["words"] == heard["words"]).all() and (said["phones"] == heard["phones"]).all()
+    codec = dsm_mlx.load_codec(str(work / "once" / "codec"))
+    pcm = np.asarray(codec.decode(said["codes"][:1].astype(np.int32)))
+    assert (np.asarray(codec.encode(pcm))[0] == heard["codes"][0]).mean() > 0.95
+
+
 def test_exports_keep_to_the_official_layout(work):
     header = safetensors.read_header(work / "once" / "stt" / "model.safetensors")
     assert "text_emb.weight" in header.tensors and "extra_heads.3.weight" in header.tensors

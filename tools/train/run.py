@@ -60,7 +60,7 @@ def speech(args: argparse.Namespace) -> bool:
 
     end = time.monotonic() + 60 * args.minutes
     wanted = {split: 1 for split in shards.SPLITS}
-    wanted |= {"tts": args.shards // 2, "train": args.shards}
+    wanted |= {"tts": args.shards // 2, "flite": args.shards // 2, "train": args.shards}
     for split, count in sorted(wanted.items(), key=lambda item: item[1]):
         left = (end - time.monotonic()) / 60
         shards.make_many(args.data, split, count, left, args.workers, _log(args))
@@ -92,25 +92,27 @@ def decoder(args: argparse.Namespace) -> bool:
 def encode(args: argparse.Namespace) -> bool:
     """Sound -> codes, for the language models."""
     from learn import official
-    from learn.encode import encode_all
+    from learn.encode import decode_again, encode_all
     from speech import shards
 
     codec = official.load_codec(args.codec, _device(args))
     end, log = time.monotonic() + 60 * args.minutes, _log(args)
     for split in shards.SPLITS:
         # What is measured on is measured as sound.
-        keep = args.keep_sound or split not in ("train", "tts")
+        keep = args.keep_sound or split not in ("train", "flite", "tts")
         left = (end - time.monotonic()) / 60
         if not encode_all(args.data, split, codec, left, log, keep):
             return False
-    return True
+    return decode_again(args.data, codec, (end - time.monotonic()) / 60, log)
 
 
 def stt(args: argparse.Namespace) -> bool:
     """Speech to text."""
+    from learn.encode import DECODED
     from learn.stt import SpeechToText
 
-    return _train(args, "stt", lambda plan: SpeechToText(plan, _given(args, "stt", "train", "tts")))
+    splits = ("train", "flite", "tts", DECODED)
+    return _train(args, "stt", lambda plan: SpeechToText(plan, _given(args, "stt", *splits)))
 
 
 def tts(args: argparse.Namespace) -> bool:

@@ -11,6 +11,8 @@ import torch
 from speech import sessions, shards
 
 _AT_ONCE = {"cpu": 2, "cuda": 10}  # sessions in one call
+DECODED = "decoded"  # a split that is made of another's codes
+_DECODED_OF = 4
 _STRETCH = 25 * 1920  # samples that a CPU's cache holds with what the convolutions make of them
 
 
@@ -36,6 +38,37 @@ def encode_all(
         if not keep_sound:
             path.unlink()
     return True
+
+
+def decode_again(folder: Path, codec: torch.nn.Module, minutes: float, log) -> bool:
+    """Codes of what the codec itself made of every fourth shard of the preset voices.
+
+    Speech to text that has heard these understands text to speech better. Returns whether all
+    are there.
+    """
+    end = time.monotonic() + 60 * minutes
+    for number, path in enumerate(shards.found(folder, "tts", "codes")[::_DECODED_OF]):
+        target = shards.path_of(folder, DECODED, number, "codes")
+        if target.exists():
+            continue
+        if time.monotonic() > end:
+            return False
+        shard = np.load(path)
+        labels = {name: shard[name] for name in ("phones", "words", "speakers")}
+        shards.save(target, codes=encode(codec, decode(codec, shard["codes"])), **labels)
+        log(f"decoded {path.name} and encoded it again")
+    return True
+
+
+def decode(codec: torch.nn.Module, codes: np.ndarray) -> np.ndarray:
+    """uint16 (n, n_q, frames) -> int16 (n, samples)."""
+    device = next(codec.parameters()).device
+    size, parts = _AT_ONCE[device.type], []
+    with torch.no_grad():
+        for start in range(0, len(codes), size):
+            part = torch.from_numpy(codes[start : start + size].astype(np.int64))
+            parts.append(codec.decode(part.to(device))[:, 0].cpu())
+    return shards.to_int16(torch.cat(parts).clamp(-1, 1).numpy())
 
 
 def codes_path(path: Path) -> Path:
