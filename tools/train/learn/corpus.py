@@ -16,6 +16,11 @@ from speech import shards
 from speech.sessions import SECONDS, Spoken
 from torch.utils.data import DataLoader, Dataset
 
+# Sessions that are learnt from one after another: a stream must be heard and spoken for longer
+# than the context, and a model that never sees the step after a session's last one says half as
+# much from there on.
+JOINED = 2
+
 
 class Corpus:
     """codes uint16 (n, n_q, frames), phones uint8 (n, labels), words and speakers by session."""

@@ -10,7 +10,7 @@ from speech.sessions import SECONDS
 from torch import nn
 
 from learn import labels
-from learn.corpus import Pieces
+from learn.corpus import JOINED, Pieces
 from learn.device import autocast
 from learn.language import Given, LanguageModel, fading, phone_head, phone_loss
 from learn.plan import Plan
@@ -23,9 +23,6 @@ _NO_CONDITION = 0.1
 # Delays are drawn with these weights, the default most of all; others share what is left.
 _LIKELY = {"0.16": 0.08, "0.32": 0.12, "0.5": 0.25}
 _FIRST_PIECE = 4
-# Sessions one after another: a stream must be heard for longer than the context, and a model that
-# never sees the step after a session's last one says half as much from there on.
-_JOINED = 2
 
 
 class SpeechToText(LanguageModel):
@@ -42,8 +39,8 @@ class SpeechToText(LanguageModel):
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """codes, text, pauses and phones of sessions, and the condition of each (-1: none)."""
         rng = np.random.default_rng((self._plan.seed, 1, step))
-        chosen = self._corpus.chosen(step, _JOINED * self._plan.batch, self._plan.seed)
-        joined = [self._corpus.joined(sessions) for sessions in chosen.reshape(-1, _JOINED)]
+        chosen = self._corpus.chosen(step, JOINED * self._plan.batch, self._plan.seed)
+        joined = [self._corpus.joined(sessions) for sessions in chosen.reshape(-1, JOINED)]
         codes = np.stack([codes for codes, _, _ in joined]).astype(np.int64)
         steps = codes.shape[-1]
         default = str(self._config["stt_config"]["audio_delay_seconds"])
@@ -61,7 +58,7 @@ class SpeechToText(LanguageModel):
             "text": np.stack(text),
             "conditions": np.array(conditions),
             "pauses": np.stack(
-                [labels.pauses(words, steps, _JOINED * SECONDS) for _, _, words in joined]
+                [labels.pauses(words, steps, JOINED * SECONDS) for _, _, words in joined]
             ),
             "phones": np.stack(
                 [labels.phones(phones, _PHONES_LATE, steps) for _, phones, _ in joined]

@@ -8,6 +8,7 @@ file. Some sessions are learnt without a voice, so that two-pass guidance works.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from speech.voices import PRESETS
 from torch import nn
 
 from learn import labels
-from learn.corpus import Pieces
+from learn.corpus import JOINED, Pieces
 from learn.device import autocast
 from learn.language import Given, LanguageModel, fading, phone_head, phone_loss
 from learn.plan import Plan
@@ -34,6 +35,7 @@ _PHONE_WEIGHT = 1.0
 # So that it reads the text, and does not only go on with what it said.
 _LOST_CODES, _GAPS, _GAP = 0.1, 0.03, 5
 _NOTHING = -1
+_TRIES = 100
 
 
 class Voices(nn.Module):
@@ -73,47 +75,45 @@ class TextToSpeech(LanguageModel):
             parameters, lr=plan.learning_rate, betas=(0.9, 0.95), weight_decay=0.01
         )
         self.optimizers = {"adam": adam}
-        self._sessions = self._usable(Pieces(given.tokenizer))
-
-    def _usable(self, pieces: Pieces) -> list[tuple[int, np.ndarray, np.ndarray]]:
-        """(session, tokens, decisions) of those that the script's machine can follow."""
-        config, frames = self._config, self._corpus.codes.shape[-1]
-        ahead = config["tts_config"]["second_stream_ahead"]
-        found = []
-        for i, words in enumerate(self._corpus.words):
-            made = words and scripted(
-                words, frames + self._late, ahead, config["text_card"], pieces
-            )
-            if made:
-                found.append((i, made.tokens.astype(np.int32), made.decisions.astype(np.int8)))
-        if not found:
-            raise ValueError("no session's words can be scripted")
-        return found
+        self._pieces = Pieces(given.tokenizer)
+        self._alike: dict[str, list[int]] = defaultdict(list)  # by who speaks
+        for i, speakers in enumerate(self._corpus.speakers):
+            self._alike[str(speakers)].append(i)
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self._plan.seed, 4, step))
-        chosen = [
-            self._sessions[i] for i in rng.integers(len(self._sessions), size=self._plan.batch)
-        ]
-        codes = np.stack([self._corpus.codes[i] for i, _, _ in chosen]).astype(np.int64)
-        late = np.full((*codes.shape[:2], self._late), _NOTHING)
-        voices = np.full((len(chosen), _SLOTS), _NOTHING)
-        for row, (i, _, _) in enumerate(chosen):
-            names = [preset_of(speaker) for speaker in json.loads(str(self._corpus.speakers[i]))]
-            if rng.random() >= _NO_VOICE:
-                voices[row, : len(names)] = names
-        return {
-            "codes": np.concatenate([late, codes], -1),
-            "tokens": np.stack([tokens for _, tokens, _ in chosen]).astype(np.int64),
-            "decisions": np.stack([d for _, _, d in chosen]).astype(np.int64),
-            "voices": voices,
-            "phones": np.stack([self._phones(i) for i, _, _ in chosen]),
-        }
+        rows = [self._row(rng) for _ in range(self._plan.batch)]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def _phones(self, session: int) -> np.ndarray:
-        """The phones of the frame that is said at each step."""
-        steps = self._late + self._corpus.codes.shape[-1]
-        return labels.phones(self._corpus.phones[session], self._late, steps)
+    def _row(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Sessions of the same speakers, of words that the script's machine can follow."""
+        ahead = self._config["tts_config"]["second_stream_ahead"]
+        for _ in range(_TRIES):
+            first = int(rng.integers(len(self._corpus)))
+            alike = self._alike[str(self._corpus.speakers[first])]
+            chosen = np.array([first, *rng.choice(alike, JOINED - 1)])
+            codes, phones, words = self._corpus.joined(chosen)
+            steps = self._late + codes.shape[-1]
+            made = words and scripted(words, steps, ahead, self._config["text_card"], self._pieces)
+            if made:
+                late = np.full((len(codes), self._late), _NOTHING)
+                return {
+                    "codes": np.concatenate([late, codes.astype(np.int64)], -1),
+                    "tokens": made.tokens,
+                    "decisions": made.decisions,
+                    "voices": self._voices_of(first, rng),
+                    # of the frame that is said at each step
+                    "phones": labels.phones(phones, self._late, steps),
+                }
+        raise ValueError("no session's words can be scripted")
+
+    def _voices_of(self, session: int, rng: np.random.Generator) -> np.ndarray:
+        """int64 (slots,): the preset of each speaker; nothing in some, for guidance."""
+        voices = np.full(_SLOTS, _NOTHING)
+        if rng.random() >= _NO_VOICE:
+            names = [preset_of(s) for s in json.loads(str(self._corpus.speakers[session]))]
+            voices[: len(names)] = names
+        return voices
 
     def _losses(self, arrays: dict[str, torch.Tensor], done: float):
         streams = torch.cat([arrays["tokens"][:, None], arrays["codes"]], 1)
