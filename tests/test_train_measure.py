@@ -47,6 +47,16 @@ def test_pauses():
     assert precision == pytest.approx([0.94, 0.92, 0.92, 0.92], abs=0.02)
 
 
+def test_pauses_are_counted_one_by_one():
+    """Told of for a moment in the pause at 1.3-4.5 s and in the word before it, nowhere else."""
+    told = heard(0, 0.1)
+    for i in (10, 30):
+        told.pauses[i] = Pause(i / 12.5, dict.fromkeys((0.5, 1.0, 2.0, 3.0), 0.9))
+    by_pause = [line.split("by pause: ")[1] for line in measure.pause_figures([WORDS], [told])]
+    # Those of 0-0.5 s and of the end are missed; the first is shorter than 1 s.
+    assert by_pause == ["precision 0.50, recall 0.33", *["precision 0.50, recall 0.50"] * 3]
+
+
 def coloured(voice, seed):
     """Noise that is louder the deeper it is, or the higher."""
     noise = np.random.default_rng(seed).normal(size=24_000)

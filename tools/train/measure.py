@@ -88,21 +88,42 @@ def late_starts(spoken: list, heard: list) -> list[float]:
 
 
 def pause_figures(spoken: list, heard: list) -> list[str]:
-    """Precision and recall of each head, by frame, where the answer is known."""
-    told, right = [], []
+    """Precision and recall of each head, where the answer is known: by frame, and by pause.
+
+    A head tells of a pause from its first frame on, before the pause has lasted as long. By pause,
+    one frame is enough: each stretch that the head calls a pause is right if a part of it is, and
+    each pause is found if the head tells of a part of it.
+    """
+    pairs = []
     for words, result in zip(spoken, heard, strict=True):
-        told.append(np.array([list(p.probabilities.values()) for p in result.pauses]).T > 0.5)
-        frames = told[-1].shape[1]
-        right.append(labels.pauses(words, frames + 1, SECONDS)[:, 1:])
-    said, target = np.concatenate(told, 1), np.concatenate(right, 1)
+        told = np.array([list(p.probabilities.values()) for p in result.pauses]).T > 0.5
+        target = labels.pauses(words, told.shape[1] + 1, SECONDS)[:, 1:]
+        pairs.append((told & (target != labels.UNTOLD), target == labels.SILENT))
     lines = []
     for head, seconds in enumerate(labels.PAUSES):
-        known = target[head] != labels.UNTOLD
-        yes, wanted = said[head][known], target[head][known] == labels.SILENT
-        hits = (yes & wanted).sum()
-        precision, recall = hits / max(1, yes.sum()), hits / max(1, wanted.sum())
-        lines.append(f"pauses of {seconds:g} s: precision {precision:.2f}, recall {recall:.2f}")
+        frames, pauses = np.zeros(4, int), np.zeros(4, int)
+        for told, silent in pairs:
+            said, wanted = told[head], silent[head]
+            hits = (said & wanted).sum()
+            frames += (hits, said.sum(), hits, wanted.sum())
+            right = [wanted[stretch].any() for stretch in stretches(said)]
+            found = [said[stretch].any() for stretch in stretches(wanted)]
+            pauses += (sum(right), len(right), sum(found), len(found))
+        lines.append(
+            f"pauses of {seconds:g} s: {precision_recall(*frames)}; "
+            f"by pause: {precision_recall(*pauses)}"
+        )
     return lines
+
+
+def stretches(mask: np.ndarray) -> list[slice]:
+    """Where a bool array is true without a break."""
+    edges = np.flatnonzero(np.diff(np.pad(mask.astype(int), 1)))
+    return [slice(start, end) for start, end in edges.reshape(-1, 2)]
+
+
+def precision_recall(right: int, said: int, found: int, wanted: int) -> str:
+    return f"precision {right / max(1, said):.2f}, recall {found / max(1, wanted):.2f}"
 
 
 def of_folder(stt, args: argparse.Namespace) -> Figures:
