@@ -18,6 +18,7 @@ from pathlib import Path
 
 SETTINGS = Path(__file__).with_name("tiny.json")
 UNFINISHED = 3
+LEARNT_FROM = ("train", "flite", "tts")  # splits; the others are measured on
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,7 +100,7 @@ def encode(args: argparse.Namespace) -> bool:
     end, log = time.monotonic() + 60 * args.minutes, _log(args)
     for split in shards.SPLITS:
         # What is measured on is measured as sound.
-        keep = args.keep_sound or split not in ("train", "flite", "tts")
+        keep = args.keep_sound or split not in LEARNT_FROM
         left = (end - time.monotonic()) / 60
         if not encode_all(args.data, split, codec, left, log, keep):
             return False
@@ -111,7 +112,7 @@ def stt(args: argparse.Namespace) -> bool:
     from learn.encode import DECODED
     from learn.stt import SpeechToText
 
-    splits = ("train", "flite", "tts", DECODED)
+    splits = (*LEARNT_FROM, DECODED)
     return _train(args, "stt", lambda plan: SpeechToText(plan, _given(args, "stt", *splits)))
 
 

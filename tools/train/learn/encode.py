@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,9 @@ def encode_all(
     return True
 
 
-def decode_again(folder: Path, codec: torch.nn.Module, minutes: float, log) -> bool:
+def decode_again(
+    folder: Path, codec: torch.nn.Module, minutes: float, log: Callable[[str], None]
+) -> bool:
     """Codes of what the codec itself made of every fourth shard of the preset voices.
 
     Speech to text that has heard these understands text to speech better. Returns whether all
@@ -54,21 +57,9 @@ def decode_again(folder: Path, codec: torch.nn.Module, minutes: float, log) -> b
         if time.monotonic() > end:
             return False
         shard = np.load(path)
-        labels = {name: shard[name] for name in ("phones", "words", "speakers")}
-        shards.save(target, codes=encode(codec, decode(codec, shard["codes"])), **labels)
+        _save(target, encode(codec, decode(codec, shard["codes"])), shard)
         log(f"decoded {path.name} and encoded it again")
     return True
-
-
-def decode(codec: torch.nn.Module, codes: np.ndarray) -> np.ndarray:
-    """uint16 (n, n_q, frames) -> int16 (n, samples)."""
-    device = next(codec.parameters()).device
-    size, parts = _AT_ONCE[device.type], []
-    with torch.no_grad():
-        for start in range(0, len(codes), size):
-            part = torch.from_numpy(codes[start : start + size].astype(np.int64))
-            parts.append(codec.decode(part.to(device))[:, 0].cpu())
-    return shards.to_int16(torch.cat(parts).clamp(-1, 1).numpy())
 
 
 def codes_path(path: Path) -> Path:
@@ -80,20 +71,36 @@ def codes_of(path: Path, codec: torch.nn.Module) -> np.ndarray:
     target = codes_path(path)
     if not target.exists():
         shard = np.load(path)
-        labels = {name: shard[name] for name in ("phones", "words", "speakers")}
-        shards.save(target, codes=encode(codec, shard["pcm"]), **labels)
+        _save(target, encode(codec, shard["pcm"]), shard)
     return np.load(target)["codes"]
+
+
+def _save(path: Path, codes: np.ndarray, labelled: np.lib.npyio.NpzFile) -> None:
+    """Codes, and the labels of the shard that they were made of."""
+    labels = {name: labelled[name] for name in ("phones", "words", "speakers")}
+    shards.save(path, codes=codes, **labels)
 
 
 def encode(codec: torch.nn.Module, pcm: np.ndarray) -> np.ndarray:
     """int16 (n, samples) -> uint16 codes (n, n_q, frames)."""
+    sound = torch.from_numpy(shards.to_float(pcm))[:, None]
+    return _in_parts(codec, partial(_codes, codec), sound).astype(np.uint16)
+
+
+def decode(codec: torch.nn.Module, codes: np.ndarray) -> np.ndarray:
+    """uint16 (n, n_q, frames) -> int16 (n, samples)."""
+    sound = _in_parts(codec, codec.decode, torch.from_numpy(codes.astype(np.int64)))
+    return shards.to_int16(sound[:, 0].clip(-1, 1))
+
+
+def _in_parts(
+    codec: torch.nn.Module, compute: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor
+) -> np.ndarray:
+    """What the codec computes of some rows at a time, on its own device."""
     device = next(codec.parameters()).device
-    size, parts = _AT_ONCE[device.type], []
     with torch.no_grad():
-        for start in range(0, len(pcm), size):
-            part = torch.from_numpy(shards.to_float(pcm[start : start + size]))
-            parts.append(_codes(codec, part[:, None].to(device)).cpu())
-    return torch.cat(parts).numpy().astype(np.uint16)
+        parts = [compute(part.to(device)).cpu() for part in rows.split(_AT_ONCE[device.type])]
+    return torch.cat(parts).numpy()
 
 
 def _codes(codec: torch.nn.Module, pcm: torch.Tensor) -> torch.Tensor:
