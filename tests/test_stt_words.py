@@ -72,9 +72,17 @@ def test_a_turn_ends_once_and_only_after_a_word():
     detector = TurnDetector(12.5)
     assert frames(detector, [0.9] * 40) == []  # nobody has spoken
     detector.word()
-    assert frames(detector, [0.1, 0.9, 0.9, 0.4, 0.9]) == [1]
-    assert frames(detector, [0.1, 0.9]) == []  # no word since
+    assert frames(detector, [0.1, *[0.9] * 5, 0.4, *[0.9] * 5]) == [3]
+    assert frames(detector, [0.1, *[0.9] * 5]) == []  # no word since
     detector.word()
+    assert frames(detector, [0.9]) == [0]
+
+
+def test_a_turn_does_not_end_in_a_moment():
+    detector = TurnDetector(12.5)
+    frames(detector, [0.0] * 20)
+    detector.word()
+    assert frames(detector, [0.9, 0.9, 0.4, 0.9, 0.9, 0.1, 0.9, 0.9]) == []
     assert frames(detector, [0.9]) == [0]
 
 
@@ -82,10 +90,10 @@ def test_no_turn_ends_twice_while_the_probability_flickers():
     detector = TurnDetector(12.5)
     frames(detector, [0.0] * 20)
     detector.word()
-    assert frames(detector, [0.6]) == [0]
+    assert frames(detector, [0.6] * 3) == [2]
     detector.word()
-    assert frames(detector, [0.4, 0.6, 0.45, 0.7]) == []  # it never fell below 0.3
-    assert frames(detector, [0.2, 0.7]) == [1]
+    assert frames(detector, [0.4, 0.6, 0.45, *[0.7] * 5]) == []  # it never fell below 0.3
+    assert frames(detector, [0.2, *[0.7] * 3]) == [3]
 
 
 def test_the_first_second_is_not_trusted():
@@ -94,7 +102,7 @@ def test_the_first_second_is_not_trusted():
     for _ in range(2):
         assert frames(detector, [0.9] * 13) == []
         detector.restart()  # after a reset the first second comes again
-    assert frames(detector, [0.9] * 14) == [13]
+    assert frames(detector, [0.9] * 16) == [15]
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.05])

@@ -13,7 +13,7 @@ import measure  # noqa: E402
 from speech.sessions import Spoken  # noqa: E402
 from timbre import Voices, timbre, told_apart  # noqa: E402
 
-from dsm_mlx import Pause, Word  # noqa: E402
+from dsm_mlx import EndOfTurn, Pause, Word  # noqa: E402
 from dsm_mlx.results import Transcript  # noqa: E402
 
 WORDS = [Spoken("good", 0.5, 0.8, 0), Spoken("day", 0.8, 1.3, 0), Spoken("good", 4.5, 4.9, 0)]
@@ -55,6 +55,21 @@ def test_pauses_are_counted_one_by_one():
     by_pause = [line.split("by pause: ")[1] for line in measure.pause_figures([WORDS], [told])]
     # Those of 0-0.5 s and of the end are missed; the first is shorter than 1 s.
     assert by_pause == ["precision 0.50, recall 0.33", *["precision 0.50, recall 0.50"] * 3]
+
+
+def test_ends_of_turns():
+    """One is told in the pause at 1.3-4.5 s, one in a word, one in the pause before the end."""
+
+    def told(*times):
+        return Transcript("", turns=[EndOfTurn(time) for time in times])
+
+    figures = measure.turn_figures([WORDS], [told(2.0, 4.6, 5.5)])
+    assert "precision 0.67, recall 1.00, median 0.65 s" in figures
+    assert "precision 0.00, recall 0.00" in measure.turn_figures([WORDS], [told()])
+    # Half a second is left after this word: who knows whether it was a pause.
+    cut = [Spoken("good", 0.5, 19.5, 0)]
+    figures = measure.turn_figures([WORDS, cut], [told(2.0, 5.5), told(19.8)])
+    assert "precision 1.00, recall 1.00" in figures
 
 
 def coloured(voice, seed):

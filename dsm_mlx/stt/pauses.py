@@ -10,6 +10,7 @@ LENGTHS = (0.5, 1.0, 2.0, 3.0)  # seconds of silence that the four heads stand f
 _HEAD = 2  # Kyutai's scripts take the 2 s head for the end of a turn
 _WARM_UP = 1.0  # seconds in which the heads are not to be trusted
 _FIRE, _REARM = 0.5, 0.3
+_SURE = 3  # frames in a row: a breath between two words can raise a single one
 _FLOOR = 1e-4  # -80 dB: digital silence, whatever the level of the rest
 _ABOVE_FLOOR = 4.0  # speech is taken to be 12 dB above the background
 
@@ -17,8 +18,8 @@ _ABOVE_FLOOR = 4.0  # speech is taken to be 12 dB above the background
 class TurnDetector:
     """Tells the end of a turn from pause probabilities, once for each turn.
 
-    It fires when the 2 s probability rises above 0.5 after at least one word, and not again
-    before it has fallen below 0.3 and another word has come.
+    It fires when the 2 s probability has been above 0.5 for three frames, after at least one word,
+    and not again before it has fallen below 0.3 and another word has come.
     """
 
     def __init__(self, frame_rate: float):
@@ -30,6 +31,7 @@ class TurnDetector:
     def restart(self) -> None:
         """The model starts afresh: its first probabilities are not to be trusted."""
         self._ignored = self._warm_up
+        self._high = 0  # frames in a row
 
     def word(self) -> None:
         """A word was heard."""
@@ -43,7 +45,8 @@ class TurnDetector:
         p = probabilities[LENGTHS[_HEAD]]
         if p < _REARM:
             self._low = True
-        if p <= _FIRE or not (self._spoken and self._low):
+        self._high = self._high + 1 if p > _FIRE else 0
+        if self._high < _SURE or not (self._spoken and self._low):
             return False
         self._spoken = self._low = False
         return True

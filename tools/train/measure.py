@@ -38,6 +38,7 @@ from dsm_mlx.audio import read
 RATE = 24_000
 _NEAR = 0.5  # seconds within which a heard word may stand for a spoken one
 _LOUD = 0.05
+_TURN = 1.0  # seconds
 Figures = Callable[[float | None], list]  # of a delay; the sounds are made once for all
 
 
@@ -116,6 +117,31 @@ def pause_figures(spoken: list, heard: list) -> list[str]:
     return lines
 
 
+def turn_figures(spoken: list, heard: list) -> str:
+    """Precision and recall of the ends of turns, where a turn ends in a pause of 1 s or more.
+
+    Each end that is told is right if it lies in such a pause; each such pause after a word is found
+    if an end is told in it. What the recording's end cuts short is not counted.
+    """
+    right, told, found, wanted, late = 0, 0, 0, 0, []
+    for words, result in zip(spoken, heard, strict=True):
+        ends = [turn.time for turn in result.turns]
+        for start, end, known in labels.gaps(words, SECONDS):
+            inside = [time for time in ends if start <= time <= end]
+            if start == 0:
+                continue  # nobody has spoken
+            if end - start >= _TURN:
+                right, wanted, found = right + len(inside), wanted + 1, found + bool(inside)
+                late += [time - start for time in inside]
+            elif not known:
+                told -= len(inside)
+        told += len(ends)
+    return (
+        f"ends of turns, pauses of {_TURN:g} s: {precision_recall(right, told, found, wanted)}, "
+        f"median {np.median(late or [0]):.2f} s after the last word"
+    )
+
+
 def stretches(mask: np.ndarray) -> list[slice]:
     """Where a bool array is true without a break."""
     edges = np.flatnonzero(np.diff(np.pad(mask.astype(int), 1)))
@@ -160,6 +186,7 @@ def of_shard(stt, args: argparse.Namespace) -> Figures:
             f"words start {np.median(late):+.0f} ms off, median error "
             f"{np.median(np.abs(late)):.0f} ms",
             *pause_figures(spoken, heard),
+            turn_figures(spoken, heard),
         ]
 
     return figures

@@ -17,7 +17,7 @@ FRAME_RATE = 12.5
 NEW_WORD, PADDING = 0, 3
 PAUSES = (0.5, 1.0, 2.0, 3.0)  # seconds, one head each
 SILENT, SPOKEN, UNTOLD = 0, 1, -100  # UNTOLD: the session ends before it is known
-_SHORTEST_GAP = 0.3
+SHORTEST_GAP = 0.3
 PHONES_A_FRAME = 4
 
 
@@ -45,7 +45,7 @@ def text_stream(
 def pauses(words: Sequence[Spoken], steps: int, seconds: float) -> np.ndarray:
     """int64 (heads, steps): SILENT within pauses that last long enough, SPOKEN elsewhere."""
     target = np.full((len(PAUSES), steps), SPOKEN, np.int64)
-    for start, end, known in _gaps(words, seconds):
+    for start, end, known in gaps(words, seconds):
         inside = slice(math.ceil(start * FRAME_RATE) + 1, int(end * FRAME_RATE) + 1)
         for head, length in enumerate(PAUSES):
             if end - start >= length:
@@ -55,11 +55,11 @@ def pauses(words: Sequence[Spoken], steps: int, seconds: float) -> np.ndarray:
     return target
 
 
-def _gaps(words: Sequence[Spoken], seconds: float) -> list[tuple[float, float, bool]]:
+def gaps(words: Sequence[Spoken], seconds: float) -> list[tuple[float, float, bool]]:
     """Start and end of what lies between words, and whether its end is known."""
     found, last = [], 0.0
     for word in words:
-        if word.start - last > _SHORTEST_GAP:
+        if word.start - last > SHORTEST_GAP:
             found.append((last, word.start, True))
         last = max(last, word.end)
     return [*found, (last, seconds, False)]
