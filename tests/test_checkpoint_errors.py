@@ -237,6 +237,7 @@ def test_a_text_to_speech_model_does_not_listen(tmp_path):
         ("conditioners", "cfg", {"type": "lut", "dim": 16, "n_bins": 7, "possible_values": ["x"]}),
         ("tts_config", "second_stream_ahead", -1),
         ("lm_gen_config", "temp", -0.5),
+        ("lm_gen_config", "cfg_coef", "strong"),
     ],
 )
 def test_values_that_only_a_model_that_speaks_has(tmp_path, section, key, value):

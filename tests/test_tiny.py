@@ -92,7 +92,7 @@ SAID = [
 
 def test_what_it_says_is_heard(stt, tts):
     """Each text by another voice."""
-    voices = ["annie", "fiona", "linda", "michael", "robin", "rms"]
+    voices = ["annie", "fiona", "linda", "michael", "robin", "slt"]
     assert set(voices) <= set(tts.voices())
     made = tts.synthesize(SAID, voices, seed=list(range(len(SAID))))
     heard = stt.transcribe([speech.audio for speech in made], sample_rate=tts.sample_rate)

@@ -108,16 +108,33 @@ def test_temperature_0_needs_no_seed(tts):
     np.testing.assert_array_equal(one, two)
 
 
-def test_the_temperature_is_the_checkpoints_own_unless_told(checkpoint, tmp_path, whole):
-    folder = shutil.copytree(checkpoint("tts-tiny"), tmp_path / "model")
+def that_samples(folder, **settings):
+    """The model of a folder, with these settings in its lm_gen_config."""
     config = json.loads((folder / "config.json").read_text())
-    config["lm_gen_config"]["temp"] = 0.0
+    config["lm_gen_config"].update(settings)
     (folder / "config.json").write_text(json.dumps(config))
-    cold = load_tts(folder, dtype="float32")
+    return load_tts(folder, dtype="float32")
+
+
+def test_the_temperature_is_the_checkpoints_own_unless_told(checkpoint, tmp_path, whole):
+    cold = that_samples(shutil.copytree(checkpoint("tts-tiny"), tmp_path / "model"), temp=0.0)
     one, two = (cold.synthesize("Hi there", seed=seed).audio for seed in (1, 2))
     np.testing.assert_array_equal(one, two)
     as_before = cold.synthesize(TEXT, seed=5, temperature=0.6)
     np.testing.assert_array_equal(as_before.audio, whole.audio)
+
+
+def test_the_guidance_is_the_checkpoints_own_unless_told(checkpoint, tmp_path):
+    folder = checkpoint("tts-tiny-nativecfg")
+    plain = load_tts(folder, dtype="float32")
+    guided = that_samples(shutil.copytree(folder, tmp_path / "model"), cfg_coef=2.0)
+    own, told, without = (
+        model.synthesize("Hi there", seed=1, cfg=cfg).audio
+        for model, cfg in ((guided, None), (plain, 2.0), (guided, 1.0))
+    )
+    np.testing.assert_array_equal(own, told)
+    np.testing.assert_array_equal(without, plain.synthesize("Hi there", seed=1).audio)
+    assert not np.array_equal(own, without)
 
 
 def test_rows_of_a_batch_live_their_own_lives(tts, whole):

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--cfg",
         type=float,
-        help="strength of guidance (default: 2 where the model was taught it, else none)",
+        help="strength of guidance (default: the model's own, or 2 where it was taught it)",
     )
     p.add_argument("--words", metavar="FILE.json", type=Path, help="write words with their times")
     return p

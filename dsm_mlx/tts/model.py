@@ -65,6 +65,7 @@ class TextToSpeech:
         self._temperature = sampling.get("temp", float, Style.temperature)
         if self._temperature < 0:
             raise sampling.error("temp", f"is {self._temperature} (expected 0 or more)")
+        self._guidance = sampling.get("cfg_coef", float, 1.0)
         self._shelf = Voices.of(checkpoint)
         self._text_card = lm.config.text_card
         self._tokenize = word_tokenizer(checkpoint.load_tokenizer())
@@ -128,8 +129,9 @@ class TextToSpeech:
             temperature: 0 is deterministic. None: the checkpoint's own (`lm_gen_config.temp`, 0.6
                 in Kyutai's).
             cfg: strength of guidance. A model that was taught it as a condition takes only
-                `cfg_values`, and None for no such condition; for others it doubles the work, and
-                None or 1.0 is without.
+                `cfg_values`, and None for no such condition; for others it doubles the work, 1.0
+                is without, and None is the checkpoint's own (`lm_gen_config.cfg_coef`, 1.0 if it
+                has none).
             seed: makes a result repeatable, whatever else is in the batch.
             padding_bonus: above 0 for slower speech.
             progress: called with every chunk of sound.
@@ -239,7 +241,9 @@ class TextToSpeech:
                 known = ", ".join(self._cfg_names.values())
                 raise ValueError(f"cfg is {cfg} (this model knows {known})")
             return Style(temperature, None, self._cfg_names.get(cfg), padding_bonus)
-        if cfg is not None and not math.isfinite(cfg):
+        if cfg is None:
+            cfg = self._guidance
+        if not math.isfinite(cfg):
             raise ValueError(f"cfg is {cfg} (expected a number)")
         return Style(temperature, None if cfg == 1 else cfg, None, padding_bonus)
 

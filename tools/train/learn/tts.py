@@ -2,7 +2,7 @@
 
 The text runs `audio_delay` ahead of the sound, with a second stream that shows a later word.
 Voices are learnt tables that the model attends to; exporting writes each as an official voice
-file. Some sessions are learnt without a voice, so that two-pass guidance works.
+file. Some sessions are learnt with neither voice nor text, so that two-pass guidance works.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from moshi.conditioners import ConditionAttributes, TensorCondition
 from safetensors.torch import load_file, save_file
+from speech.phones import UNKNOWN
 from speech.voices import PRESETS
 from torch import nn
 
@@ -28,7 +29,7 @@ from learn.script_labels import FRAME_RATE, UNTOLD, scripted
 
 _VOICE = "speaker_wavs"
 _SLOTS, _VOICE_FRAMES = 5, 4
-_NO_VOICE = 0.15
+_UNGUIDED = 0.2  # of the sessions that may be
 _TEXT_WEIGHT = 1.0
 _FIRST_WEIGHT = 3.0  # of the first codebook, which tells the phones; the others count 1
 _PHONE_WEIGHT = 1.0
@@ -60,8 +61,10 @@ class TextToSpeech(LanguageModel):
         super().__init__(plan, given)
         self._late = round(given.config["tts_config"]["audio_delay"] * FRAME_RATE)
         self._gaps: torch.Tensor
+        self._unguided: torch.Tensor
         self._hidden: torch.Tensor
         self.model.text_linear.register_forward_pre_hook(self._keep)
+        self.model.text_emb.register_forward_pre_hook(self._withhold)
         for embedding in self.model.emb:
             embedding.register_forward_pre_hook(self._forget)
         width = given.config["conditioners"][_VOICE]["tensor"]["dim"]
@@ -82,11 +85,15 @@ class TextToSpeech(LanguageModel):
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self._plan.seed, 4, step))
-        rows = [self._row(rng) for _ in range(self._plan.batch)]
+        # One has a text, or there is nothing to tell.
+        rows = [self._row(rng, i > 0) for i in range(self._plan.batch)]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def _row(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Sessions of the same speakers, of words that the script's machine can follow."""
+    def _row(self, rng: np.random.Generator, unguided: bool) -> dict[str, np.ndarray]:
+        """Sessions of the same speakers, of words that the script's machine can follow.
+
+        unguided: whether it may be one without guidance.
+        """
         ahead = self._config["tts_config"]["second_stream_ahead"]
         for _ in range(_TRIES):
             first = int(rng.integers(len(self._corpus)))
@@ -101,16 +108,16 @@ class TextToSpeech(LanguageModel):
                     "codes": np.concatenate([late, codes.astype(np.int64)], -1),
                     "tokens": made.tokens,
                     "decisions": made.decisions,
-                    "voices": self._voices_of(first, rng),
+                    "voices": self._voices_of(first, unguided and rng.random() < _UNGUIDED),
                     # of the frame that is said at each step
                     "phones": labels.phones(phones, self._late, steps),
                 }
         raise ValueError("no session's words can be scripted")
 
-    def _voices_of(self, session: int, rng: np.random.Generator) -> np.ndarray:
-        """int64 (slots,): the preset of each speaker; nothing in some, for guidance."""
+    def _voices_of(self, session: int, unguided: bool) -> np.ndarray:
+        """int64 (slots,): the preset of each speaker; nothing without guidance."""
         voices = np.full(_SLOTS, _NOTHING)
-        if rng.random() >= _NO_VOICE:
+        if not unguided:
             names = [preset_of(s) for s in json.loads(str(self._corpus.speakers[session]))]
             voices[: len(names)] = names
         return voices
@@ -118,11 +125,12 @@ class TextToSpeech(LanguageModel):
     def _losses(self, arrays: dict[str, torch.Tensor], done: float):
         streams = torch.cat([arrays["tokens"][:, None], arrays["codes"]], 1)
         self._gaps = gaps(arrays["tokens"])
+        self._unguided = arrays["voices"][:, :1] < 0
         with autocast(self._device):
             out = self.model(streams, self._condition(arrays["voices"]))
         text = F.cross_entropy(
             out.text_logits[:, 0].float().flatten(0, 1),
-            arrays["decisions"].flatten(),
+            arrays["decisions"].masked_fill(self._unguided, UNTOLD).flatten(),
             ignore_index=UNTOLD,
         )
         audio = []
@@ -133,13 +141,20 @@ class TextToSpeech(LanguageModel):
             )
         weights = [_FIRST_WEIGHT, *[1.0] * (len(audio) - 1)]
         mean = sum(w * a for w, a in zip(weights, audio, strict=True)) / sum(weights)
-        phones = phone_loss(self.phone_head, self._hidden, arrays["phones"])
+        told = arrays["phones"].masked_fill(self._unguided[..., None], UNKNOWN)
+        phones = phone_loss(self.phone_head, self._hidden, told)
         told = {"text": text, "phones": phones, "first": audio[0], "last": audio[-1]}
         return mean + _TEXT_WEIGHT * text + _PHONE_WEIGHT * fading(done) * phones, told
 
     def _keep(self, _, inputs: tuple[torch.Tensor]) -> None:
         """The states that the text is told from, to tell the phones from them, too."""
         (self._hidden,) = inputs
+
+    def _withhold(self, _, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        """The text, from all steps but the first of sessions without guidance."""
+        (tokens,) = inputs
+        steps = torch.arange(tokens.shape[1], device=tokens.device)
+        return (tokens.masked_fill(self._unguided & (steps > 0), _NOTHING),)
 
     def _forget(self, _, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         """Some of the codes that the model said before; none where they embed to nothing."""

@@ -48,13 +48,13 @@ class Speaker:
 # The voices of text to speech, each always the same.
 PRESETS = {
     "slt": Speaker("flite", "slt", (1.0,), 1.0),
-    "rms": Speaker("flite", "rms", (1.0,), 1.0),
-    "awb": Speaker("flite", "awb", (0.95,), 1.0),
     "michael": Speaker("espeak", "gmw/en-US+Michael", (160, 45, 50), 1.0),
     "annie": Speaker("espeak", "gmw/en-US+Annie", (155, 55, 60), 1.0),
     "linda": Speaker("espeak", "gmw/en-US+linda", (150, 50, 50), 1.0),
     "robin": Speaker("espeak", "gmw/en-GB-x-rp+m1", (160, 50, 60), 1.0),
     "fiona": Speaker("espeak", "gmw/en-GB-scotland+f2", (155, 50, 60), 1.0),
+    "max": Speaker("espeak", "gmw/en-US+max", (155, 45, 50), 1.0),
+    "emma": Speaker("espeak", "gmw/en-US+f3", (160, 55, 55), 1.0),
 }
 
 
