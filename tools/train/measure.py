@@ -123,21 +123,23 @@ def turn_figures(spoken: list, heard: list) -> str:
     Each end that is told is right if it lies in such a pause; each such pause after a word is found
     if an end is told in it. What the recording's end cuts short is not counted.
     """
-    right, told, found, wanted, late = 0, 0, 0, 0, []
+    told, found, wanted = 0, 0, 0
+    late = []  # seconds, of each that is right
     for words, result in zip(spoken, heard, strict=True):
         ends = [turn.time for turn in result.turns]
         for start, end, known in labels.gaps(words, SECONDS):
-            inside = [time for time in ends if start <= time <= end]
             if start == 0:
                 continue  # nobody has spoken
+            inside = [time - start for time in ends if start <= time <= end]
             if end - start >= _TURN:
-                right, wanted, found = right + len(inside), wanted + 1, found + bool(inside)
-                late += [time - start for time in inside]
+                wanted, found = wanted + 1, found + bool(inside)
+                late += inside
             elif not known:
                 told -= len(inside)
         told += len(ends)
+    figures = precision_recall(len(late), told, found, wanted)
     return (
-        f"ends of turns, pauses of {_TURN:g} s: {precision_recall(right, told, found, wanted)}, "
+        f"ends of turns, pauses of {_TURN:g} s: {figures}, "
         f"median {np.median(late or [0]):.2f} s after the last word"
     )
 

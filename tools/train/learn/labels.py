@@ -17,7 +17,7 @@ FRAME_RATE = 12.5
 NEW_WORD, PADDING = 0, 3
 PAUSES = (0.5, 1.0, 2.0, 3.0)  # seconds, one head each
 SILENT, SPOKEN, UNTOLD = 0, 1, -100  # UNTOLD: the session ends before it is known
-SHORTEST_GAP = 0.3
+_SHORTEST_GAP = 0.3
 PHONES_A_FRAME = 4
 
 
@@ -59,7 +59,7 @@ def gaps(words: Sequence[Spoken], seconds: float) -> list[tuple[float, float, bo
     """Start and end of what lies between words, and whether its end is known."""
     found, last = [], 0.0
     for word in words:
-        if word.start - last > SHORTEST_GAP:
+        if word.start - last > _SHORTEST_GAP:
             found.append((last, word.start, True))
         last = max(last, word.end)
     return [*found, (last, seconds, False)]

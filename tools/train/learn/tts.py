@@ -86,14 +86,14 @@ class TextToSpeech(LanguageModel):
     def batch(self, step: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self._plan.seed, 4, step))
         # One has a text, or there is nothing to tell.
-        rows = [self._row(rng, i > 0) for i in range(self._plan.batch)]
+        rows = [
+            self._row(rng, guided=i == 0 or rng.random() >= _UNGUIDED)
+            for i in range(self._plan.batch)
+        ]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def _row(self, rng: np.random.Generator, unguided: bool) -> dict[str, np.ndarray]:
-        """Sessions of the same speakers, of words that the script's machine can follow.
-
-        unguided: whether it may be one without guidance.
-        """
+    def _row(self, rng: np.random.Generator, guided: bool) -> dict[str, np.ndarray]:
+        """Sessions of the same speakers, of words that the script's machine can follow."""
         ahead = self._config["tts_config"]["second_stream_ahead"]
         for _ in range(_TRIES):
             first = int(rng.integers(len(self._corpus)))
@@ -108,16 +108,16 @@ class TextToSpeech(LanguageModel):
                     "codes": np.concatenate([late, codes.astype(np.int64)], -1),
                     "tokens": made.tokens,
                     "decisions": made.decisions,
-                    "voices": self._voices_of(first, unguided and rng.random() < _UNGUIDED),
+                    "voices": self._voices_of(first, guided),
                     # of the frame that is said at each step
                     "phones": labels.phones(phones, self._late, steps),
                 }
         raise ValueError("no session's words can be scripted")
 
-    def _voices_of(self, session: int, unguided: bool) -> np.ndarray:
+    def _voices_of(self, session: int, guided: bool) -> np.ndarray:
         """int64 (slots,): the preset of each speaker; nothing without guidance."""
         voices = np.full(_SLOTS, _NOTHING)
-        if not unguided:
+        if guided:
             names = [preset_of(s) for s in json.loads(str(self._corpus.speakers[session]))]
             voices[: len(names)] = names
         return voices
@@ -141,8 +141,8 @@ class TextToSpeech(LanguageModel):
             )
         weights = [_FIRST_WEIGHT, *[1.0] * (len(audio) - 1)]
         mean = sum(w * a for w, a in zip(weights, audio, strict=True)) / sum(weights)
-        told = arrays["phones"].masked_fill(self._unguided[..., None], UNKNOWN)
-        phones = phone_loss(self.phone_head, self._hidden, told)
+        spoken = arrays["phones"].masked_fill(self._unguided[..., None], UNKNOWN)
+        phones = phone_loss(self.phone_head, self._hidden, spoken)
         told = {"text": text, "phones": phones, "first": audio[0], "last": audio[-1]}
         return mean + _TEXT_WEIGHT * text + _PHONE_WEIGHT * fading(done) * phones, told
 
