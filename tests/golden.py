@@ -47,3 +47,11 @@ def assemble(name: str, folder: Path) -> Path:
     for key, file in shared.items():
         shutil.copy(file, folder / config[key])
     return folder
+
+
+def edit_json(path: Path, change) -> dict:
+    """Apply `change` to the object in a JSON file; the object as it is then."""
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    return values

@@ -35,13 +35,6 @@ def error_of(model) -> str:
     return message
 
 
-def edit(path, change) -> None:
-    """Apply `change` to the object in a JSON file."""
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
-
-
 def rewrite(path, change) -> None:
     """Apply `change` to the header of a safetensors file; the body stays."""
     raw = path.read_bytes()
@@ -109,7 +102,7 @@ def test_a_tensor_is_misshapen(folder):
 
 
 def test_many_faults_are_one_error(folder):
-    edit(folder / "config.json", lambda c: c.update(dim=128, num_layers=30))
+    fixtures.edit_json(folder / "config.json", lambda c: c.update(dim=128, num_layers=30))
     message = error_of(folder)
     assert str(folder / MODEL) in message and "more" in message
     assert len(message) < 2000
@@ -164,7 +157,7 @@ REQUIRED = [
 
 @pytest.mark.parametrize("key", REQUIRED)
 def test_config_without_a_key(folder, key):
-    edit(folder / "config.json", lambda c: c.pop(key))
+    fixtures.edit_json(folder / "config.json", lambda c: c.pop(key))
     message = error_of(folder)
     assert str(folder / "config.json") in message
     assert f"'{key}' is missing" in message
@@ -173,7 +166,7 @@ def test_config_without_a_key(folder, key):
 @pytest.mark.parametrize("key", REQUIRED)
 @pytest.mark.parametrize("value", [[], {}, True, -1, 1.5])
 def test_config_with_a_wrong_type(folder, key, value):
-    edit(folder / "config.json", lambda c: c.update({key: value}))
+    fixtures.edit_json(folder / "config.json", lambda c: c.update({key: value}))
     message = error_of(folder)
     assert str(folder / "config.json") in message
     assert f"'{key}' " in message and "expected" in message
@@ -199,7 +192,7 @@ def test_nothing_in_a_config_is_taken_on_trust(folder, name):
     refused = 0
     for path in paths_of(json.loads(original)):
         for value in ("word", -3, 0, [1, "x"], {"a": 1}, 1e300, 10**12, True, None):
-            edit(folder / name, lambda c, path=path, value=value: put(c, path, value))
+            fixtures.edit_json(folder / name, lambda c, path=path, value=value: put(c, path, value))
             try:
                 dsm_mlx.load_stt(folder)
             except CheckpointError as error:
@@ -242,7 +235,9 @@ def test_a_text_to_speech_model_does_not_listen(tmp_path):
 )
 def test_values_that_only_a_model_that_speaks_has(tmp_path, section, key, value):
     folder = fixtures.assemble("tts-tiny", tmp_path / "tts")
-    edit(folder / "config.json", lambda c: put(c, (section, key) if section else (key,), value))
+    fixtures.edit_json(
+        folder / "config.json", lambda c: put(c, (section, key) if section else (key,), value)
+    )
     with pytest.raises(CheckpointError, match=f"'{key}' ") as caught:
         dsm_mlx.load_tts(folder)
     assert str(folder / "config.json") in str(caught.value)
@@ -251,18 +246,18 @@ def test_values_that_only_a_model_that_speaks_has(tmp_path, section, key, value)
 @pytest.mark.parametrize("values", [[], ["0.5", "soon"]])
 def test_delays_that_are_not_numbers(folder, values):
     delay = {"type": "lut", "dim": 16, "n_bins": 7, "possible_values": values}
-    edit(folder / "config.json", lambda c: c["conditioners"].update(delay=delay))
+    fixtures.edit_json(folder / "config.json", lambda c: c["conditioners"].update(delay=delay))
     assert f"{folder / 'config.json'}: conditioners: 'delay' knows" in error_of(folder)
 
 
 @pytest.mark.parametrize("ratios", [[], [8, 6, 0, 4], [8, -6, 5, 4]])
 def test_a_codec_with_impossible_strides(folder, ratios):
-    edit(folder / "mimi_config.json", lambda c: c["seanet"].update(ratios=ratios))
+    fixtures.edit_json(folder / "mimi_config.json", lambda c: c["seanet"].update(ratios=ratios))
     assert f"{folder / 'mimi_config.json'}: seanet: 'ratios' is" in error_of(folder)
 
 
 def test_a_codec_with_too_few_codebooks(folder):
-    edit(folder / "mimi_config.json", lambda c: c["quantizer"].update(n_q=4))
+    fixtures.edit_json(folder / "mimi_config.json", lambda c: c["quantizer"].update(n_q=4))
     assert str(folder) in error_of(folder)
 
 

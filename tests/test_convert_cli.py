@@ -295,16 +295,14 @@ def test_values_too_large_for_float16(source, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../outside"])
 @pytest.mark.parametrize("key", ["moshi_name", "mimi_name", "tokenizer_name", "mimi_config_name"])
 def test_names_in_a_config_stay_inside_the_folder(key, name, source, tmp_path, capsys):
-    config = json.loads((source / "config.json").read_text())
-    (source / "config.json").write_text(json.dumps(config | {key: name}))
+    fixtures.edit_json(source / "config.json", lambda c: c.update({key: name}))
     assert run(source, tmp_path / "new") == 1
     assert "is not the name of a file in its folder" in capsys.readouterr().err
     assert left_over(tmp_path) == {"source"}
 
 
 def test_two_parts_of_one_name_are_refused(source, tmp_path, capsys):
-    config = json.loads((source / "config.json").read_text())
-    (source / "config.json").write_text(json.dumps(config | {"mimi_name": "config.json"}))
+    fixtures.edit_json(source / "config.json", lambda c: c.update(mimi_name="config.json"))
     assert run(source, tmp_path / "new") == 1
     assert capsys.readouterr().err.startswith("error: ")
 

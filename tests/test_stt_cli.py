@@ -17,6 +17,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from golden import edit_json
 
 from dsm_mlx import AudioError, EndOfTurn, Transcript, Word
 from dsm_mlx.stt import commands
@@ -274,9 +275,7 @@ def broken(change):
     """A parameter: how to break a checkpoint, given its folder and its config."""
 
     def apply(folder):
-        config = json.loads((folder / "config.json").read_text())
-        change(folder, config)
-        (folder / "config.json").write_text(json.dumps(config))
+        edit_json(folder / "config.json", lambda config: change(folder, config))
 
     return apply
 

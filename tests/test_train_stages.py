@@ -146,6 +146,12 @@ def test_the_figures_of_the_card_are_measured(work):
         assert said in done.stdout, said
 
 
+@pytest.mark.parametrize("mask", ["context", "causal", "all"])
+def test_attention_in_blocks_is_attention(work, mask):
+    found = np.load(work / "attention.npz")
+    np.testing.assert_allclose(found[f"{mask} ours"], found[f"{mask} torch"], atol=2e-5)
+
+
 def test_the_script_of_training_is_the_one_of_speaking(work):
     """Given the decisions that training asks for, dsm_mlx tells the model the same tokens."""
     case = json.loads((work / "script.json").read_text())

@@ -1,12 +1,12 @@
 """Voices: where they are found, what is refused, and cloning from sound."""
 
-import json
 import shutil
 
 import mlx.core as mx
 import numpy as np
 import pytest
 import soundfile
+from golden import edit_json
 
 from dsm_mlx import AudioError, CheckpointError, load_codec, load_tts
 from dsm_mlx.hub import HubFiles, LocalFiles
@@ -88,9 +88,7 @@ def test_names_are_those_beside_the_model(tts, folder):
 
 def test_a_model_that_does_not_say_who_it_is_has_only_voices_for_voices(folder):
     """Any .safetensors may be a voice then, but not the weights of the model and its codec."""
-    config = json.loads((folder / "config.json").read_text())
-    del config["model_id"]
-    (folder / "config.json").write_text(json.dumps(config))
+    edit_json(folder / "config.json", lambda c: c.pop("model_id"))
     (folder / "broken.safetensors").write_bytes(b"not a voice at all")
     model = load_tts(folder)
     assert model.voices() == [f"voice{i}.wav.deadbeef@7" for i in range(3)]

@@ -17,7 +17,9 @@ sys.path.insert(0, str(TRAIN))
 import numpy as np  # noqa: E402
 import run  # noqa: E402
 import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
 from learn import official  # noqa: E402
+from learn.attention import attend  # noqa: E402
 from learn.codec_decoder import Decoder  # noqa: E402
 from learn.corpus import Corpus  # noqa: E402
 from learn.encode import encode  # noqa: E402
@@ -107,6 +109,23 @@ def write_codes(folder, codec, path):
     np.savez(path, ours=encode(official.load_codec(codec), pcm), whole=whole.numpy())
 
 
+def write_attention(path):
+    """What training's attention gives, and what torch's own does, with the gradients of each."""
+    steps = torch.arange(230)
+    behind = steps[:, None] - steps
+    masks = {"context": (behind >= 0) & (behind < 90), "causal": behind >= 0, "all": None}
+    torch.manual_seed(0)
+    given = torch.randn(3, 2, 4, len(steps), 16)
+    found = {}
+    for name, mask in masks.items():
+        for kind, function in (("ours", attend), ("torch", F.scaled_dot_product_attention)):
+            parts = given.clone().requires_grad_()
+            out = function(*parts, None if mask is None else mask.expand(2, 1, -1, -1))
+            out.square().sum().backward()
+            found[f"{name} {kind}"] = np.concatenate([out[None].detach(), parts.grad])
+    np.savez(path, **found)
+
+
 def take_over(folder, settings, target):
     """Stages that go on from finished ones, exported before their first step."""
     plan = Plan(steps=4, batch=2, learning_rate=1e-3, warm_up=2)
@@ -121,6 +140,7 @@ def take_over(folder, settings, target):
 
 def main(work):
     write_script(work / "script.json")
+    write_attention(work / "attention.npz")
     settings = work / "settings.json"
     settings.write_text(json.dumps(small_settings()))
     calls = {}
