@@ -17,7 +17,7 @@ from learn.plan import Plan
 
 _LOG_EVERY = 50  # steps
 _SAVE_EVERY = 120.0  # seconds
-_FLAT = 0.4  # of the steps are taken at the full learning rate
+_FLAT = 0.1  # of the steps are taken at the full learning rate: what is won shows while it falls
 STATE = "state.pt"
 
 
