@@ -145,6 +145,9 @@ def test_the_mix_is_kept():
     assert {v.synthesizer for s in made for v in s.speakers} == {"espeak", "flite"}
     flite = [sessions.make(seed, shards.SPLITS["flite"]) for seed in range(4)]
     assert {v.synthesizer for s in flite for v in s.speakers} == {"flite"}
+    plain = [sessions.make(seed, shards.SPLITS["plain"]) for seed in range(4)]
+    assert all((s.pcm == 0).mean() > 0.1 for s in plain)  # no noise where nobody speaks
+    assert not any((s.pcm == 0).mean() > 0.1 for s in flite)
     silent = sessions.make(1, Mix(no_speech=1))
     assert not silent.words and not silent.speakers
     new = sessions.make(1, Mix("new synthesizer", no_speech=0)).speakers[0]

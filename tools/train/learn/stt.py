@@ -21,7 +21,7 @@ _TEXT_TO_PADDING, _TEXT_TO_RANDOM = 0.03, 0.03
 _LOST_CODES, _LOST_FRAMES = 0.05, 0.01
 _NO_CONDITION = 0.1
 # Delays are drawn with these weights, 0.5 and 2 s most of all; others share what is left.
-_LIKELY = {"0.16": 0.06, "0.32": 0.1, "0.5": 0.25, "2.0": 0.25}
+_LIKELY = {"0.16": 0.05, "0.32": 0.08, "0.5": 0.27, "2.0": 0.35}
 _FIRST_PIECE = 4
 
 
