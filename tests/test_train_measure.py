@@ -28,8 +28,21 @@ def heard(shift, probability):
 
 
 def test_words_wrong():
-    assert str(measure.wrong_words(["Good day, good."], [heard(0, 0)])) == "0.0% (0 of 3 words)"
-    assert str(measure.wrong_words(["Good day to you."], [heard(0, 0)])) == "50.0% (2 of 4 words)"
+    said = measure.texts_of([heard(0, 0)])
+    assert str(measure.wrong_words(["Good day, good."], said)) == "0.0% (0 of 3 words)"
+    assert str(measure.wrong_words(["Good day to you."], said)) == "50.0% (2 of 4 words)"
+
+
+def test_a_word_that_the_end_cuts_off_is_not_counted():
+    cut = [*WORDS, Spoken("somebody", 19.7, 20.3, 0)]
+    result = heard(0, 0)
+    result.words.append(Word("some", 19.65, 19.9))
+    assert measure.whole_words(cut, result) == ("good day good", "good day good")
+    whole = [*WORDS, Spoken("somebody", 19.4, 19.95, 0)]
+    assert measure.whole_words(whole, result) == ("good day good somebody", "good day good some")
+    # What begins in the last tenth of a second is in no session's words.
+    result.words[-1] = Word("some", 19.9, 20.0)
+    assert measure.whole_words(WORDS, result) == ("good day good", "good day good")
 
 
 def test_starts_of_words():

@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # tools/, for what evaluate.py 
 from evaluation.figures import word_errors
 from learn import labels
 from speech import effects
-from speech.sessions import SECONDS
+from speech.sessions import LAST_WORD, SECONDS
 from speech.shards import read_words, to_float
 from speech.text import sentence, words_of
 from timbre import Voices, timbre, told_apart
@@ -68,12 +68,26 @@ class Wrong(NamedTuple):
         return f"{self.wrong / self.spoken:.1%} ({self.wrong} of {self.spoken} words)"
 
 
-def wrong_words(texts: list[str], heard: list) -> Wrong:
+def wrong_words(spoken: list[str], heard: list[str]) -> Wrong:
     pairs = [
-        word_errors(" ".join(words_of(text)), " ".join(words_of(result.text)))
-        for text, result in zip(texts, heard, strict=True)
+        word_errors(*(" ".join(words_of(text)) for text in pair))
+        for pair in zip(spoken, heard, strict=True)
     ]
     return Wrong(*(sum(column) for column in zip(*pairs, strict=True)))
+
+
+def texts_of(heard: list) -> list[str]:
+    return [result.text for result in heard]
+
+
+def whole_words(words: list, result) -> tuple[str, str]:
+    """What was spoken in a session and what was heard, up to the word that its end cuts off."""
+    cut = min((word.start for word in words if word.end > SECONDS), default=LAST_WORD)
+    known = cut - 1 / labels.FRAME_RATE  # what is heard may be a frame early
+    return tuple(
+        " ".join(word.text for word in part if word.start < limit)
+        for part, limit in ((words, cut), (result.words, known))
+    )
 
 
 def late_starts(spoken: list, heard: list) -> list[float]:
@@ -154,6 +168,10 @@ def precision_recall(right: int, said: int, found: int, wanted: int) -> str:
     return f"precision {right / max(1, said):.2f}, recall {found / max(1, wanted):.2f}"
 
 
+def hear(stt, sounds: list, args: argparse.Namespace, delay: float | None) -> list:
+    return stt.transcribe(sounds, sample_rate=RATE, delay=delay, batch=args.batch)
+
+
 def of_folder(stt, args: argparse.Namespace) -> Figures:
     files = sorted(args.folder.glob("*.wav"))[: args.count]
     texts = [file.with_suffix(".txt").read_text() for file in files]
@@ -163,8 +181,8 @@ def of_folder(stt, args: argparse.Namespace) -> Figures:
         sounds = [decoded(codec, read(file)) for file in files]
 
     def figures(delay: float | None) -> list:
-        heard = stt.transcribe(sounds, sample_rate=RATE, delay=delay, batch=args.batch)
-        return [wrong_words(texts, heard)]
+        heard = hear(stt, sounds, args, delay)
+        return [wrong_words(texts, texts_of(heard))]
 
     return figures
 
@@ -181,10 +199,12 @@ def of_shard(stt, args: argparse.Namespace) -> Figures:
     texts = [" ".join(word.text for word in words) for words in spoken]
 
     def figures(delay: float | None) -> list:
-        heard = stt.transcribe(audio, sample_rate=RATE, delay=delay, batch=args.batch)
+        heard = hear(stt, audio, args, delay)
         late = np.array(late_starts(spoken, heard)) * 1000
+        pairs = [whole_words(*pair) for pair in zip(spoken, heard, strict=True)]
         return [
-            wrong_words(texts, heard),
+            wrong_words(*zip(*pairs, strict=True)),
+            f"with words cut off {wrong_words(texts, texts_of(heard))}",
             f"words start {np.median(late):+.0f} ms off, median error "
             f"{np.median(np.abs(late)):.0f} ms",
             *pause_figures(spoken, heard),
@@ -232,13 +252,10 @@ def of_voices(stt, args: argparse.Namespace) -> Figures:
         spoken.append(([long], [speech.audio]))
 
     def figures(delay: float | None) -> list:
-        heard = [
-            wrong_words(
-                said, stt.transcribe(audio, sample_rate=RATE, delay=delay, batch=args.batch)
-            )
-            for said, audio in spoken
+        wrong = [
+            wrong_words(said, texts_of(hear(stt, sounds, args, delay))) for said, sounds in spoken
         ]
-        return [*lines, *heard]
+        return [*lines, *wrong]
 
     return figures
 

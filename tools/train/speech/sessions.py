@@ -21,7 +21,8 @@ FRAMES = 250
 FRAME_SIZE = 1920
 SAMPLES = FRAMES * FRAME_SIZE
 PHONE_RATE = 50  # labels a second: four a frame
-_LAST_START = 19.2  # nothing begins later
+_LAST_START = 19.2  # nothing that is said begins later
+LAST_WORD = SECONDS - 0.1  # seconds; a word that begins later is not told of
 _LOUDNESS = 0.1  # root mean square of each utterance
 _SPLIT = 0.12  # of the sentences have a pause inside
 _PLAIN = 0.08  # of the sessions are left as the synthesizer made them
@@ -135,7 +136,7 @@ def _place(session: Session, said: Utterance, time: float, speaker: int) -> None
     session.words += [
         Spoken(w.text, w.start + time, w.end + time, speaker)
         for w in said.words
-        if w.start + time < SECONDS - 0.1
+        if w.start + time < LAST_WORD
     ]
     ends = [begin for begin, _ in said.phones[1:]] + [said.seconds]
     for (begin, phone), end in zip(said.phones, ends, strict=True):
