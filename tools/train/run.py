@@ -61,7 +61,7 @@ def speech(args: argparse.Namespace) -> bool:
 
     end = time.monotonic() + 60 * args.minutes
     wanted = {split: 1 for split in shards.SPLITS}
-    wanted |= {"train": args.shards} | dict.fromkeys(("flite", "plain", "tts"), args.shards // 2)
+    wanted |= dict.fromkeys(LEARNT_FROM, args.shards // 2) | {"train": args.shards}
     for split, count in sorted(wanted.items(), key=lambda item: item[1]):
         left = (end - time.monotonic()) / 60
         shards.make_many(args.data, split, count, left, args.workers, _log(args))
