@@ -1,5 +1,6 @@
 """Generated speech: the same from the same seed, words and labels where the sound is."""
 
+import itertools
 import random
 import subprocess
 import sys
@@ -148,6 +149,14 @@ def test_the_mix_is_kept():
     plain = [sessions.make(seed, shards.SPLITS["plain"]) for seed in range(4)]
     assert all((s.pcm == 0).mean() > 0.1 for s in plain)  # no noise where nobody speaks
     assert not any((s.pcm == 0).mean() > 0.1 for s in flite)
+    turns = [sessions.make(seed, shards.SPLITS["turns"]) for seed in range(4)]
+    pauses = [
+        after.start - word.end
+        for s in turns
+        for word, after in itertools.pairwise(s.words)
+        if word.speaker != after.speaker
+    ]
+    assert len(pauses) > 6 and min(pauses) > 0.1 and max(pauses) < 0.85
     silent = sessions.make(1, Mix(no_speech=1))
     assert not silent.words and not silent.speakers
     new = sessions.make(1, Mix("new synthesizer", no_speech=0)).speakers[0]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 SETTINGS = Path(__file__).with_name("tiny.json")
 UNFINISHED = 3
-LEARNT_FROM = ("train", "flite", "plain", "tts")  # splits; the others are measured on
+LEARNT_FROM = ("train", "flite", "plain", "tts", "turns")  # splits; the others are measured on
 
 
 def parser() -> argparse.ArgumentParser:
@@ -120,7 +120,7 @@ def tts(args: argparse.Namespace) -> bool:
     """Text to speech, and its voices."""
     from learn.tts import TextToSpeech
 
-    return _train(args, "tts", lambda plan: TextToSpeech(plan, _given(args, "tts", "tts")))
+    return _train(args, "tts", lambda plan: TextToSpeech(plan, _given(args, "tts", "tts", "turns")))
 
 
 STAGES = {

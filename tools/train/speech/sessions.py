@@ -55,7 +55,8 @@ class Mix:
     """What sessions are made of.
 
     kind: one of voices.KINDS. flite: share of its voices. turns, no_speech: share of the sessions
-    with two speakers and with none. effects, level: whether they are changed at random.
+    with two speakers and with none. effects, level: whether they are changed at random. brisk: what
+    is said follows at once, in pauses too short for a script to tell of.
     """
 
     kind: str = "known"
@@ -65,6 +66,7 @@ class Mix:
     no_speech: float = _NO_SPEECH
     effects: bool = True
     level: bool = True
+    brisk: bool = False
 
 
 def make(seed: int, mix: Mix | None = None) -> Session:
@@ -110,8 +112,15 @@ def _talk(session: Session, rng: random.Random, mix: Mix) -> None:
             time += rng.uniform(0.05, 0.4)
         if len(session.speakers) > 1:
             speaker = 1 - speaker
-        # Some longer than each of the pauses that the model has to tell apart: 0.5, 1, 2 and 3 s.
-        time += rng.choice((rng.uniform(0.1, 1.2), rng.uniform(0.6, 2.5), rng.uniform(2, 4.5)))
+        time += _pause(rng, mix)
+
+
+def _pause(rng: random.Random, mix: Mix) -> float:
+    """Seconds between two bursts."""
+    if mix.brisk:
+        return rng.uniform(0.0, 0.25)  # a sentence's own pause comes before it
+    # Some longer than each of the pauses that the model has to tell apart: 0.5, 1, 2 and 3 s.
+    return rng.choice((rng.uniform(0.1, 1.2), rng.uniform(0.6, 2.5), rng.uniform(2, 4.5)))
 
 
 def _parts(sentence: str, rng: random.Random) -> list[tuple[str, float]]:

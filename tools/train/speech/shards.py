@@ -30,6 +30,8 @@ SPLITS = {
     "new synthesizer": Mix("new synthesizer", held_out_text=True, no_speech=0, effects=False),
     "flite": Mix(flite=1.0, no_speech=0),  # its voices take longer to learn than espeak-ng's
     "plain": Mix(flite=0.7, effects=False),  # as the synthesizers made them
+    # A dialogue's next turn follows without a break; of the split tts few do.
+    "turns": Mix("preset", turns=1, no_speech=0, effects=False, level=False, brisk=True),
 }
 _FIRST_SEED = {split: (i + 1) * 10**8 for i, split in enumerate(SPLITS)}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 _SIZE, _HOP = 1024, 512
@@ -24,9 +26,15 @@ class Voices:
 
     def __init__(self, samples: np.ndarray, voices: np.ndarray):
         self.names = np.unique(voices)
+        self._samples, self._voices = samples, voices
         self._typical = np.stack([samples[voices == name].mean(0) for name in self.names])
         inside = [samples[voices == name].std(0) for name in self.names]
         self._spread = np.mean(inside, axis=0) + 1e-6
+
+    def among(self, names: Collection[str]) -> Voices:
+        """These voices alone."""
+        chosen = np.isin(self._voices, list(names))
+        return Voices(self._samples[chosen], self._voices[chosen])
 
     def nearest(self, sample: np.ndarray):
         distance = (((sample - self._typical) / self._spread) ** 2).sum(1)

@@ -1,0 +1,1 @@
+"""What the small models reach, figure by figure. Needs no PyTorch."""
