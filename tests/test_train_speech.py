@@ -222,13 +222,6 @@ def test_a_word_that_does_not_fit_is_told_as_far_as_there_is_room():
         np.testing.assert_array_equal(labels.text_stream(WORDS, 2, steps, Pieces()), whole[:steps])
 
 
-def test_a_turn_is_the_first_second_of_what_a_speaker_says():
-    """Here of "good morning" and of "yes", 16 steps late, and nothing of "everybody"."""
-    turns = labels.turns(WORDS, 16, 266)
-    told = [*range(22, 34), *range(91, 103)]  # from 0.5 s and 6 s on
-    np.testing.assert_array_equal(np.flatnonzero(turns), told)
-
-
 def test_pauses_are_told_by_their_length():
     heads = labels.pauses(WORDS, 250, 20.0)
     at = {seconds: int(seconds * 12.5) + 2 for seconds in (0.2, 1.0, 2.0, 4.5, 7.0)}

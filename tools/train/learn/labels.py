@@ -1,4 +1,4 @@
-"""What has to be said at each step of a session, mostly by speech to text. Plain numpy, no torch.
+"""What speech to text has to say at each step of a session. Plain numpy, no torch.
 
 Steps count as in training: the first input is the initial tokens, so step s has heard the
 frames 0 to s - 1, and what it says is target s.
@@ -18,7 +18,6 @@ NEW_WORD, PADDING = 0, 3
 PAUSES = (0.5, 1.0, 2.0, 3.0)  # seconds, one head each
 SILENT, SPOKEN, UNTOLD = 0, 1, -100  # UNTOLD: the session ends before it is known
 _SHORTEST_GAP = 0.3
-_TURN = 12  # steps
 PHONES_A_FRAME = 4
 
 
@@ -64,18 +63,6 @@ def gaps(words: Sequence[Spoken], seconds: float) -> list[tuple[float, float, bo
             found.append((last, word.start, True))
         last = max(last, word.end)
     return [*found, (last, seconds, False)]
-
-
-def turns(words: Sequence[Spoken], late: int, steps: int) -> np.ndarray:
-    """bool (steps,): the first second of what each speaker says, `late` steps late."""
-    target = np.zeros(steps, bool)
-    speaker = None
-    for word in words:
-        if word.speaker != speaker:
-            start = late + int(word.start * FRAME_RATE)
-            target[start : start + _TURN] = True
-        speaker = word.speaker
-    return target
 
 
 def phones(track: np.ndarray, late: int, steps: int) -> np.ndarray:

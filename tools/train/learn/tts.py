@@ -32,7 +32,6 @@ _SLOTS, _VOICE_FRAMES = 5, 4
 _UNGUIDED = 0.2  # of the sessions that may be
 _TEXT_WEIGHT = 1.0
 _FIRST_WEIGHT = 3.0  # of the first codebook, which tells the phones; the others count 1
-_TURN_WEIGHT = 4.0  # of a turn's first second, where a voice is chosen; elsewhere it goes on
 _PHONE_WEIGHT = 1.0
 # So that it reads the text, and does not only go on with what it said.
 _LOST_CODES, _GAPS, _GAP = 0.1, 0.03, 5
@@ -110,7 +109,6 @@ class TextToSpeech(LanguageModel):
                     "tokens": made.tokens,
                     "decisions": made.decisions,
                     "voices": self._voices_of(first, guided),
-                    "turns": labels.turns(words, self._late, steps),
                     # of the frame that is said at each step
                     "phones": labels.phones(phones, self._late, steps),
                 }
@@ -135,11 +133,12 @@ class TextToSpeech(LanguageModel):
             arrays["decisions"].masked_fill(self._unguided, UNTOLD).flatten(),
             ignore_index=UNTOLD,
         )
-        heavy = 1 + (_TURN_WEIGHT - 1) * arrays["turns"].float()
-        audio = [
-            code_loss(out.logits[:, k], arrays["codes"][:, k], out.mask[:, k], heavy)
-            for k in range(self.model.dep_q)
-        ]
+        audio = []
+        for k in range(self.model.dep_q):
+            valid = out.mask[:, k]
+            audio.append(
+                F.cross_entropy(out.logits[:, k][valid].float(), arrays["codes"][:, k][valid])
+            )
         weights = [_FIRST_WEIGHT, *[1.0] * (len(audio) - 1)]
         mean = sum(w * a for w, a in zip(weights, audio, strict=True)) / sum(weights)
         spoken = arrays["phones"].masked_fill(self._unguided[..., None], UNKNOWN)
@@ -200,14 +199,6 @@ class TextToSpeech(LanguageModel):
     def _voice_files(self, folder: Path) -> list[Path]:
         suffix = "{sig}@{epoch}.safetensors".format(**self._identity)
         return [folder / f"{name}.{suffix}" for name in PRESETS]
-
-
-def code_loss(
-    logits: torch.Tensor, codes: torch.Tensor, valid: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
-    """Mean over the valid steps by weight; all (batch, steps), logits with the card behind."""
-    loss = F.cross_entropy(logits[valid].float(), codes[valid], reduction="none")
-    return (loss * weight[valid]).sum() / weight[valid].sum()
 
 
 def gaps(steps: torch.Tensor) -> torch.Tensor:
