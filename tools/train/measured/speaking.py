@@ -16,7 +16,7 @@ from measured.timbre import Voices, timbre, told_apart
 from measured.words import texts_of, wrong_words
 
 _ROUNDS = 2  # turns of each speaker in a dialogue
-_SENTENCES_A_MINUTE = 24
+_SENTENCES_A_MINUTE = 28
 
 
 def of_voices(hear: Hear, args: argparse.Namespace) -> Figures:
