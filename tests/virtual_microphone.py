@@ -15,29 +15,25 @@ from dsm_mlx.audio.devices import refresh_devices
 from dsm_mlx.errors import AudioError
 
 SCRIPT = Path(__file__).parents[1] / "tools" / "virtual_microphone.sh"
-MARK = "DSM_MLX_VIRTUAL_MICROPHONE"
 
 
 def running():
-    """The virtual microphone that already runs, or one of our own, while the generator is open."""
-    saved = dict(os.environ)
-    if MARK not in os.environ:
-        run = subprocess.run([SCRIPT, "start"], capture_output=True, text=True)
-        if run.returncode:
-            missing(run.stderr.strip())
-        os.environ.update(re.findall(r"export (\w+)='(.*)'", run.stdout))
-    try:
-        refresh_devices()  # PortAudio may have looked before the variables were set
-        found = list_devices()
-    except AudioError as error:
-        missing(str(error))
-    if not found:
-        missing("PortAudio sees no device: is libasound2-plugins installed?")
-    yield
-    if MARK not in saved:
-        subprocess.run([SCRIPT, "stop"], check=True)
-        for name in set(os.environ) - set(saved):
-            del os.environ[name]
+    """Starts one of this process's own: tests that run side by side must not hear each other."""
+    run = subprocess.run([SCRIPT, "start"], capture_output=True, text=True)
+    if run.returncode:
+        missing(run.stderr.strip())
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in re.findall(r"export (\w+)='(.*)'", run.stdout):
+            environment.setenv(name, value)
+        try:
+            refresh_devices()  # PortAudio may have looked before the variables were set
+            if not list_devices():
+                missing("PortAudio sees no device: is libasound2-plugins installed?")
+            yield
+        except AudioError as error:
+            missing(str(error))
+        finally:
+            subprocess.run([SCRIPT, "stop"], check=True)
 
 
 def missing(reason):
