@@ -27,11 +27,13 @@ def running():
             environment.setenv(name, value)
         try:
             refresh_devices()  # PortAudio may have looked before the variables were set
-            if not list_devices():
-                missing("PortAudio sees no device: is libasound2-plugins installed?")
-            yield
+            found = list_devices()
         except AudioError as error:
             missing(str(error))
+        else:
+            if not found:
+                missing("PortAudio sees no device: is libasound2-plugins installed?")
+            yield
         finally:
             subprocess.run([SCRIPT, "stop"], check=True)
 
