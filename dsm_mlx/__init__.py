@@ -99,7 +99,7 @@ def load_codec(model: str | Path | None = None, *, codebooks: int | None = None)
     Raises:
         CheckpointError: what is wrong with which file.
     """
-    from dsm_mlx.checkpoint import load_codec
+    from dsm_mlx.loading.checkpoint import load_codec
 
     return load_codec(model, codebooks=codebooks)
 
@@ -113,6 +113,6 @@ def limit_memory(cache: int = 256 << 20, wired: int | None = None) -> None:
         cache: bytes of freed buffers that are kept to be used again.
         wired: bytes that macOS may not page out; None takes what it recommends.
     """
-    from dsm_mlx.device import limit_memory
+    from dsm_mlx.runtime.device import limit_memory
 
     limit_memory(cache, wired)

@@ -20,7 +20,7 @@ ABBREVIATIONS = {"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "vs.", "mme.", "ml
 
 
 @dataclass(frozen=True)
-class Layout:
+class CaptionStyle:
     """How captions are cut. A word longer than a line gets a line of its own.
 
     A new caption begins after `gap` seconds of silence, after the end of a sentence, when the
@@ -52,16 +52,16 @@ class Cue:
         return max(word.end for word in self.words)
 
 
-def cues(words: Iterable[Word], layout: Layout = Layout()) -> list[Cue]:
+def cues(words: Iterable[Word], style: CaptionStyle = CaptionStyle()) -> list[Cue]:
     """Cut words, in order, into captions. Words without any letters or signs are left out."""
     found: list[Cue] = []
     for word in _clean(words):
         cue = found[-1] if found else None
-        if cue is None or _begins_cue(cue, word, layout):
+        if cue is None or _begins_cue(cue, word, style):
             found.append(Cue([[word]]))
-        elif _width(cue.lines[-1]) + 1 + len(word.text) <= layout.max_chars:
+        elif _width(cue.lines[-1]) + 1 + len(word.text) <= style.max_chars:
             cue.lines[-1].append(word)
-        elif len(cue.lines) < layout.max_lines:
+        elif len(cue.lines) < style.max_lines:
             cue.lines.append([word])
         else:
             found.append(Cue([[word]]))
@@ -75,11 +75,11 @@ def _clean(words: Iterable[Word]) -> Iterator[Word]:
             yield Word(text, word.start, word.end)
 
 
-def _begins_cue(cue: Cue, word: Word, layout: Layout) -> bool:
+def _begins_cue(cue: Cue, word: Word, style: CaptionStyle) -> bool:
     # times are multiples of 80 ms, so an exact comparison would be decided by rounding errors
     return (
-        round(word.start - cue.end, 3) >= layout.gap
-        or round(word.end - cue.start, 3) > layout.max_duration
+        round(word.start - cue.end, 3) >= style.gap
+        or round(word.end - cue.start, 3) > style.max_duration
         or _ends_sentence(cue.lines[-1][-1].text)
     )
 
@@ -103,11 +103,11 @@ def to_srt(
     words: Iterable[Word],
     *,
     highlight_words: bool = False,
-    layout: Layout = Layout(),
+    style: CaptionStyle = CaptionStyle(),
 ) -> str:
     """SubRip captions; `highlight_words` underlines each word while it is spoken."""
     blocks = []
-    captions = _captions(words, highlight_words, layout, {"-->": "->"})  # as in the line of times
+    captions = _captions(words, highlight_words, style, {"-->": "->"})  # as in the line of times
     for number, (start, end, text) in enumerate(captions, 1):
         blocks.append(f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n")
     return "\n".join(blocks)
@@ -117,12 +117,12 @@ def to_vtt(
     words: Iterable[Word],
     *,
     highlight_words: bool = False,
-    layout: Layout = Layout(),
+    style: CaptionStyle = CaptionStyle(),
 ) -> str:
     """WebVTT captions; `highlight_words` underlines each word while it is spoken."""
     escapes = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
     blocks = ["WEBVTT\n"]
-    for start, end, text in _captions(words, highlight_words, layout, escapes):
+    for start, end, text in _captions(words, highlight_words, style, escapes):
         blocks.append(f"{_clock(start, '.')} --> {_clock(end, '.')}\n{text}\n")
     return "\n".join(blocks)
 
@@ -160,7 +160,7 @@ def render(
     format: str,
     *,
     highlight_words: bool = False,
-    layout: Layout = Layout(),
+    style: CaptionStyle = CaptionStyle(),
 ) -> str:
     """A transcript in one of `FORMATS`."""
     if format == "txt":
@@ -168,7 +168,7 @@ def render(
     if format == "json":
         return to_json(transcript)
     make = {"srt": to_srt, "vtt": to_vtt}[format]
-    return make(transcript.words, highlight_words=highlight_words, layout=layout)
+    return make(transcript.words, highlight_words=highlight_words, style=style)
 
 
 def write(
@@ -177,7 +177,7 @@ def write(
     format: str | None = None,
     *,
     highlight_words: bool = False,
-    layout: Layout = Layout(),
+    style: CaptionStyle = CaptionStyle(),
 ) -> list[Path]:
     """Save a transcript and return the paths written.
 
@@ -195,7 +195,7 @@ def write(
     else:
         raise ValueError(f"{path}: caption format {format!r}: expected {', '.join(FORMATS)} or all")
     for kind, target in targets.items():
-        text = render(transcript, kind, highlight_words=highlight_words, layout=layout)
+        text = render(transcript, kind, highlight_words=highlight_words, style=style)
         save(target, text)
     return list(targets.values())
 
@@ -215,11 +215,11 @@ def save(path: Path, text: str) -> None:
 
 
 def _captions(
-    words: Iterable[Word], highlight_words: bool, layout: Layout, escapes: dict[str, str]
+    words: Iterable[Word], highlight_words: bool, style: CaptionStyle, escapes: dict[str, str]
 ) -> Iterator[tuple[int, int, str]]:
     """Captions as (start, end, text), in milliseconds that never run back or overlap."""
     spans = []
-    for cue in cues(words, layout):
+    for cue in cues(words, style):
         if highlight_words:
             ends = [word.start for word in cue.words[1:]] + [cue.end]
             for word, end in zip(cue.words, ends, strict=True):

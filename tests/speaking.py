@@ -7,21 +7,21 @@ from pathlib import Path
 import golden as fixtures
 import numpy as np
 
-from dsm_mlx import owner
-from dsm_mlx.checkpoint import Checkpoint
-from dsm_mlx.tts.engine import Rows
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.runtime import worker
+from dsm_mlx.tts.engine import Batch
 from dsm_mlx.tts.model import TextToSpeech
-from dsm_mlx.tts.prepare import Speakers, Style
+from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
 from dsm_mlx.tts.script import ScriptMachine, ScriptReader
-from dsm_mlx.tts.session import Script, Session
-from dsm_mlx.tts.step import SpeakStep
+from dsm_mlx.tts.session import LiveText, Session
+from dsm_mlx.tts.step import TtsStep
 
 
-class RecordedStep(SpeakStep):
+class RecordedStep(TtsStep):
     """Keeps, for every step, the text tokens given and the codes of the frame it completed."""
 
-    def speak(self, row, heard, text, *rest, **options):
-        codes, row = super().speak(row, heard, text, *rest, **options)
+    def sample_audio(self, row, heard, text, *rest, **options):
+        codes, row = super().sample_audio(row, heard, text, *rest, **options)
         self.said.append((np.array(text), np.array(codes)[..., 0], options["depth"]))
         return codes, row
 
@@ -39,7 +39,7 @@ class Row:
 
 
 def load(folder: Path, **options) -> TextToSpeech:
-    return owner.run(TextToSpeech, Checkpoint.find(folder, "tts"), **options)
+    return worker.run(TextToSpeech, Checkpoint.find(folder, "tts"), **options)
 
 
 @cache
@@ -49,14 +49,14 @@ def recorded(folder: Path, codebooks: int, null_hears_text: bool, dtype: str = "
     old = tts._step
     step = RecordedStep(old.lm, old.mimi, old.delay_steps, null_hears_text)
     step.said = []
-    tts._step = tts._preparation._step = step
+    tts._step = tts._prompts._step = step
     return tts
 
 
 def session_of(tts: TextToSpeech, turns: list[str], prefix=None, padding_between=1) -> Session:
     """A session for turns of two speakers by turns, as the reference's scripts are."""
     reader = ScriptReader(tts._tokenize, speakers=tts._conditioned, padding_between=padding_between)
-    script = Script(reader, ScriptMachine(tts._text_card, tts._ahead))
+    script = LiveText(reader, ScriptMachine(tts._text_card, tts._ahead))
     for i, text in enumerate(turns):
         script.turn(i % 2)
         script.feed(text)
@@ -71,22 +71,22 @@ def run_case(case: str, folder: Path, dtype: str = "float32") -> list[Row]:
     tts = recorded(folder, meta["n_q"], not meta["cfg_is_no_text"], dtype)
     step = tts._step
     cfg = meta["cond_cfg"]
-    style = Style(
+    style = SpeechOptions(
         temperature=0.0,
         guidance=None if meta["cfg_coef"] == 1 else meta["cfg_coef"],
         cfg=None if cfg is None else f"{cfg:.1f}",
         padding_bonus=meta["padding_bonus"],
     )
-    rows, said = Rows(step, len(meta["scripts"])), []
+    rows, said = Batch(step, len(meta["scripts"])), []
     for i, turns in enumerate(meta["scripts"]):
         prefix = arrays.get(f"prefix{i}")
         if prefix is None:
             paths = tuple(folder / name for name in meta["voices"][i])
-            speakers = owner.run(tts._preparation.read, paths)
+            speakers = worker.run(tts._prompts.read, paths)
         else:
-            speakers = Speakers(f"prefix {i}", prefix=prefix[1:].astype(np.int32))
+            speakers = VoicePrompt(f"prefix {i}", prefix=prefix[1:].astype(np.int32))
         session = session_of(tts, turns, speakers.prefix, meta["padding_between"])
-        state, conditions = owner.run(tts._preparation.start, speakers, style, 0)
+        state, conditions = worker.run(tts._prompts.start, speakers, style, 0)
         rows.join(i, session, state, conditions)
         said.append(Row(session, session._first))
     step.said.clear()

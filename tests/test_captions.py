@@ -1,4 +1,4 @@
-"""Captions: golden files, the rules of layout, and times that hold for any words."""
+"""Captions: golden files, the rules of style, and times that hold for any words."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import re
 import pytest
 
 from dsm_mlx import captions
-from dsm_mlx.captions import Layout, to_json, to_srt, to_txt, to_vtt, write
+from dsm_mlx.captions import CaptionStyle, to_json, to_srt, to_txt, to_vtt, write
 from dsm_mlx.results import EndOfTurn, Pause, Transcript, Word
 
 
@@ -88,11 +88,11 @@ def test_nothing_spoken():
     assert to_srt([Word("  ", 0, 1)]) == ""
 
 
-def texts(words, **layout):
+def texts(words, **style):
     """The captions as lists of lines."""
     return [
         [" ".join(word.text for word in line) for line in cue.lines]
-        for cue in captions.cues(words, Layout(**layout))
+        for cue in captions.cues(words, CaptionStyle(**style))
     ]
 
 
@@ -113,7 +113,7 @@ def test_silence_begins_a_caption():
 
 
 def test_a_caption_does_not_last_too_long():
-    cues = captions.cues(spoken("a b c d e f g h i j"), Layout(max_duration=1.7))
+    cues = captions.cues(spoken("a b c d e f g h i j"), CaptionStyle(max_duration=1.7))
     assert all(cue.end - cue.start <= 1.7 for cue in cues)
     assert [len(cue.words) for cue in cues] == [4, 4, 2]
 

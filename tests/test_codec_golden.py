@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dsm_mlx
-from dsm_mlx.checkpoint import load_mimi
+from dsm_mlx.loading.checkpoint import load_mimi
 
 FRAME = 1920
 WINDOW = 10  # frames

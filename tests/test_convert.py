@@ -10,22 +10,22 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
-from conversion.job import Wanted, convert
-from conversion.output import write_safetensors
-from conversion.recipes import RECIPES, Spec, blanket
-from conversion.source import Source
-from conversion.weights import leaves, spec_of, specs_of
 from mlx.utils import tree_flatten
 from speaking import run_case
 from test_lm_golden import forced_logits, listen, load
 
 import dsm_mlx
-from dsm_mlx import layouts
-from dsm_mlx.checkpoint import Checkpoint, Outline
+from dsm_mlx.convert.job import Wanted, convert
+from dsm_mlx.convert.output import write_safetensors
+from dsm_mlx.convert.recipes import RECIPES, Spec, blanket
+from dsm_mlx.convert.source import Source
+from dsm_mlx.convert.weights import leaves, spec_of, specs_of
+from dsm_mlx.files import weight_map
+from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.settings import Settings
+from dsm_mlx.loading.checkpoint import Checkpoint, Outline
 
 LISTENERS = ["stt-tiny", "stt-tiny-26", "stt-tiny-cond", "stt-tiny-delayed", "stt-q64"]
 SPEAKERS = ["tts-tiny", "tts-tiny-public", "tts-tiny-single", "tts-tiny-nativecfg"]
@@ -65,7 +65,7 @@ def assert_same(found: dict[str, mx.array], expected: dict[str, mx.array]):
 def loaded(outline: Outline) -> nn.Module:
     """A model with the file's own tensors, no dtype changed."""
     model = outline.model
-    model.load_weights(list(layouts.load(outline.layout, outline.tensors()).items()))
+    model.load_weights(list(weight_map.load(outline.layout, outline.tensors()).items()))
     return model
 
 
@@ -324,8 +324,8 @@ def wide_model(folder):
     path = folder / "config.json"
     config = json.loads(path.read_text()) | {"dim": 512, "num_layers": 12, "card": 1023}
     path.write_text(json.dumps(config | {"conditioners": {}, "moshi_name": "model.safetensors"}))
-    model = MultistreamLM(LmConfig.read(Settings.read(path)))
-    shapes = layouts.expected_shapes(lm_layout.layout_of(model, "pytorch"))
+    model = MultistreamLM(LmConfig.read(ConfigReader.read(path)))
+    shapes = weight_map.expected_shapes(lm_layout.layout_of(model, "pytorch"))
     mx.save_safetensors(
         str(folder / "model.safetensors"),
         {name: mx.zeros(shape, mx.bfloat16) for name, shape in shapes.items()},

@@ -14,14 +14,14 @@ import convert as command
 import golden as fixtures
 import mlx.core as mx
 import pytest
-from conversion import job, output
-from conversion.recipes import RECIPES
-from conversion.source import Source
-from conversion.weights import specs_of
 
 import dsm_mlx
-from dsm_mlx import hub
-from dsm_mlx.checkpoint import Checkpoint
+from dsm_mlx.convert import job, output
+from dsm_mlx.convert.recipes import RECIPES
+from dsm_mlx.convert.source import Source
+from dsm_mlx.convert.weights import specs_of
+from dsm_mlx.files import hub
+from dsm_mlx.loading.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,14 +10,14 @@ import pytest
 from mlx.utils import tree_flatten
 from test_tts_golden import CASES
 
-from dsm_mlx import layouts
-from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.files import weight_map
+from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.depth import guide
-from dsm_mlx.settings import Settings
-from dsm_mlx.tts.voices import join_speakers, read_embedding
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.voices import join_speakers, read_embedding
 
 
 def load(folder, dtype="float32", **options):
@@ -146,7 +146,7 @@ def test_files_are_read_as_they_are_written(checkpoint, layout):
     lm = load(checkpoint("tts-tiny"))
     groups = lm_layout.layout_of(lm, layout)
     parameters = dict(tree_flatten(lm.parameters()))
-    again = layouts.load(groups, layouts.save(groups, parameters))
+    again = weight_map.load(groups, weight_map.save(groups, parameters))
     assert again.keys() == parameters.keys()
     assert all(mx.array_equal(again[name], array) for name, array in parameters.items())
 
@@ -164,7 +164,7 @@ def test_files_are_read_as_they_are_written(checkpoint, layout):
 def test_a_config_that_does_not_fit_is_refused(checkpoint, change, message):
     raw = json.loads((checkpoint("tts-tiny") / "config.json").read_text()) | change
     with pytest.raises(CheckpointError, match=message):
-        LmConfig.read(Settings(raw, "config.json"))
+        LmConfig.read(ConfigReader(raw, "config.json"))
 
 
 def test_token_of_nothing_embeds_to_zero(checkpoint):

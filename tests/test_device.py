@@ -6,8 +6,8 @@ import pytest
 from mlx.utils import tree_flatten
 
 import dsm_mlx
-from dsm_mlx.checkpoint import Checkpoint
-from dsm_mlx.stt.step import ListenStep
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.stt.step import SttStep
 from dsm_mlx.transformer import Transformer, TransformerConfig
 
 FRAMES = 30
@@ -22,7 +22,7 @@ def compiling(monkeypatch):
 
 def hear(lm, mimi, pcm) -> list[int]:
     """pcm (1, samples) -> the token of each of the first frames."""
-    step = ListenStep(lm, mimi)
+    step = SttStep(lm, mimi)
     state, tokens = step.start(step.init_state(1), mx.array([True])), []
     for frame in np.split(pcm, pcm.shape[1] // 1920, axis=1)[:FRAMES]:
         (token, _), state = step(mx.array(frame), state)

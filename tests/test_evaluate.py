@@ -12,8 +12,8 @@ from evaluation.speaking import Recorder, Speaking
 from test_lm_golden import load
 
 import dsm_mlx
-from dsm_mlx import owner
-from dsm_mlx.tts.prepare import Style
+from dsm_mlx.runtime import worker
+from dsm_mlx.tts.prompt import SpeechOptions
 
 DEMOS = Path(__file__).parents[1] / "demos/audio"
 
@@ -88,10 +88,10 @@ def test_a_speaker_forced_would_have_said_the_same(name, checkpoint):
     spoken = recorder.spoken()
 
     def forced():
-        state, conditions = tts._preparation.start(tts._speakers([None]), Style(), 0)
+        state, conditions = tts._prompts.start(tts._speakers([None]), SpeechOptions(), 0)
         return forcing.speak(recorder.lm, spoken, state["lm"], conditions)
 
-    text, audio = owner.run(forced)
+    text, audio = worker.run(forced)
     assert len(text) == len(spoken.text)
     full = (spoken.codes >= 0).all(axis=1)
     assert full.sum() > 10

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 import dsm_mlx
-from dsm_mlx import hub
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.files import hub
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from dsm_mlx.checkpoint import Checkpoint
-from dsm_mlx.stt.step import ListenStep
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.stt.step import SttStep
 
 FRAMES = 80
 PLAIN = ["stt-tiny", "stt-tiny-26", "stt-q64"]
@@ -36,7 +36,7 @@ def case_of(name: str) -> str:
 
 def listen(lm, codes: np.ndarray, condition=None):
     """codes (rows, n_q, frames) -> tokens (rows, frames), pauses (rows, frames, heads)."""
-    step = ListenStep(lm, NoCodec())
+    step = SttStep(lm, NoCodec())
     rows = len(codes)
     state = step.start(step.init_state(rows, condition), mx.ones(rows, mx.bool_), condition)
     tokens, pauses = [], []
@@ -141,7 +141,7 @@ def test_rows_with_conditions_of_their_own(checkpoint, golden):
 def test_rows_rest_and_start_anew_out_of_step(checkpoint, golden, name):
     """The reference takes a row's first active step, new or reset, for its priming."""
     lm, case = load(checkpoint(name)), golden(case_of(name))
-    step = ListenStep(lm, NoCodec())
+    step = SttStep(lm, NoCodec())
     state, primed = step.init_state(3), np.zeros(3, bool)
     for t in range(FRAMES):
         if t == case["oos_reset_step"]:
@@ -165,7 +165,7 @@ def test_rows_rest_and_start_anew_out_of_step(checkpoint, golden, name):
 def test_from_pcm(checkpoint, golden):
     """Codec and language model in one step, one frame at a time."""
     found, case = Checkpoint.find(checkpoint("stt-tiny"), "stt"), golden("stt_tiny_e2e")
-    step = ListenStep(found.load_lm(dtype="float32"), found.load_mimi(8, decoder=False))
+    step = SttStep(found.load_lm(dtype="float32"), found.load_mimi(8, decoder=False))
     state = step.start(step.init_state(1), mx.array([True]))
     tokens = []
     for frame in np.split(case["pcm"][0], 60, axis=-1):

@@ -14,8 +14,8 @@ import mlx.core as mx
 import pytest
 from mlx.utils import tree_flatten
 
-from dsm_mlx.checkpoint import Checkpoint, load_mimi
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.loading.checkpoint import Checkpoint, load_mimi
 
 BYTES = {"F32": 4, "U32": 4, "BF16": 2}
 DTYPES = {"float32": "F32", "uint32": "U32", "bfloat16": "BF16"}  # as MLX calls them

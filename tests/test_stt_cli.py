@@ -20,9 +20,8 @@ import soundfile
 from golden import edit_json
 
 from dsm_mlx import AudioError, EndOfTurn, Transcript, Word
-from dsm_mlx.stt import commands
-from dsm_mlx.stt.__main__ import main
-from dsm_mlx.stt.commands import Printer
+from dsm_mlx.cli import transcribe as commands
+from dsm_mlx.cli.transcribe import Printer, main
 
 RATE = 24_000
 

@@ -174,7 +174,7 @@ def test_a_stream_made_in_one_thread_is_used_in_another(stt):
 
 @pytest.mark.parametrize("batch", [2, 3, 8])
 def test_rows_of_a_batch_give_what_they_give_alone(stt, batch):
-    """Rows of different lengths: they rest, leave, and others take their place."""
+    """Batch of different lengths: they rest, leave, and others take their place."""
     sounds = [sound(seconds, seed) for seed, seconds in enumerate([1.5, 0.3, 2.2, 0.04, 1.2])]
     together = stt.transcribe(sounds, sample_rate=RATE, batch=batch)
     assert together == [stt.transcribe(pcm, sample_rate=RATE) for pcm in sounds]

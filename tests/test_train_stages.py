@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import dsm_mlx
-from dsm_mlx import safetensors
+from dsm_mlx.files import safetensors
 from dsm_mlx.tts.script import NEW_WORD, PAD, Entry, ScriptMachine
 
 ROOT = Path(__file__).parents[1]

@@ -14,8 +14,8 @@ import pytest
 import soundfile
 
 from dsm_mlx import AudioError
-from dsm_mlx.tts import commands
-from dsm_mlx.tts.__main__ import main
+from dsm_mlx.cli import speak as commands
+from dsm_mlx.cli.speak import main
 
 COMMAND = [sys.executable, "-m", "dsm_mlx.tts"]
 LONG = b"and so it goes on and on " * 400

@@ -62,8 +62,8 @@ def check_sound(pcm, expected):
 @pytest.mark.parametrize("name", ["tts-tiny", "tts-tiny-nativecfg", "tts-tiny-public"])
 @pytest.mark.parametrize("active", [None, mx.array([True, False])])
 def test_a_step_can_be_compiled(name, active, checkpoint, monkeypatch):
-    """On a GPU it is (see `dsm_mlx.device`). Tracing fails where anything leaves the device; what
-    it gives is not computed here, because on a CPU that calls g++ for every kernel."""
+    """On a GPU it is (see `dsm_mlx.runtime.device`). Tracing fails where anything leaves the
+    device; what it gives is not computed here, because on a CPU that calls g++ for every kernel."""
     monkeypatch.setenv("DSM_MLX_COMPILE", "1")
     tts = load(checkpoint(name))
     step, guided = tts._step, name != "tts-tiny"
@@ -71,9 +71,9 @@ def test_a_step_can_be_compiled(name, active, checkpoint, monkeypatch):
     conditions = {"temperature": mx.ones(2), "padding_bonus": mx.zeros(2)}
     if guided:
         conditions |= {"guidance": mx.full((2,), 2.0), "null_until": mx.array([-1, 9])}
-    heard, row, _ = mx.compile(step._listen)(active, state["row"], state["lm"], conditions)
+    heard, row, _ = mx.compile(step._sample_text)(active, state["row"], state["lm"], conditions)
     forced = mx.full((2, 8), -2, mx.int32)
-    for half in (step._speak, step._stay_silent):
+    for half in (step._sample_audio, step._skip_depth):
         codes, row = mx.compile(half)(active, row, heard, heard["text"], forced, conditions)
         assert codes.shape == (2, 8, 1) and row.keys() == state["row"].keys()
     pcm, _ = mx.compile(step._decode)(active, codes, state["decoder"])

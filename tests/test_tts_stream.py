@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from speaking import recorded, run_case, session_of
 
-from dsm_mlx import AudioError, Chunk, load_codec, load_tts, owner
-from dsm_mlx.tts.engine import Rows
-from dsm_mlx.tts.prepare import Style
+from dsm_mlx import AudioError, Chunk, load_codec, load_tts
+from dsm_mlx.runtime import worker
+from dsm_mlx.tts.engine import Batch
+from dsm_mlx.tts.prompt import SpeechOptions
 
 TEXT = 'Hello there <break time="200ms"/> my friend, how are you?'
 
@@ -149,12 +150,12 @@ def test_rows_of_a_batch_live_their_own_lives(tts, whole):
 
 def test_a_row_is_left_and_taken_in_the_middle_of_a_step(tts, whole):
     """What was begun for the one who left must not reach the one who came."""
-    rows = Rows(tts._step, 2)
+    rows = Batch(tts._step, 2)
     speakers = tts._speakers([None])
 
     def join(row, text, seed):
         session = session_of(tts, [text])
-        state, conditions = owner.run(tts._preparation.start, speakers, Style(), seed)
+        state, conditions = worker.run(tts._prompts.start, speakers, SpeechOptions(), seed)
         rows.join(row, session, state, conditions)
         return session
 

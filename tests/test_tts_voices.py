@@ -9,8 +9,8 @@ import soundfile
 from golden import edit_json
 
 from dsm_mlx import AudioError, CheckpointError, load_codec, load_tts
-from dsm_mlx.hub import HubFiles, LocalFiles
-from dsm_mlx.tts.voices import DEFAULT, REPOSITORY, Voices, join_speakers, read_embedding
+from dsm_mlx.files.hub import HubFiles, LocalFiles
+from dsm_mlx.loading.voices import DEFAULT_VOICE, REPOSITORY, Voices, join_speakers, read_embedding
 
 SUFFIX = ".deadbeef@7.safetensors"
 
@@ -208,7 +208,7 @@ def test_a_model_of_the_hub_has_the_voices_of_the_repository(hub, checkpoint):
     voices = Voices(HubFiles("kyutai/tts-1.6b-en_fr"), SUFFIX)
     assert voices.names() == ["deep/v.wav"]
     assert voices.find("deep/v.wav") == path
-    assert voices.default() == DEFAULT
+    assert voices.default() == DEFAULT_VOICE
     with pytest.raises(CheckpointError, match="nobody"):
         voices.find("nobody")
 

@@ -21,8 +21,9 @@ from pathlib import Path
 import mlx.core as mx
 from benchmark import against, latency, machine, models, run, stt, tts
 
-from dsm_mlx import CheckpointError, owner
-from dsm_mlx.checkpoint import DTYPES, Checkpoint
+from dsm_mlx import CheckpointError
+from dsm_mlx.loading.checkpoint import DTYPES, Checkpoint
+from dsm_mlx.runtime import worker
 
 _RECORDING = Path(__file__).parents[1] / "demos/audio/bus.wav"
 
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.compile:
         os.environ["DSM_MLX_COMPILE"] = "1"
     try:
-        result = owner.run(measure, options)
+        result = worker.run(measure, options)
     except (CheckpointError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

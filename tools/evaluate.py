@@ -16,16 +16,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from conversion.job import Wanted, convert
-from conversion.recipes import RECIPES
-from conversion.source import Source
 from evaluation import report
 from evaluation.listening import Listening, recordings
 from evaluation.speaking import Speaking
 from tqdm import tqdm
 
-from dsm_mlx.checkpoint import DTYPES
+from dsm_mlx.convert.job import Wanted, convert
+from dsm_mlx.convert.recipes import RECIPES
+from dsm_mlx.convert.source import Source
 from dsm_mlx.errors import AudioError, CheckpointError
+from dsm_mlx.loading.checkpoint import DTYPES
 
 _HERE = Path(__file__).parent
 _AUDIO = _HERE.parent / "demos/audio"

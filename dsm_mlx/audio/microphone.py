@@ -26,7 +26,7 @@ QUEUE_BLOCKS = 500  # 10 s for a consumer that stalls, as at its first, compilin
 SILENT_SECONDS = 2.0
 SILENT = (
     "only silence arrives from %r: it is muted, or this program has no permission "
-    "(macOS: System Settings > Privacy & Security > Microphone)"
+    "(macOS: System ConfigReader > Privacy & Security > Microphone)"
 )
 
 

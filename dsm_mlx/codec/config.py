@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.settings import Settings
+from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.transformer import TransformerConfig
 
 
@@ -31,7 +31,7 @@ class SeanetConfig:
         return math.prod(self.ratios)
 
     @classmethod
-    def read(cls, raw: Settings) -> SeanetConfig:
+    def read(cls, raw: ConfigReader) -> SeanetConfig:
         for key, expected in (
             ("causal", True),
             ("true_skip", True),
@@ -73,7 +73,7 @@ class MimiConfig:
         return self.frame_size // self.seanet.hop
 
     @classmethod
-    def read(cls, raw: Settings) -> MimiConfig:
+    def read(cls, raw: ConfigReader) -> MimiConfig:
         """From the sections `seanet`, `quantizer` and `transformer`; what is absent is official."""
         seanet = SeanetConfig.read(raw.section("seanet", {}))
         quantizer = raw.section("quantizer", {})
@@ -99,7 +99,7 @@ class MimiConfig:
         return config
 
 
-def _read_transformer(raw: Settings) -> TransformerConfig:
+def _read_transformer(raw: ConfigReader) -> TransformerConfig:
     raw.choice("positional_embedding", ("rope",), "rope")
     raw.choice("gating", ("none",), "none")
     dim = raw.positive("d_model", 512)
@@ -116,4 +116,4 @@ def _read_transformer(raw: Settings) -> TransformerConfig:
     )
 
 
-OFFICIAL = MimiConfig.read(Settings({}, "the official Mimi"))
+OFFICIAL = MimiConfig.read(ConfigReader({}, "the official Mimi"))

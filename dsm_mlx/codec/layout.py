@@ -9,12 +9,12 @@ from mlx.utils import tree_flatten
 
 from dsm_mlx.codec.conv import CausalConv1d, CausalConvTranspose1d
 from dsm_mlx.codec.model import MimiModel
-from dsm_mlx.layouts import Group, Layout, rename
+from dsm_mlx.files.weight_map import Group, WeightMap, rename
 
 _CODEBOOK = re.compile(r"(quantizer\.rvq_\w+)\.codebooks\.(\d+)\.weight")
 
 
-def pytorch(model: MimiModel) -> Layout:
+def pytorch(model: MimiModel) -> WeightMap:
     """How the parameters of `model` lie in a published Mimi file."""
     modules = dict(model.named_modules())
     groups = []

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import mlx.core as mx
 import numpy as np
 
-from dsm_mlx import owner
 from dsm_mlx.codec.model import MimiModel
-from dsm_mlx.device import compiled
 from dsm_mlx.errors import AudioError
+from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.device import compiled
 
 _AT_ONCE = 16  # frames of a whole recording in one step
 
@@ -109,7 +109,7 @@ class Mimi:
 
         def call(inputs: np.ndarray) -> np.ndarray:
             with lock:
-                return owner.run(run, inputs)
+                return worker.run(run, inputs)
 
         return call
 

@@ -29,7 +29,7 @@ class MimiModel(nn.Module):
         self.decoder_transformer = Transformer(config.transformer)
         self.decoder = SeanetDecoder(config.seanet)
 
-    def keep(self, codebooks: int, *, encoder: bool = True, decoder: bool = True) -> None:
+    def keep_codebooks(self, codebooks: int, *, encoder: bool = True, decoder: bool = True) -> None:
         """Drop the weights of all but the first `codebooks` and of the halves not wanted."""
         rest = self.quantizer.rvq_rest
         rest.codebooks = rest.codebooks[: codebooks - 1]

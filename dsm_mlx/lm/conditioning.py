@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 import mlx.nn as nn
 
-from dsm_mlx.settings import Settings
+from dsm_mlx.files.config_reader import ConfigReader
 
 _CONTINUOUS = ("continuous", "continuous_attribute", "ContinuousAttribute")
 _KINDS = {"lut": "lut", "Lut": "lut", "tensor": "tensor", "Tensor": "tensor"}
@@ -32,7 +32,7 @@ class ConditionerConfig:
     max_period: float = 10000.0
 
     @classmethod
-    def read(cls, raw: Settings) -> ConditionerConfig:
+    def read(cls, raw: ConfigReader) -> ConditionerConfig:
         name = raw.choice("type", tuple(_KINDS))
         kind = _KINDS[name]
         inner = raw.section(name, raw.values)
@@ -63,7 +63,7 @@ class ConditionersConfig:
     cross_positions_scale: float = 1.0
 
     @classmethod
-    def read(cls, raw: Settings) -> ConditionersConfig:
+    def read(cls, raw: ConfigReader) -> ConditionersConfig:
         """From `conditioners` and `fuser` of a config; both may be absent, null or empty."""
         conditioners, fuser = raw.section("conditioners", {}), raw.section("fuser", {})
         by_name = {

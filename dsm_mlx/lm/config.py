@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.lm.conditioning import ConditionersConfig
-from dsm_mlx.settings import Settings
 from dsm_mlx.transformer import TransformerConfig
 
 
@@ -51,7 +51,7 @@ class LmConfig:
     depth: DepthConfig | None
 
     @classmethod
-    def read(cls, raw: Settings, hidden: int | None = None) -> LmConfig:
+    def read(cls, raw: ConfigReader, hidden: int | None = None) -> LmConfig:
         """From a `config.json`.
 
         hidden: width of the feed-forward's halves where the weights' file tells it; by default
@@ -84,7 +84,7 @@ def gated_width(feed_forward: int, dim: int) -> int:
     return 21 * dim // 8 if feed_forward == 4 * dim else 2 * feed_forward // 3
 
 
-def _read_delays(raw: Settings, n_q: int) -> tuple[int, ...]:
+def _read_delays(raw: ConfigReader, n_q: int) -> tuple[int, ...]:
     delays = raw.items("delays", int)
     if len(delays) != n_q + 1 or min(delays) < 0:
         raise raw.error("delays", f"is {delays} (expected {n_q + 1} integers from 0 up)")
@@ -93,7 +93,7 @@ def _read_delays(raw: Settings, n_q: int) -> tuple[int, ...]:
     return tuple(delays)
 
 
-def _read_transformer(raw: Settings, dim: int, hidden: int | None, cross: bool):
+def _read_transformer(raw: ConfigReader, dim: int, hidden: int | None, cross: bool):
     raw.choice("positional_embedding", ("rope",), "rope")
     raw.choice("gating", ("silu",), "silu")
     feed_forward = int(raw.get("hidden_scale", float, 4.0) * dim)
@@ -109,7 +109,7 @@ def _read_transformer(raw: Settings, dim: int, hidden: int | None, cross: bool):
     )
 
 
-def _read_depth(raw: Settings, dep_q: int) -> DepthConfig:
+def _read_depth(raw: ConfigReader, dep_q: int) -> DepthConfig:
     raw.choice("depformer_pos_emb", ("none",), "none")
     raw.choice("depformer_gating", ("silu",), "silu")
     dim = raw.positive("depformer_dim")

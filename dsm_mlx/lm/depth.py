@@ -12,10 +12,10 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
-from dsm_mlx.device import begin
 from dsm_mlx.lm.config import DepthConfig, LmConfig
 from dsm_mlx.lm.embedding import DemuxEmbedding, LowRankEmbedding, TokenEmbedding
 from dsm_mlx.lm.sampling import sample
+from dsm_mlx.runtime.device import start_early
 from dsm_mlx.transformer.block import SwiGLU, make_norm
 
 
@@ -90,7 +90,7 @@ class DepthDecoder(nn.Module):
         self.layers = [DepthBlock(depth, sets) for _ in range(depth.layers)]
         self.linear_out = [nn.Linear(dim, config.card, bias=False) for _ in depth.schedule]
 
-    def limit(self, config: DepthConfig) -> None:
+    def keep_codebooks(self, config: DepthConfig) -> None:
         """Keep only what a shorter schedule, the beginning of the present one, needs."""
         sets, inputs = max(config.schedule) + 1, self.linear_in
         if config.multi_linear:
@@ -137,7 +137,7 @@ class DepthDecoder(nn.Module):
             logits, past = self.slice(k, codes[-1] if k else text, inputs, past)
             logits = guide(logits.astype(mx.float32), guidance)
             codes.append(sample(logits, temperature, noise[:, k], top_k))
-            begin(codes[-1])
+            start_early(codes[-1])
         return mx.stack(codes, axis=1)
 
     def slice(self, k: int, token: mx.array, inputs: mx.array, past: list):

@@ -10,7 +10,17 @@ from __future__ import annotations
 
 import re
 
-from dsm_mlx.layouts import Group, Layout, Shapes, blocks, join, rename, repeat, reshape, split
+from dsm_mlx.files.weight_map import (
+    Group,
+    Shapes,
+    WeightMap,
+    blocks,
+    join,
+    rename,
+    repeat,
+    reshape,
+    split,
+)
 from dsm_mlx.lm.config import DepthConfig
 
 _ATTENTION = re.compile(r"layers\.(\d+)\.self_attn\.(in|out)_proj\.(\d+)\.(\w+)")
@@ -19,7 +29,7 @@ _NORM = re.compile(r"layers\.(\d+)\.(norm\d\.\w+)")
 _NUMBERED = re.compile(r"(embs|linear_out)\.(\d+)\.(.*)")
 
 
-def layout_of(shapes: Shapes, depth: DepthConfig, layout: str) -> Layout:
+def layout_of(shapes: Shapes, depth: DepthConfig, layout: str) -> WeightMap:
     """How the parameters (name -> shape) lie in a file of this layout, "pytorch" or "mlx"."""
     make = _mlx_group if layout == "mlx" else _pytorch_group
     groups = [make(name, shape, depth) for name, shape in shapes.items()]

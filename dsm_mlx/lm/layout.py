@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mlx.utils import tree_flatten
 
-from dsm_mlx.layouts import Group, Layout, Shapes, join, rename, reshape, split
+from dsm_mlx.files.weight_map import Group, Shapes, WeightMap, join, rename, reshape, split
 from dsm_mlx.lm import depth_layout
 from dsm_mlx.lm.model import MultistreamLM
 
@@ -31,7 +31,7 @@ def recognise(names) -> str | None:
     return "mlx" if "audio_embs.0.weight" in names else None
 
 
-def layout_of(model: MultistreamLM, layout: str) -> Layout:
+def layout_of(model: MultistreamLM, layout: str) -> WeightMap:
     """How the parameters of `model`, quantised or not, lie in a file of this layout."""
     shapes = {name: array.shape for name, array in tree_flatten(model.parameters())}
     groups = []

@@ -46,7 +46,7 @@ class MultistreamLM(nn.Module):
         if config.conditioners.by_name:
             self.condition_provider = ConditionProvider(config.conditioners, config.dim)
 
-    def limit(self, codebooks: int) -> None:
+    def keep_codebooks(self, codebooks: int) -> None:
         """Write only the first `codebooks` codebooks; the weights of the others are dropped.
 
         The main model keeps its embeddings of all of them, as the reference does: it still hears
@@ -56,7 +56,7 @@ class MultistreamLM(nn.Module):
             raise ValueError(f"codebooks is {codebooks} (expected 1 to {self.config.dep_q})")
         depth = replace(self.config.depth, schedule=self.config.depth.schedule[:codebooks])
         self.config = replace(self.config, dep_q=codebooks, depth=depth)
-        self.depformer.limit(depth)
+        self.depformer.keep_codebooks(depth)
 
     @property
     def dtype(self) -> mx.Dtype:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import mlx.core as mx
 import numpy as np
 
-from dsm_mlx import owner
 from dsm_mlx.results import Event
+from dsm_mlx.runtime import worker
 from dsm_mlx.stt.session import Session
-from dsm_mlx.stt.step import ListenStep
+from dsm_mlx.stt.step import SttStep
 
 
 @dataclass
@@ -22,14 +22,14 @@ class _Pending:
     rows: list[int]
 
 
-class Rows:
+class Batch:
     """A batch of up to `size` sessions over one state. One stream is a batch of one.
 
     All arrays are touched on the owner thread only; the methods may be called from any one
     thread at a time.
     """
 
-    def __init__(self, step: ListenStep, size: int):
+    def __init__(self, step: SttStep, size: int):
         self._step = step
         self._sessions: list[Session | None] = [None] * size
         self._state: dict | None = None
@@ -43,7 +43,7 @@ class Rows:
         """Start sessions afresh in the given rows; the other rows keep their place."""
         for row, session in newcomers.items():
             self._sessions[row] = session
-        owner.run(self._start, list(newcomers), condition)
+        worker.run(self._start, list(newcomers), condition)
 
     def leave(self, row: int) -> None:
         """Free a row."""
@@ -52,11 +52,11 @@ class Rows:
     def close(self) -> None:
         """Give the memory back."""
         self._sessions = [None] * len(self._sessions)
-        owner.run(self._forget)
+        worker.run(self._forget)
 
     def run(self, frames: int) -> list[list[Event]]:
         """Hear up to `frames` frames of every row that has them -> the events of each row."""
-        return owner.run(self._run, frames)
+        return worker.run(self._run, frames)
 
     def _start(self, rows: list[int], condition: mx.array | None) -> None:
         size = len(self._sessions)

@@ -13,15 +13,15 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 
-from dsm_mlx import owner
 from dsm_mlx.audio import AudioFile, read
-from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.errors import AudioError, CheckpointError
+from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.results import EndOfTurn, Event, Pause, Transcript, Word
-from dsm_mlx.stt.engine import Rows
+from dsm_mlx.runtime import worker
+from dsm_mlx.stt.engine import Batch
 from dsm_mlx.stt.session import Session
-from dsm_mlx.stt.step import ListenStep
-from dsm_mlx.stt.stream import Stream
+from dsm_mlx.stt.step import SttStep
+from dsm_mlx.stt.stream import TranscriptStream
 from dsm_mlx.stt.words import settle_ends
 
 log = logging.getLogger("dsm_mlx")
@@ -47,7 +47,7 @@ class SpeechToText:
         mimi = checkpoint.load_codec_for(lm, lm.config.n_q, decoder=False)
         self._lm, self._mimi = lm, mimi.config
         self._tokenizer = checkpoint.load_tokenizer()
-        self._step = ListenStep(lm, mimi)
+        self._step = SttStep(lm, mimi)
         timing = checkpoint.config.section("stt_config", {})
         self.delay = timing.get("audio_delay_seconds", float, 0.5)
         self._prefix = round(
@@ -62,7 +62,7 @@ class SpeechToText:
 
     @property
     def sample_rate(self) -> int:
-        """Samples a second that `Stream.feed` expects: 24000."""
+        """Samples a second that `TranscriptStream.feed` expects: 24000."""
         return self._mimi.sample_rate
 
     @property
@@ -75,15 +75,15 @@ class SpeechToText:
         """Whether the model itself predicts pauses; without, they are told from the level."""
         return self._lm.config.extra_heads > 0
 
-    def stream(self, delay: float | None = None) -> Stream:
+    def stream(self, delay: float | None = None) -> TranscriptStream:
         """Open a live stream; use it in a `with` block or close it.
 
         delay: seconds by which the words lag, for models that take it as an input (the nearest
             value they know is used). ValueError for another delay on a model that does not.
         """
-        rows = Rows(self._step, 1)
+        rows = Batch(self._step, 1)
         condition, delay = self._choose_delay(delay)
-        return Stream(rows, lambda: self._session(delay), condition)
+        return TranscriptStream(rows, lambda: self._session(delay), condition)
 
     def transcribe(
         self,
@@ -105,7 +105,7 @@ class SpeechToText:
         items = [audio] if single else list(audio)
         heard: list[list[Event]] = [[] for _ in items]
         durations = [0.0] * len(items)
-        chunks = self.hear(items, sample_rate=sample_rate, delay=delay, batch=batch)
+        chunks = self.transcribe_events(items, sample_rate=sample_rate, delay=delay, batch=batch)
         with closing(chunks):
             for chunk in chunks:
                 if chunk.error:
@@ -117,14 +117,14 @@ class SpeechToText:
         results = [as_transcript(events, d) for events, d in zip(heard, durations, strict=True)]
         return results[0] if single else results
 
-    def hear(
+    def transcribe_events(
         self,
         items: Sequence[Audio],
         *,
         sample_rate: int | None = None,
         delay: float | None = None,
         batch: int = 8,
-    ) -> Iterator[Heard]:
+    ) -> Iterator[Progress]:
         """Transcribe a list of recordings, giving out events as they become known.
 
         Arguments as in `transcribe`. A recording that cannot be read ends with its error and
@@ -134,7 +134,7 @@ class SpeechToText:
             raise ValueError(f"batch is {batch} (expected at least 1)")
         condition, delay = self._choose_delay(delay)
         waiting = iter(range(len(items)))
-        rows = Rows(self._step, max(1, min(batch, len(items))))
+        rows = Batch(self._step, max(1, min(batch, len(items))))
         recordings: dict[int, _Recording] = {}
         try:
             while True:
@@ -154,7 +154,7 @@ class SpeechToText:
                 recording.blocks.close()
             rows.close()
 
-    def _advance(self, rows: Rows, recordings: dict[int, _Recording]):
+    def _advance(self, rows: Batch, recordings: dict[int, _Recording]):
         """Let every row hear a little, and free those that have heard it all."""
         seconds = {row: recording.top_up(_AT_ONCE) for row, recording in recordings.items()}
         events = rows.run(_AT_ONCE)
@@ -164,9 +164,9 @@ class SpeechToText:
                 new = new + recording.session.finish()
                 rows.leave(row)
                 del recordings[row]
-                yield Heard(recording.index, new, seconds[row], True, recording.error)
+                yield Progress(recording.index, new, seconds[row], True, recording.error)
             else:
-                yield Heard(recording.index, new, seconds[row])
+                yield Progress(recording.index, new, seconds[row])
 
     def _session(self, delay: float) -> Session:
         return Session(
@@ -194,7 +194,7 @@ class SpeechToText:
             values["delay"], delay = name, float(name)
         elif config:
             values["delay"] = -delay
-        return owner.run(self._condition, values), delay
+        return worker.run(self._condition, values), delay
 
     def _condition(self, values: dict) -> mx.array | None:
         condition = self._lm.condition_provider.sum(values)
@@ -204,7 +204,7 @@ class SpeechToText:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Progress:
     """Some more of a recording: its index, new events, and the seconds of sound they cost.
 
     last: nothing more comes of this recording. error: why its sound could not be read to the end.
@@ -277,4 +277,4 @@ def load_stt(
 ) -> SpeechToText:
     """Load a speech-to-text model; see `dsm_mlx.load_stt`."""
     checkpoint = Checkpoint.find(model, "stt", revision)
-    return owner.run(SpeechToText, checkpoint, bits, dtype, cache)
+    return worker.run(SpeechToText, checkpoint, bits, dtype, cache)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import mlx.core as mx
 
 from dsm_mlx.codec.model import MimiModel
-from dsm_mlx.device import compiled
 from dsm_mlx.lm.model import MultistreamLM
+from dsm_mlx.runtime.device import compiled
 from dsm_mlx.transformer import select_rows
 
 
-class ListenStep:
+class SttStep:
     """The compiled step of a model, shared by all its sessions. It holds no state.
 
     A state is {"codec", "lm", "text" int32 (batch,), "condition" (batch, 1, dim) or absent,

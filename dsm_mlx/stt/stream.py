@@ -8,10 +8,10 @@ from collections.abc import Callable
 import mlx.core as mx
 import numpy as np
 
-from dsm_mlx import owner
 from dsm_mlx.errors import AudioError
 from dsm_mlx.results import Event
-from dsm_mlx.stt.engine import Rows
+from dsm_mlx.runtime import worker
+from dsm_mlx.stt.engine import Batch
 from dsm_mlx.stt.session import Session
 
 _AT_ONCE = (
@@ -19,14 +19,14 @@ _AT_ONCE = (
 )
 
 
-class Stream:
+class TranscriptStream:
     """Speech to text as the sound comes in. Made by `SpeechToText.stream`.
 
     Leaving a `with` block flushes: the events of that last flush are in `rest`. Methods may be
     called from any thread; they run one at a time.
     """
 
-    def __init__(self, rows: Rows, new_session: Callable[[], Session], condition: mx.array | None):
+    def __init__(self, rows: Batch, new_session: Callable[[], Session], condition: mx.array | None):
         self._rows, self._condition = rows, condition
         self._session = new_session()
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class Stream:
         pcm = check_pcm(pcm)
         with self._lock:
             self._check_open()
-            owner.run(self._session.feed, pcm)
+            worker.run(self._session.feed, pcm)
             return self._run()
 
     def flush(self) -> list[Event]:
@@ -84,14 +84,14 @@ class Stream:
         return self._session.partial_word
 
     def _flush(self) -> list[Event]:
-        owner.run(self._session.drain)
+        worker.run(self._session.drain)
         return self._run() + self._session.finish()
 
     def _run(self) -> list[Event]:
         # Ctrl-C ends our waiting, not the job that we wait for: the session is touched on the
         # owner thread only, and what the job finds is there for the next call.
         while self._session.frames_waiting:
-            owner.run(self._hear)
+            worker.run(self._hear)
         found, self._found = self._found, []
         return found
 
@@ -102,7 +102,7 @@ class Stream:
         if self._closed:
             raise ValueError("the stream is closed")
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> TranscriptStream:
         return self
 
     def __exit__(self, kind, *_) -> None:

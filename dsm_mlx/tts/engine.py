@@ -9,28 +9,28 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_map
 
-from dsm_mlx import owner
 from dsm_mlx.results import Chunk
+from dsm_mlx.runtime import worker
 from dsm_mlx.tts.session import Session
-from dsm_mlx.tts.step import UNGENERATED, SpeakStep
+from dsm_mlx.tts.step import UNGENERATED, TtsStep
 
 
 @dataclass
 class _Heard:
-    """The first half of a step, being computed: what `SpeakStep.listen` gave, and for whom."""
+    """The first half of a step, being computed: what `TtsStep.sample_text` gave, and for whom."""
 
     arrays: dict
     sessions: dict[int, Session]
 
 
-class Rows:
+class Batch:
     """A batch of up to `size` sessions over one state. One stream is a batch of one.
 
     Sessions of one batch must agree on guidance and on the length of their voices. All arrays are
     touched on the owner thread only; the methods may be called from any one thread at a time.
     """
 
-    def __init__(self, step: SpeakStep, size: int):
+    def __init__(self, step: TtsStep, size: int):
         self._step = step
         self._sessions: list[Session | None] = [None] * size
         self._state: dict | None = None
@@ -44,8 +44,8 @@ class Rows:
 
     def join(self, row: int, session: Session, state: dict, conditions: dict) -> None:
         """Start a session in a row, from the state and conditions of a batch of one (see
-        `SpeakStep`); the other rows keep their place."""
-        owner.run(self._join, row, session, state, conditions)
+        `TtsStep`); the other rows keep their place."""
+        worker.run(self._join, row, session, state, conditions)
 
     def leave(self, row: int) -> None:
         """Free a row."""
@@ -54,11 +54,11 @@ class Rows:
     def close(self) -> None:
         """Give the memory back."""
         self._sessions = [None] * len(self._sessions)
-        owner.run(self._forget)
+        worker.run(self._forget)
 
     def run(self) -> dict[int, Chunk]:
         """One step of every row that can make one -> the sound that became complete, by row."""
-        return owner.run(self._run)
+        return worker.run(self._run)
 
     def _join(self, row: int, session: Session, state: dict, conditions: dict) -> None:
         size = len(self._sessions)
@@ -104,7 +104,7 @@ class Rows:
         if not sessions:
             return None
         state = self._state
-        heard, state["row"], state["lm"] = self._step.listen(
+        heard, state["row"], state["lm"] = self._step.sample_text(
             state["row"], state["lm"], self._conditions, self._active(sessions)
         )
         mx.async_eval(heard, state["row"], state["lm"])
@@ -123,7 +123,7 @@ class Rows:
         for row, session in sessions.items():
             tokens[row] = session.take(tokens[row])
         state = self._state
-        codes, state["row"] = self._step.speak(
+        codes, state["row"] = self._step.sample_audio(
             state["row"],
             heard.arrays,
             mx.array(tokens, mx.int32),

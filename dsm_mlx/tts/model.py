@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from dsm_mlx import owner
-from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, Voice, Voices, model_identity
 from dsm_mlx.results import Chunk, Speech
-from dsm_mlx.tts.engine import Rows
-from dsm_mlx.tts.prepare import Preparation, Speakers, Style
+from dsm_mlx.runtime import worker
+from dsm_mlx.tts.engine import Batch
+from dsm_mlx.tts.prompt import PromptCache, SpeechOptions, VoicePrompt
 from dsm_mlx.tts.script import ScriptMachine, ScriptReader, word_tokenizer
-from dsm_mlx.tts.session import Script, Session, Timing
-from dsm_mlx.tts.step import SpeakStep
+from dsm_mlx.tts.session import LiveText, Session, Timing
+from dsm_mlx.tts.step import TtsStep
 from dsm_mlx.tts.stream import SpeechStream
-from dsm_mlx.tts.voices import TENSOR, Voice, Voices, model_identity
 
 Turns = list[tuple[Voice | None, str]]
 Text = str | Turns
@@ -46,9 +46,9 @@ class TextToSpeech:
         if not lm.config.dep_q:
             raise CheckpointError(f"{self.name}: a speech-to-text model (expected text-to-speech)")
         conditioners = lm.config.conditioners
-        if set(conditioners.cross) - {TENSOR}:
-            raise CheckpointError(f"{self.name}: attends to more than {TENSOR}")
-        self._conditioned = TENSOR in conditioners.by_name
+        if set(conditioners.cross) - {SPEAKER_CONDITIONER}:
+            raise CheckpointError(f"{self.name}: attends to more than {SPEAKER_CONDITIONER}")
+        self._conditioned = SPEAKER_CONDITIONER in conditioners.by_name
         mimi = checkpoint.load_codec_for(lm, lm.config.dep_q, encoder=not self._conditioned)
         tts = checkpoint.config.section("tts_config", {})
         if tts.get("multistream", bool, False):
@@ -62,17 +62,17 @@ class TextToSpeech:
             sample_rate=mimi.config.sample_rate,
         )
         sampling = checkpoint.config.section("lm_gen_config", {})
-        self._temperature = sampling.get("temp", float, Style.temperature)
+        self._temperature = sampling.get("temp", float, SpeechOptions.temperature)
         if self._temperature < 0:
             raise sampling.error("temp", f"is {self._temperature} (expected 0 or more)")
         self._guidance = sampling.get("cfg_coef", float, 1.0)
-        self._shelf = Voices.of(checkpoint)
+        self._voices = Voices.of(checkpoint)
         self._text_card = lm.config.text_card
         self._tokenize = word_tokenizer(checkpoint.load_tokenizer())
         cfg = conditioners.by_name.get("cfg")
         self._cfg_names = {float(name): name for name in cfg.values} if cfg else {}
-        self._step = SpeakStep(lm, mimi, self._timing.delay_steps)
-        self._preparation = Preparation(
+        self._step = TtsStep(lm, mimi, self._timing.delay_steps)
+        self._prompts = PromptCache(
             self._step, self._timing, Mimi(mimi), self._slots, model_identity(checkpoint)
         )
         if checkpoint.files.bundled:
@@ -95,7 +95,7 @@ class TextToSpeech:
     @property
     def clones(self) -> bool:
         """Whether a voice is a recording that the model imitates, rather than one of a list."""
-        return self._shelf.clones
+        return self._voices.clones
 
     @property
     def cfg_values(self) -> tuple[float, ...]:
@@ -104,7 +104,7 @@ class TextToSpeech:
 
     def voices(self) -> list[str]:
         """Names for `voice`. For a model of the hub, its voice repository is asked if it can be."""
-        return self._shelf.names()
+        return self._voices.names()
 
     def synthesize(
         self,
@@ -176,18 +176,18 @@ class TextToSpeech:
         style = self._style(temperature, cfg, padding_bonus)
         speakers = self._speakers([voice])
         session = self._session(speakers)
-        rows = Rows(self._step, 1)
-        owner.run(self._join, rows, 0, session, speakers, style, _seed(seed))
+        rows = Batch(self._step, 1)
+        worker.run(self._join, rows, 0, session, speakers, style, _seed(seed))
         return SpeechStream(rows, session)
 
-    def _say(self, jobs: list[_Job], style: Style, batch: int, progress) -> None:
+    def _say(self, jobs: list[_Job], style: SpeechOptions, batch: int, progress) -> None:
         """Run jobs whose voices have the same length, at most `batch` at a time."""
-        rows, running = Rows(self._step, min(batch, len(jobs))), {}
+        rows, running = Batch(self._step, min(batch, len(jobs))), {}
         waiting = iter(jobs)
         try:
             while True:
                 for row, job in zip(rows.free, waiting, strict=False):
-                    owner.run(self._join, rows, row, job.session, job.speakers, style, job.seed)
+                    worker.run(self._join, rows, row, job.session, job.speakers, style, job.seed)
                     running[row] = job
                 if not running:
                     return
@@ -201,8 +201,10 @@ class TextToSpeech:
         finally:
             rows.close()
 
-    def _join(self, rows: Rows, row: int, session, speakers: Speakers, style: Style, seed: int):
-        state, conditions = self._preparation.start(speakers, style, seed)
+    def _join(
+        self, rows: Batch, row: int, session, speakers: VoicePrompt, style: SpeechOptions, seed: int
+    ):
+        state, conditions = self._prompts.start(speakers, style, seed)
         rows.join(row, session, state, conditions)
 
     def _job(self, voices: list[Voice | None], turns: list[tuple[int, str]], seed: int | None):
@@ -214,22 +216,24 @@ class TextToSpeech:
         session.script.end()
         return _Job(session, speakers, _seed(seed), [])
 
-    def _session(self, speakers: Speakers, keep_words: bool = False) -> Session:
+    def _session(self, speakers: VoicePrompt, keep_words: bool = False) -> Session:
         reader = ScriptReader(
             self._tokenize, frame_rate=self.frame_rate, speakers=self._conditioned
         )
         machine = ScriptMachine(self._text_card, self._ahead)
-        return Session(Script(reader, machine), self._timing, speakers.prefix, keep_words)
+        return Session(LiveText(reader, machine), self._timing, speakers.prefix, keep_words)
 
-    def _speakers(self, voices: list[Voice | None]) -> Speakers:
+    def _speakers(self, voices: list[Voice | None]) -> VoicePrompt:
         limit = self._slots if self._conditioned else 1
         if len(voices) > limit:
             raise ValueError(f"{len(voices)} voices in one dialogue (this model knows {limit})")
-        names = [self._shelf.default() if voice is None else voice for voice in voices]
-        paths = tuple(self._shelf.find(name) for name in names if name is not None)
-        return owner.run(self._preparation.read, paths)
+        names = [self._voices.default() if voice is None else voice for voice in voices]
+        paths = tuple(self._voices.find(name) for name in names if name is not None)
+        return worker.run(self._prompts.read, paths)
 
-    def _style(self, temperature: float | None, cfg: float | None, padding_bonus: float) -> Style:
+    def _style(
+        self, temperature: float | None, cfg: float | None, padding_bonus: float
+    ) -> SpeechOptions:
         if temperature is None:
             temperature = self._temperature
         if not (math.isfinite(temperature) and temperature >= 0):
@@ -240,12 +244,12 @@ class TextToSpeech:
             if cfg is not None and cfg not in self._cfg_names:
                 known = ", ".join(self._cfg_names.values())
                 raise ValueError(f"cfg is {cfg} (this model knows {known})")
-            return Style(temperature, None, self._cfg_names.get(cfg), padding_bonus)
+            return SpeechOptions(temperature, None, self._cfg_names.get(cfg), padding_bonus)
         if cfg is None:
             cfg = self._guidance
         if not math.isfinite(cfg):
             raise ValueError(f"cfg is {cfg} (expected a number)")
-        return Style(temperature, None if cfg == 1 else cfg, None, padding_bonus)
+        return SpeechOptions(temperature, None if cfg == 1 else cfg, None, padding_bonus)
 
 
 @dataclass
@@ -253,7 +257,7 @@ class _Job:
     """A text that is being said to its end."""
 
     session: Session
-    speakers: Speakers
+    speakers: VoicePrompt
     seed: int
     chunks: list[np.ndarray]
 
@@ -273,7 +277,7 @@ def load_tts(
 ) -> TextToSpeech:
     """See `dsm_mlx.load_tts`."""
     options = {"bits": bits, "dtype": dtype, "codebooks": codebooks, "cache": cache}
-    return owner.run(TextToSpeech, Checkpoint.find(model, "tts", revision), **options)
+    return worker.run(TextToSpeech, Checkpoint.find(model, "tts", revision), **options)
 
 
 def _is_dialogue(text: object) -> bool:

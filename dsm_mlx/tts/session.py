@@ -15,7 +15,7 @@ from dsm_mlx.tts.step import UNGENERATED
 _FADE_SECONDS = 0.02
 
 
-class Script:
+class LiveText:
     """Text that may still be growing, and the decisions made from it. Safe for two threads: one
     that feeds, one that steps."""
 
@@ -123,7 +123,7 @@ class Session:
 
     def __init__(
         self,
-        script: Script,
+        script: LiveText,
         timing: Timing,
         prefix: np.ndarray | None = None,
         keep_words: bool = False,

@@ -11,17 +11,17 @@ from __future__ import annotations
 import mlx.core as mx
 
 from dsm_mlx.codec.model import MimiModel, keep_resting
-from dsm_mlx.device import compiled
 from dsm_mlx.lm.depth import guide
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.lm.sampling import gumbel, sample, split
+from dsm_mlx.runtime.device import compiled
 from dsm_mlx.tts.script import NOTHING, PAD
 
 UNGENERATED = -2
 TOP_K_TEXT, TOP_K_AUDIO = 25, 250
 
 
-class SpeakStep:
+class TtsStep:
     """The compiled halves of a step, shared by all sessions of a model. It holds no state.
 
     A state is {"lm", "decoder", "row"}, where "row" is {"step" int32 (batch,), "text" int32
@@ -51,7 +51,7 @@ class SpeakStep:
 
     def init_state(self, batch: int, guided: bool) -> dict:
         """A fresh state, with keys of 0."""
-        heard = mx.zeros((batch, self.codebooks, self.longest + 1), mx.int32)
+        sampled = mx.zeros((batch, self.codebooks, self.longest + 1), mx.int32)
         return {
             "lm": self.lm.init_state(batch * (1 + guided)),
             "decoder": self.mimi.decoder_state(batch),
@@ -59,23 +59,23 @@ class SpeakStep:
                 "step": mx.zeros((batch,), mx.int32),
                 "text": mx.zeros((batch,), mx.int32),
                 "audio": mx.zeros((batch, self.codebooks), mx.int32),
-                "history": heard,
+                "history": sampled,
                 "keys": mx.zeros((batch, 2), mx.uint32),
             },
         }
 
-    def listen(self, row: dict, lm: dict, conditions: dict, active: mx.array | None = None):
-        """The first half: -> heard, row, lm.
+    def sample_text(self, row: dict, lm: dict, conditions: dict, active: mx.array | None = None):
+        """The first half: -> sampled, row, lm.
 
-        `heard` is {"text" int32 (batch,), what the model samples; "hidden" (rows, dim); "keys"}.
+        `sampled` is {"text" int32 (batch,), what the model samples; "hidden" (rows, dim); "keys"}.
         active: bool (batch,), rows that are False keep their place; None means all rows.
         """
-        return self._run("listen", self._listen, active, row, lm, conditions)
+        return self._run("sample_text", self._sample_text, active, row, lm, conditions)
 
-    def speak(
+    def sample_audio(
         self,
         row: dict,
-        heard: dict,
+        sampled: dict,
         text: mx.array,
         forced: mx.array,
         conditions: dict,
@@ -90,9 +90,9 @@ class SpeakStep:
         that replace what the model says, UNGENERATED where there is none.
         depth: False where no row's own codes are needed; the depth decoder does not run.
         """
-        name = "speak" if depth else "stay silent"
-        half = self._speak if depth else self._stay_silent
-        return self._run(name, half, active, row, heard, text, forced, conditions)
+        name = "sample_audio" if depth else "skip_depth"
+        half = self._sample_audio if depth else self._skip_depth
+        return self._run(name, half, active, row, sampled, text, forced, conditions)
 
     def decode(self, codes: mx.array, decoder: dict, active: mx.array | None = None):
         """codes int32 (batch, codebooks, 1) -> float32 pcm (batch, frame_size), decoder."""
@@ -110,7 +110,7 @@ class SpeakStep:
             return self._compiled[key](*inputs)
         return self._compiled[key](active, *inputs)
 
-    def _listen(self, active, row, lm, conditions):
+    def _sample_text(self, active, row, lm, conditions):
         guidance = conditions.get("guidance")
         tokens, begins = self._inputs(row)
         rows = active
@@ -161,13 +161,13 @@ class SpeakStep:
             hidden = hidden | (is_text & ~begins)
         return mx.where(hidden, NOTHING, tokens)
 
-    def _speak(self, active, row, heard, text, forced, conditions):
+    def _sample_audio(self, active, row, sampled, text, forced, conditions):
         depth = self.lm.depformer
         codes = depth(
             text,
-            heard["hidden"],
+            sampled["hidden"],
             conditions["temperature"],
-            gumbel(heard["keys"], depth.noise_size),
+            gumbel(sampled["keys"], depth.noise_size),
             top_k=TOP_K_AUDIO,
             guidance=conditions.get("guidance"),
         )
@@ -176,7 +176,7 @@ class SpeakStep:
         codes = mx.where(row["step"][:, None] < starts, NOTHING, codes)
         return self._advance(active, row, text, codes, forced)
 
-    def _stay_silent(self, active, row, heard, text, forced, conditions):
+    def _skip_depth(self, active, row, sampled, text, forced, conditions):
         return self._advance(active, row, text, mx.full(forced.shape, NOTHING, mx.int32), forced)
 
     def _advance(self, active, row, text, codes, forced):

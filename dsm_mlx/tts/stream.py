@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 from dsm_mlx.results import Chunk
-from dsm_mlx.tts.engine import Rows
+from dsm_mlx.tts.engine import Batch
 from dsm_mlx.tts.session import Session
 
 
@@ -18,7 +18,7 @@ class SpeechStream:
     Leaving a `with` block cancels what has not been said.
     """
 
-    def __init__(self, rows: Rows, session: Session):
+    def __init__(self, rows: Batch, session: Session):
         self._rows, self._session = rows, session
         self._pull = threading.Lock()
         self._cancelled = False

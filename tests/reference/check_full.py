@@ -10,8 +10,8 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 
-from dsm_mlx.checkpoint import load_mimi
 from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.loading.checkpoint import load_mimi
 
 FRAME = 1920
 

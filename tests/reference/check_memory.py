@@ -26,10 +26,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import golden as fixtures  # noqa: E402
 
-from dsm_mlx.checkpoint import Checkpoint  # noqa: E402
+from dsm_mlx.loading.checkpoint import Checkpoint  # noqa: E402
 
 SIZES = {"F32": 4, "BF16": 2}
-WITHOUT_MLX = [sys.executable, "-c", "import mlx.nn, tqdm, dsm_mlx.checkpoint"]
+WITHOUT_MLX = [sys.executable, "-c", "import mlx.nn, tqdm, dsm_mlx.loading.checkpoint"]
 
 
 def write_hollow(path: Path, tensors: dict) -> None:

@@ -23,9 +23,10 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tools")]
 
 import golden as fixtures  # noqa: E402
-from conversion.job import Wanted, convert  # noqa: E402
-from conversion.recipes import blanket  # noqa: E402
-from conversion.source import Source  # noqa: E402
+
+from dsm_mlx.convert.job import Wanted, convert  # noqa: E402
+from dsm_mlx.convert.recipes import blanket  # noqa: E402
+from dsm_mlx.convert.source import Source  # noqa: E402
 
 LISTENERS = {
     "stt_tiny_mlx": ("stt-tiny", None),

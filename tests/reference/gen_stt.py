@@ -68,7 +68,7 @@ def run(lm: LMModel, codes: torch.Tensor, conditions=None) -> dict[str, torch.Te
 
 
 def run_out_of_sync(lm: LMModel, codes: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Rows rest at random, one is reset on the way; a resting row's token is -2."""
+    """Batch rest at random, one is reset on the way; a resting row's token is -2."""
     random = torch.Generator().manual_seed(6)
     masks = torch.rand(codes.shape[-1], len(codes), generator=random) > 0.3
     tokens = []

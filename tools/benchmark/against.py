@@ -14,8 +14,8 @@ from mlx.utils import tree_flatten
 
 from benchmark import models
 from benchmark.statistics import quantile
-from dsm_mlx import layouts
 from dsm_mlx.codec import layout as codec_layout
+from dsm_mlx.files import weight_map
 from dsm_mlx.lm import layout as lm_layout
 
 _HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ def _write(name: str, folder: Path) -> None:
         model = models.random_lm(name, None, "bfloat16")
         layout, file = lm_layout.layout_of(model, "pytorch"), "model.safetensors"
         (folder / "config.json").write_text(json.dumps(models.config(name).values))
-    tensors = layouts.save(layout, dict(tree_flatten(model.parameters())))
+    tensors = weight_map.save(layout, dict(tree_flatten(model.parameters())))
     mx.save_safetensors(str(folder / file), {k: mx.contiguous(v) for k, v in tensors.items()})
 
 

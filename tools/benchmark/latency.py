@@ -13,7 +13,7 @@ start, model, bits, audio = json.loads(sys.argv[1])
 import dsm_mlx
 stt = dsm_mlx.load_stt(model, bits=bits)
 loaded = time.time() - start
-for heard in stt.hear([audio]):
+for heard in stt.transcribe_events([audio]):
     if any(isinstance(event, dsm_mlx.Word) for event in heard.events):
         break
 print(json.dumps({"loaded": loaded, "first word": time.time() - start}))

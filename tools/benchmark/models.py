@@ -9,22 +9,22 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten, tree_map_with_path
 
-from dsm_mlx import checkpoint
 from dsm_mlx.codec.config import OFFICIAL
 from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.quantization import quantize
-from dsm_mlx.settings import Settings
-from dsm_mlx.weights import FLOAT32, finish
+from dsm_mlx.loading import checkpoint
+from dsm_mlx.loading.quantization import quantize
+from dsm_mlx.loading.weights import FLOAT32, materialise
 
 _SHAPES = Path(__file__).parent / "shapes"
 NAMES = sorted(path.stem for path in _SHAPES.glob("*.json"))
 
 
-def config(name: str) -> Settings:
+def config(name: str) -> ConfigReader:
     """The `config.json` of an official model, without the names of its files."""
-    return Settings.read(_SHAPES / f"{name}.json")
+    return ConfigReader.read(_SHAPES / f"{name}.json")
 
 
 def random_lm(
@@ -35,7 +35,7 @@ def random_lm(
     if bits:
         quantize(model, bits)
     _fill(model, mx.bfloat16)
-    finish(model, checkpoint.dtype_of(dtype), keep=FLOAT32)
+    materialise(model, checkpoint.dtype_of(dtype), keep=FLOAT32)
     model.cache = cache or checkpoint.default_cache(dtype, bool(bits))
     return model
 
@@ -43,9 +43,9 @@ def random_lm(
 def random_mimi(codebooks: int, *, encoder: bool = True, decoder: bool = True) -> MimiModel:
     """The codec in its official shape, or one half of it."""
     model = MimiModel(OFFICIAL)
-    model.keep(codebooks, encoder=encoder, decoder=decoder)
+    model.keep_codebooks(codebooks, encoder=encoder, decoder=decoder)
     _fill(model, mx.float32)
-    finish(model, mx.float32)
+    materialise(model, mx.float32)
     return model
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import mlx.core as mx
 
 from benchmark.jobs import work
-from dsm_mlx.checkpoint import Checkpoint, load_mimi
-from dsm_mlx.device import compiled
+from dsm_mlx.loading.checkpoint import Checkpoint, load_mimi
+from dsm_mlx.runtime.device import compiled
 
 
 def main() -> None:
@@ -62,21 +62,21 @@ def _listen(lm):
 
 
 def _speak(lm):
-    from dsm_mlx.tts.step import UNGENERATED, SpeakStep
+    from dsm_mlx.tts.step import UNGENERATED, TtsStep
 
     class NoCodec:
         def decoder_state(self, batch):
             return {}
 
-    speak = SpeakStep(lm, NoCodec(), delay_steps=0)
+    speak = TtsStep(lm, NoCodec(), delay_steps=0)
     state = speak.init_state(1, guided=False)
     conditions = {"temperature": mx.array([0.6]), "padding_bonus": mx.array([0.0])}
     forced = mx.full((1, lm.config.dep_q), UNGENERATED, mx.int32)
 
     def step() -> None:
-        heard, state["row"], state["lm"] = speak.listen(state["row"], state["lm"], conditions)
+        heard, state["row"], state["lm"] = speak.sample_text(state["row"], state["lm"], conditions)
         text = mx.array([heard["text"].item()], mx.int32)
-        codes, state["row"] = speak.speak(state["row"], heard, text, forced, conditions)
+        codes, state["row"] = speak.sample_audio(state["row"], heard, text, forced, conditions)
         mx.eval(codes, state)
 
     return step

@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmark import models
 from benchmark.alone import run_alone
-from dsm_mlx.device import compiled
-from dsm_mlx.stt.engine import Rows
+from dsm_mlx.runtime.device import compiled
+from dsm_mlx.stt.engine import Batch
 from dsm_mlx.stt.session import Session
-from dsm_mlx.stt.step import ListenStep
+from dsm_mlx.stt.step import SttStep
 
 _TABLES = ("audio_emb", "text_emb", "condition_provider")
 
@@ -33,7 +33,7 @@ class Letters:
 class Listener:
     """A model that can be run: the step, and what a stream needs beside it."""
 
-    step: ListenStep
+    step: SttStep
     condition: mx.array | None = None
     warm = 3  # steps until all is as it will stay
 
@@ -41,7 +41,7 @@ class Listener:
     def random(cls, name: str, *how) -> Listener:
         """how: bits, dtype and cache, as for `load_stt`."""
         lm = models.random_lm(name, *how)
-        return cls(ListenStep(lm, models.random_mimi(lm.config.n_q, decoder=False)))
+        return cls(SttStep(lm, models.random_mimi(lm.config.n_q, decoder=False)))
 
     @classmethod
     def load(cls, model: str, bits, dtype, cache) -> Listener:
@@ -82,11 +82,11 @@ class Listener:
 
 
 class Stream:
-    """Rows that hear noise, live: each frame is heard and answered before the next."""
+    """Batch that hear noise, live: each frame is heard and answered before the next."""
 
     def __init__(self, listener: Listener, rows: int):
         mimi = listener.step.mimi.config
-        self._rows = Rows(listener.step, rows)
+        self._rows = Batch(listener.step, rows)
         self._sessions = {
             row: Session(
                 tokenizer=Letters(),

@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmark import models
 from benchmark.alone import run_alone
-from dsm_mlx.tts.engine import Rows
-from dsm_mlx.tts.step import UNGENERATED, SpeakStep
+from dsm_mlx.tts.engine import Batch
+from dsm_mlx.tts.step import UNGENERATED, TtsStep
 
 _VOICES = 5 * 125  # positions that a model with voices attends to
 _TABLES = ("audio_emb", "text_emb.table", "condition_provider", "depformer")
@@ -23,7 +23,7 @@ class Endless:
 
     done = blocked = False
 
-    def __init__(self, step: SpeakStep):
+    def __init__(self, step: TtsStep):
         self._delay, self._longest, self._step = step.delay_steps, step.longest, 0
 
     @property
@@ -49,7 +49,7 @@ class Endless:
 class Speaker:
     """A model that can be run."""
 
-    step: SpeakStep
+    step: TtsStep
 
     @classmethod
     def random(cls, name: str, *how) -> Speaker:
@@ -57,7 +57,7 @@ class Speaker:
         lm = models.random_lm(name, *how)
         mimi = models.random_mimi(lm.config.dep_q, encoder=False)
         delay = models.config(name).section("tts_config").get("audio_delay", float)
-        return cls(SpeakStep(lm, mimi, round(delay * mimi.config.frame_rate)))
+        return cls(TtsStep(lm, mimi, round(delay * mimi.config.frame_rate)))
 
     @classmethod
     def load(cls, model: str, bits, dtype, cache) -> Speaker:
@@ -102,15 +102,15 @@ class Speaker:
         state = step.init_state(1, False)
         text = mx.zeros((1,), mx.int32)
         forced = mx.full((1, step.codebooks), UNGENERATED, mx.int32)
-        heard, _, _ = step.listen(state["row"], state["lm"], conditions)
+        heard, _, _ = step.sample_text(state["row"], state["lm"], conditions)
         mx.eval(heard, conditions, state)
 
         def listen(_, lm):
-            heard, _, lm = step.listen(state["row"], lm, conditions)
+            heard, _, lm = step.sample_text(state["row"], lm, conditions)
             return heard, lm
 
         def speak(_, row):
-            return step.speak(row, heard, text, forced, conditions)
+            return step.sample_audio(row, heard, text, forced, conditions)
 
         codes = mx.zeros((1, step.codebooks, 1), mx.int32)
         return {
@@ -121,11 +121,11 @@ class Speaker:
 
 
 class Stream:
-    """Rows that speak: the sound of each frame is there before the next is begun."""
+    """Batch that speak: the sound of each frame is there before the next is begun."""
 
     def __init__(self, speaker: Speaker, rows: int):
         step = speaker.step
-        self._rows = Rows(step, rows)
+        self._rows = Batch(step, rows)
         for row in range(rows):
             state, conditions = step.init_state(1, False), speaker.conditions()
             self._rows.join(row, Endless(step), state, conditions)

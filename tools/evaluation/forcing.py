@@ -8,8 +8,8 @@ import mlx.core as mx
 import numpy as np
 from tqdm import tqdm
 
-from dsm_mlx.device import compiled
 from dsm_mlx.lm.model import MultistreamLM
+from dsm_mlx.runtime.device import compiled
 
 
 def listen(

@@ -11,10 +11,10 @@ import mlx.core as mx
 import numpy as np
 
 import dsm_mlx
-from dsm_mlx import owner
 from dsm_mlx.audio import read
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.errors import AudioError
+from dsm_mlx.runtime import worker
 from dsm_mlx.stt.model import SpeechToText
 from evaluation import figures, forcing
 
@@ -59,10 +59,10 @@ class Listening:
 
     def evaluate(self, model: str | Path, dtype: str | None) -> dict:
         """All figures of a model; the first one evaluated is the reference of those after it."""
-        owner.run(forget_memory)
+        worker.run(forget_memory)
         stt = dsm_mlx.load_stt(model, dtype=dtype)
         result = self._speed(stt) | {"wer": self._wer(stt)}
-        heard = owner.run(_hear, stt, self._pcm(stt), self._reference)
+        heard = worker.run(_hear, stt, self._pcm(stt), self._reference)
         if self._reference is None:
             self._reference = heard
         return result | _compared(self._reference, heard)
@@ -82,7 +82,7 @@ class Listening:
                     times.append(time.perf_counter() - start)
                 stream.close()
         # The median: a machine that is busy with other things now and then does not change it.
-        peak = owner.run(mx.get_peak_memory)
+        peak = worker.run(mx.get_peak_memory)
         return {"ms_per_frame": 1e3 * float(np.median(times)), "peak_bytes": peak}
 
     def _wer(self, stt: SpeechToText) -> float | None:

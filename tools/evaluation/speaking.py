@@ -9,29 +9,29 @@ import mlx.core as mx
 import numpy as np
 
 import dsm_mlx
-from dsm_mlx import owner
 from dsm_mlx.results import Speech
+from dsm_mlx.runtime import worker
 from dsm_mlx.tts.model import TextToSpeech
-from dsm_mlx.tts.prepare import Style
-from dsm_mlx.tts.step import SpeakStep
+from dsm_mlx.tts.prompt import SpeechOptions
+from dsm_mlx.tts.step import TtsStep
 from evaluation import figures, forcing
 from evaluation.listening import forget_memory
 
 
-class Recorder(SpeakStep):
+class Recorder(TtsStep):
     """Keeps what enters the model in every step of one row, and what it says."""
 
-    def __init__(self, step: SpeakStep):
+    def __init__(self, step: TtsStep):
         super().__init__(step.lm, step.mimi, step.delay_steps)
         self.inputs, self.text, self.codes = [], [], []
 
-    def listen(self, row, lm, conditions, active=None):
+    def sample_text(self, row, lm, conditions, active=None):
         tokens, _ = self._inputs(row)
         self.inputs.append(np.array(tokens[0]))
-        return super().listen(row, lm, conditions, active)
+        return super().sample_text(row, lm, conditions, active)
 
-    def speak(self, row, heard, text, *rest, **options):
-        codes, row = super().speak(row, heard, text, *rest, **options)
+    def sample_audio(self, row, heard, text, *rest, **options):
+        codes, row = super().sample_audio(row, heard, text, *rest, **options)
         self.text.append(text.item())
         self.codes.append(np.array(row["audio"][0]))
         return codes, row
@@ -57,7 +57,7 @@ class Speaking:
 
     def evaluate(self, model: str | Path, dtype: str | None) -> dict:
         """All figures of a model; the first one evaluated is the reference of those after it."""
-        owner.run(forget_memory)
+        worker.run(forget_memory)
         tts = dsm_mlx.load_tts(model, dtype=dtype)
         tts.synthesize(self._texts[0], self._voice, seed=0)  # compiles
         start = time.perf_counter()
@@ -66,12 +66,12 @@ class Speaking:
         frames = sum(len(speech.audio) for speech in speeches) / tts.sample_rate * tts.frame_rate
         result = {
             "ms_per_frame": 1e3 * seconds / max(frames, 1),
-            "peak_bytes": owner.run(mx.get_peak_memory),
+            "peak_bytes": worker.run(mx.get_peak_memory),
             "wer": self._wer(speeches),
         }
         if self._reference is None:
             self._spoken = [self._record(tts, text) for text in self._texts]
-        logits = owner.run(self._forced, tts)
+        logits = worker.run(self._forced, tts)
         if self._reference is None:
             self._reference = logits
         return result | _compared(self._reference, logits)
@@ -96,7 +96,7 @@ class Speaking:
         speakers = tts._speakers([self._voice])
         text, audio = [], []
         for spoken in self._spoken:
-            state, conditions = tts._preparation.start(speakers, Style(), 0)
+            state, conditions = tts._prompts.start(speakers, SpeechOptions(), 0)
             text_logits, audio_logits = forcing.speak(tts._step.lm, spoken, state["lm"], conditions)
             text.append(text_logits)
             audio.extend(audio_logits)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dsm_mlx.checkpoint import Checkpoint, Outline, outline_mimi
 from dsm_mlx.codec.config import OFFICIAL, MimiConfig
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.hub import Files, HubFiles, LocalFiles, locate
+from dsm_mlx.files.config_reader import ConfigReader
+from dsm_mlx.files.hub import Files, HubFiles, LocalFiles, locate
 from dsm_mlx.lm.conditioning import ConditionersConfig
-from dsm_mlx.settings import Settings
-from dsm_mlx.tts.voices import TENSOR, Voices
+from dsm_mlx.loading.checkpoint import Checkpoint, Outline, outline_mimi
+from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, Voices
 
 MIMI, MIMI_CONFIG = "mimi.safetensors", "mimi_config.json"
 
@@ -44,7 +44,7 @@ class Source:
             config = MIMI_CONFIG if (folder / MIMI_CONFIG).exists() else None
             return cls(files, None, MIMI, config)
         files = locate(name, "stt", revision)
-        config = Settings.read(files.get("config.json"))
+        config = ConfigReader.read(files.get("config.json"))
         mimi = config.get("mimi_name", str, MIMI)
         return cls(
             files, Checkpoint(files, config), mimi, config.get("mimi_config_name", str, None)
@@ -85,13 +85,13 @@ class Source:
     def codec_values(self) -> dict:
         """The codec's config as it stands in its file; empty for the official Mimi."""
         name = self.mimi_config
-        return Settings.read(self.files.get(name)).values if name else {}
+        return ConfigReader.read(self.files.get(name)).values if name else {}
 
     @cached_property
     def codec(self) -> Outline:
         config = OFFICIAL
         if self.mimi_config:
-            config = MimiConfig.read(Settings.read(self.files.get(self.mimi_config)))
+            config = MimiConfig.read(ConfigReader.read(self.files.get(self.mimi_config)))
         return outline_mimi(self.files.get(self.mimi), config)
 
     @property
@@ -105,7 +105,7 @@ class Source:
         """Of the embeddings that the model takes its voices from; None: it takes none."""
         if self.kind != "tts":
             return None
-        conditioner = ConditionersConfig.read(self.lm.config).by_name.get(TENSOR)
+        conditioner = ConditionersConfig.read(self.lm.config).by_name.get(SPEAKER_CONDITIONER)
         return conditioner and conditioner.dim
 
     @cached_property

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conversion.source import Source
+from dsm_mlx.convert.source import Source
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.hub import LocalFiles, safe_name
-from dsm_mlx.tts.voices import read_embedding
+from dsm_mlx.files.hub import LocalFiles, safe_name
+from dsm_mlx.loading.voices import read_embedding
 
 
 def beside(source: Source) -> list[str]:

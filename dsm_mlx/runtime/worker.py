@@ -33,7 +33,7 @@ def run(function: Callable, *args: Any, **kwargs: Any) -> Any:
     with _start:
         if _owner is None:
             # A daemon: MLX aborts the process when a thread that used it ends before the process.
-            _owner = threading.Thread(target=_work, name="dsm_mlx owner", daemon=True)
+            _owner = threading.Thread(target=_work, name="dsm_mlx worker", daemon=True)
             _owner.start()
         elif not _owner.is_alive():
             raise RuntimeError(

@@ -6,8 +6,8 @@ from itertools import product
 
 import mlx.nn as nn
 
-from dsm_mlx.layouts import Layout
-from dsm_mlx.safetensors import Header
+from dsm_mlx.files.safetensors import Header
+from dsm_mlx.files.weight_map import WeightMap
 
 GROUP_SIZES = {4: 32, 8: 64}  # Kyutai's own choice for each width
 # What MLX can quantise to: (group size, bits) of the integer mode, and of its small floats.
@@ -29,7 +29,7 @@ def quantize(model: nn.Module, bits: int) -> None:
     nn.quantize(model, size, bits, class_predicate=fits)
 
 
-def quantize_as_in_file(model: nn.Module, header: Header, layout: Layout) -> bool:
+def quantize_as_in_file(model: nn.Module, header: Header, layout: WeightMap) -> bool:
     """Make those modules quantised that are so in the file; whether there are any.
 
     Each may have bits and a group size of its own: both follow from the shapes of its tensors.

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from mlx.utils import tree_flatten
 
-from conversion import voices
-from conversion.recipes import role
-from conversion.source import Source
-from conversion.weights import leaves, spec_of
-from dsm_mlx.checkpoint import Outline
+from dsm_mlx.convert import voices
+from dsm_mlx.convert.recipes import role
+from dsm_mlx.convert.source import Source
+from dsm_mlx.convert.weights import leaves, spec_of
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
+from dsm_mlx.loading.checkpoint import Outline
 
 _KINDS = {"stt": "speech to text", "tts": "text to speech", "codec": "a codec alone"}
 _LAYOUTS = {"mlx": "MLX layout", "pytorch": "PyTorch layout"}

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import mlx.core as mx
 import mlx.nn as nn
 
-from conversion.recipes import Spec
-from dsm_mlx import layouts
-from dsm_mlx.checkpoint import Outline
-from dsm_mlx.layouts import Layout
+from dsm_mlx.convert.recipes import Spec
+from dsm_mlx.files import weight_map
+from dsm_mlx.files.weight_map import WeightMap
+from dsm_mlx.loading.checkpoint import Outline
 
 Specs = dict[str, Spec]
 _LEAVES = ("weight", "scales", "biases")
@@ -40,7 +40,7 @@ def specs_of(model: nn.Module) -> Specs:
 def converted(
     source: Outline,
     target: nn.Module,
-    layout_of: Callable[[nn.Module], Layout],
+    layout_of: Callable[[nn.Module], WeightMap],
     dtype: mx.Dtype | None = None,
     keep: tuple[str, ...] = (),
 ) -> dict[str, mx.array]:
@@ -54,15 +54,15 @@ def converted(
     dtype: of all floating tensors but those under a path in `keep`; None: as they are.
     """
     before, after = specs_of(source.model), specs_of(target)
-    groups = layouts.apart(source.layout)
-    parameters = layouts.load(groups, source.tensors())
+    groups = weight_map.apart(source.layout)
+    parameters = weight_map.load(groups, source.tensors())
     place = {_module(name): i for i, group in enumerate(groups) for name in group.names}
     written: dict[str, mx.array] = {}
-    wanted = layouts.apart(layout_of(target))
+    wanted = weight_map.apart(layout_of(target))
     for module in dict.fromkeys(_module(name) for group in wanted for name in group.names):
         written |= _module_as_wanted(module, parameters, before, after, dtype, keep)
     wanted.sort(key=lambda group: place[_module(group.names[0])])
-    return layouts.save(wanted, written)
+    return weight_map.save(wanted, written)
 
 
 def _module(name: str) -> str:

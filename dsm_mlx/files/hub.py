@@ -10,7 +10,7 @@ from dsm_mlx.errors import CheckpointError
 
 log = logging.getLogger("dsm_mlx")
 
-BUNDLED = Path(__file__).parent / "tiny"
+BUNDLED = Path(__file__).parent.parent / "tiny"
 BUNDLED_VOICE = BUNDLED / "tts"  # codec and tokenizer are those of BUNDLED
 
 # Short names stand for the repository that can do most: of the two 1B repositories in PyTorch
@@ -159,7 +159,7 @@ def _is_cached(repository: str) -> bool:
     """Whether the cache holds the config and all files it names, so that nothing is downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
-    from dsm_mlx.settings import Settings
+    from dsm_mlx.files.config_reader import ConfigReader
 
     def cached(file: str) -> str | None:
         path = try_to_load_from_cache(repository, file)
@@ -168,7 +168,7 @@ def _is_cached(repository: str) -> bool:
     found = cached("config.json")
     if found is None:
         return False
-    config = Settings.read(Path(found))
+    config = ConfigReader.read(Path(found))
     names = [config.get("moshi_name", str, "model.safetensors")]
     names += [config.get(key, str, None) for key in _NAMED]
     return all(cached(safe_name(name, repository)) for name in names if name is not None)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dsm_mlx.errors import AudioError, CheckpointError
 
 
-def guard(run: Callable[[], int]) -> int:
+def exit_status(run: Callable[[], int]) -> int:
     """Run a command's work; returns its exit status, 1 after an error that is ours to explain."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "huggingface_hub"):  # they tell of every retry, we of the outcome

@@ -34,15 +34,15 @@ class Group:
     blocks: tuple[int, ...] = ()
 
 
-Layout = list[Group]
+WeightMap = list[Group]
 
 
-def expected_shapes(layout: Layout) -> Shapes:
+def expected_shapes(layout: WeightMap) -> Shapes:
     """Every tensor that a file in this layout has, with its shape."""
     return {name: shape for group in layout for name, shape in group.files.items()}
 
 
-def load(layout: Layout, tensors: dict[str, mx.array]) -> dict[str, mx.array]:
+def load(layout: WeightMap, tensors: dict[str, mx.array]) -> dict[str, mx.array]:
     """Tensors of a file -> parameters. Lazy: nothing is read before it is evaluated."""
     return {
         name: array
@@ -53,7 +53,7 @@ def load(layout: Layout, tensors: dict[str, mx.array]) -> dict[str, mx.array]:
     }
 
 
-def save(layout: Layout, parameters: dict[str, mx.array]) -> dict[str, mx.array]:
+def save(layout: WeightMap, parameters: dict[str, mx.array]) -> dict[str, mx.array]:
     """Parameters -> tensors of a file: the inverse of `load`."""
     return {
         file: array
@@ -117,7 +117,7 @@ def repeat(name: str, files: list[str], shape: tuple[int, ...]) -> Group:
     return blocks(name, files, [0] * len(files), shape)
 
 
-def apart(layout: Layout) -> Layout:
+def apart(layout: WeightMap) -> WeightMap:
     """The same with every block a parameter of its own, so that none need be whole in memory.
 
     Block i of parameter `name` is called `name#i`.

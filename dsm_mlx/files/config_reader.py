@@ -15,7 +15,7 @@ _KINDS = {int: "an integer", float: "a number", str: "a string", bool: "true or 
 _KINDS |= {dict: "an object", list: "a list"}
 
 
-class Settings:
+class ConfigReader:
     """A JSON object that knows where it came from.
 
     source: what an error message calls it, such as "config.json".
@@ -25,7 +25,7 @@ class Settings:
         self.values, self.source = values, source
 
     @classmethod
-    def read(cls, path: Path) -> Settings:
+    def read(cls, path: Path) -> ConfigReader:
         """Read a JSON file that holds one object."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -97,9 +97,9 @@ class Settings:
                 raise self.error(key, f"holds {value!r} (expected {_KINDS[kind]})")
         return values
 
-    def section(self, key: str, default: Any = _MISSING) -> Settings:
+    def section(self, key: str, default: Any = _MISSING) -> ConfigReader:
         """An object inside this one."""
-        return Settings(self.get(key, dict, default), f"{self.source}: {key}")
+        return ConfigReader(self.get(key, dict, default), f"{self.source}: {key}")
 
     def error(self, key: str, problem: str) -> CheckpointError:
         return CheckpointError(f"{self.source}: '{key}' {problem}")

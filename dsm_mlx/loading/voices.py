@@ -13,14 +13,14 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from dsm_mlx import safetensors
-from dsm_mlx.checkpoint import Checkpoint
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.hub import Files, HubFiles, LocalFiles
+from dsm_mlx.files import safetensors
+from dsm_mlx.files.hub import Files, HubFiles, LocalFiles
+from dsm_mlx.loading.checkpoint import Checkpoint
 
 REPOSITORY = "kyutai/tts-voices"
-DEFAULT = "expresso/ex03-ex01_happy_001_channel1_334s.wav"  # that of Kyutai's own scripts
-TENSOR = "speaker_wavs"
+DEFAULT_VOICE = "expresso/ex03-ex01_happy_001_channel1_334s.wav"  # that of Kyutai's own scripts
+SPEAKER_CONDITIONER = "speaker_wavs"
 _SOUND = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
 _ANY = ".safetensors"  # the suffix where the model does not say for whom its voices are made
 
@@ -45,7 +45,7 @@ class Voices:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Voices:
         """Those of a model whose weights need not be loaded."""
-        if TENSOR not in checkpoint.config.section("conditioners", {}).values:
+        if SPEAKER_CONDITIONER not in checkpoint.config.section("conditioners", {}).values:
             return cls(checkpoint.files, "")
         identity = model_identity(checkpoint)
         if len(identity) < 2:
@@ -72,7 +72,7 @@ class Voices:
         if self.clones:
             return None
         if isinstance(self.files, HubFiles):
-            return DEFAULT
+            return DEFAULT_VOICE
         names = self.names()
         if not names:
             raise CheckpointError(
@@ -140,7 +140,7 @@ def read_embedding(path: Path, width: int, model_id: dict[str, str]) -> mx.array
             raise CheckpointError(
                 f"{path}: a voice for another model ({key} is {value}, expected {model_id[key]})"
             )
-    found = header.tensors.get(TENSOR)
+    found = header.tensors.get(SPEAKER_CONDITIONER)
     if (
         found is None
         or len(found.shape) != 3
@@ -148,9 +148,11 @@ def read_embedding(path: Path, width: int, model_id: dict[str, str]) -> mx.array
         or not found.shape[2]
     ):
         shape = found and list(found.shape)
-        raise CheckpointError(f"{path}: {TENSOR} is {shape} (expected [1, {width}, frames])")
+        raise CheckpointError(
+            f"{path}: {SPEAKER_CONDITIONER} is {shape} (expected [1, {width}, frames])"
+        )
     try:
-        array = mx.load(str(path), format="safetensors")[TENSOR]
+        array = mx.load(str(path), format="safetensors")[SPEAKER_CONDITIONER]
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be loaded ({error})") from None
     return array[0].T.astype(mx.float32)
@@ -172,7 +174,7 @@ def join_speakers(voices: list[mx.array], slots: int) -> tuple[mx.array, mx.arra
 
 def _is_voice(path: Path) -> bool:
     try:
-        return TENSOR in safetensors.read_header(path).tensors
+        return SPEAKER_CONDITIONER in safetensors.read_header(path).tensors
     except CheckpointError:
         return False
 

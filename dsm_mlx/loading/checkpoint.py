@@ -9,20 +9,21 @@ from pathlib import Path
 import mlx.core as mx
 import mlx.nn as nn
 
-from dsm_mlx import layouts, owner, safetensors
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.codec.config import OFFICIAL, MimiConfig
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.codec.model import MimiModel
-from dsm_mlx.device import on_cpu
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.hub import Files, locate
+from dsm_mlx.files import safetensors, weight_map
+from dsm_mlx.files.config_reader import ConfigReader
+from dsm_mlx.files.hub import Files, locate
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.quantization import GROUP_SIZES, quantize, quantize_as_in_file
-from dsm_mlx.settings import Settings
-from dsm_mlx.weights import FLOAT32, finish
+from dsm_mlx.loading.quantization import GROUP_SIZES, quantize, quantize_as_in_file
+from dsm_mlx.loading.weights import FLOAT32, materialise
+from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.device import on_cpu
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 _LISTED = 10
@@ -35,12 +36,12 @@ class Outline:
     path: Path
     header: safetensors.Header
     model: nn.Module
-    layout: layouts.Layout
+    layout: weight_map.WeightMap
     quantized: bool
 
     def tensors(self) -> dict[str, mx.array]:
         """The file's tensors, lazy. CheckpointError unless they are just those expected."""
-        expected, found = layouts.expected_shapes(self.layout), self.header.shapes
+        expected, found = weight_map.expected_shapes(self.layout), self.header.shapes
         problems = [f"missing: {n} {list(s)}" for n, s in expected.items() if n not in found]
         problems += [f"unexpected: {name}" for name in found if name not in expected]
         problems += [
@@ -63,7 +64,7 @@ class Checkpoint:
     """The files of one model. Nothing big is read before a `load_…` method is called."""
 
     files: Files
-    config: Settings
+    config: ConfigReader
 
     @classmethod
     def find(
@@ -71,7 +72,7 @@ class Checkpoint:
     ) -> Checkpoint:
         """Locate a model of `kind`, "stt", "tts" or None for either; see `hub.locate`."""
         files = locate(model, kind or "stt", revision)
-        config = Settings.read(files.get("config.json"))
+        config = ConfigReader.read(files.get("config.json"))
         found = config.get("model_type", str, kind)
         if kind and found != kind:
             raise config.error("model_type", f"is {found!r} (expected {kind!r})")
@@ -118,12 +119,12 @@ class Checkpoint:
             raise ValueError(f"cache is {cache!r} (expected {', '.join(DTYPES)} or q8)")
         outline = self.outline_lm()
         model = outline.model
-        model.load_weights(list(layouts.load(outline.layout, outline.tensors()).items()))
+        model.load_weights(list(weight_map.load(outline.layout, outline.tensors()).items()))
         if codebooks is not None:
-            model.limit(codebooks)
+            model.keep_codebooks(codebooks)
         if bits and not outline.quantized:
             quantize(model, bits)
-        finish(model, dtype_of(dtype), keep=FLOAT32)
+        materialise(model, dtype_of(dtype), keep=FLOAT32)
         model.cache = cache or default_cache(dtype, bool(bits) or outline.quantized)
         return model
 
@@ -180,16 +181,16 @@ def load_mimi(
     codebooks: how many to keep; None keeps all. The weights stay float32: a codec in a smaller
     type gives other codes.
     """
-    settings = OFFICIAL if config is None else MimiConfig.read(Settings.read(config))
+    settings = OFFICIAL if config is None else MimiConfig.read(ConfigReader.read(config))
     if codebooks is None:
         codebooks = settings.n_q
     if not 1 <= codebooks <= settings.n_q:
         raise ValueError(f"codebooks is {codebooks} (expected 1 to {settings.n_q})")
     outline = outline_mimi(weights, settings)
     model = outline.model
-    model.load_weights(list(layouts.load(outline.layout, outline.tensors()).items()))
-    model.keep(codebooks, encoder=encoder, decoder=decoder)
-    finish(model, mx.float32)
+    model.load_weights(list(weight_map.load(outline.layout, outline.tensors()).items()))
+    model.keep_codebooks(codebooks, encoder=encoder, decoder=decoder)
+    materialise(model, mx.float32)
     return model
 
 
@@ -198,11 +199,11 @@ def load_codec(model: str | Path | None = None, *, codebooks: int | None = None)
     folder = Path(model).expanduser() if model is not None else None
     if folder and (folder / "mimi.safetensors").is_file() and not (folder / "config.json").exists():
         weights, config = folder / "mimi.safetensors", folder / "mimi_config.json"
-        loaded = owner.run(load_mimi, weights, config if config.is_file() else None, codebooks)
+        loaded = worker.run(load_mimi, weights, config if config.is_file() else None, codebooks)
     else:
         checkpoint = Checkpoint.find(model, None)
-        loaded = owner.run(checkpoint.load_mimi, codebooks)
-    return owner.run(Mimi, loaded)
+        loaded = worker.run(checkpoint.load_mimi, codebooks)
+    return worker.run(Mimi, loaded)
 
 
 def outline_mimi(weights: Path, config: MimiConfig) -> Outline:

@@ -22,7 +22,7 @@ def compiled(step: Callable) -> Callable:
     return mx.compile(step) if _compiles() else step
 
 
-def begin(array: mx.array) -> None:
+def start_early(array: mx.array) -> None:
     """Compute `array` while the rest of a step that is not compiled is still being put together.
 
     Not for what comes after a write into a ring: the step's caller still holds the old ring then,

@@ -5,12 +5,12 @@ import sys
 
 FORKED = """
 import os, sys
-from dsm_mlx import owner
+from dsm_mlx.runtime import worker
 
-assert owner.run(lambda: 41) == 41
+assert worker.run(lambda: 41) == 41
 if os.fork() == 0:
     try:
-        owner.run(lambda: 42)
+        worker.run(lambda: 42)
     except RuntimeError as error:
         print(error, flush=True)
         os._exit(0)

@@ -14,16 +14,16 @@ from dsm_mlx.audio import read
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.errors import AudioError
 from dsm_mlx.lm.sampling import row_keys
+from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, join_speakers, read_embedding
 from dsm_mlx.tts.script import NOTHING
 from dsm_mlx.tts.session import Timing, forced_codes
-from dsm_mlx.tts.step import UNGENERATED, SpeakStep
-from dsm_mlx.tts.voices import TENSOR, join_speakers, read_embedding
+from dsm_mlx.tts.step import UNGENERATED, TtsStep
 
 _KEPT = 4  # voices whose keys and values, or prefix, stay in memory
 
 
 @dataclass(frozen=True)
-class Style:
+class SpeechOptions:
     """How a session speaks, apart from its voice.
 
     guidance: coefficient of two-pass guidance; None: one pass.
@@ -43,7 +43,7 @@ class Style:
 
 
 @dataclass(frozen=True)
-class Speakers:
+class VoicePrompt:
     """The voices of one session as they were read. Nothing here is heavy.
 
     embeddings (1, length, width) with mask (1, length), or prefix int32 (codebooks, frames), or
@@ -61,21 +61,21 @@ class Speakers:
         return 0 if self.embeddings is None else self.embeddings.shape[1]
 
 
-class Preparation:
+class PromptCache:
     """Makes the state and the conditions that a row starts from. On the owner thread only.
 
     slots: how many speakers the model's conditions hold. model_id: "sig" and "epoch".
     """
 
     def __init__(
-        self, step: SpeakStep, timing: Timing, codec: Mimi, slots: int, model_id: dict[str, str]
+        self, step: TtsStep, timing: Timing, codec: Mimi, slots: int, model_id: dict[str, str]
     ):
         self._step, self._lm, self._timing, self._codec = step, step.lm, timing, codec
         self._slots, self._model_id = slots, model_id
         self._speakers: OrderedDict = OrderedDict()
         self._starts: OrderedDict = OrderedDict()
 
-    def read(self, paths: tuple[Path, ...]) -> Speakers:
+    def read(self, paths: tuple[Path, ...]) -> VoicePrompt:
         """The voices in these files; none is a session without a voice.
 
         Raises:
@@ -85,8 +85,8 @@ class Preparation:
         key = tuple((str(path), path.stat().st_mtime_ns) for path in paths)
         return _cached(self._speakers, key, lambda: self._read(key, paths))
 
-    def start(self, speakers: Speakers, style: Style, seed: int) -> tuple[dict, dict]:
-        """The state and the conditions of a batch of one, see `SpeakStep`."""
+    def start(self, speakers: VoicePrompt, style: SpeechOptions, seed: int) -> tuple[dict, dict]:
+        """The state and the conditions of a batch of one, see `TtsStep`."""
         key = (speakers.key, style.key)
         state, conditions = _cached(self._starts, key, lambda: self._prepare(speakers, style))
         if state is None:
@@ -99,15 +99,15 @@ class Preparation:
             conditions["guidance"] = mx.array([style.guidance], mx.float32)
         return {**state, "row": {**state["row"], "keys": row_keys([seed])}}, conditions
 
-    def _read(self, key: Hashable, paths: tuple[Path, ...]) -> Speakers:
+    def _read(self, key: Hashable, paths: tuple[Path, ...]) -> VoicePrompt:
         if not paths:
-            return Speakers(key)
-        conditioner = self._lm.config.conditioners.by_name.get(TENSOR)
+            return VoicePrompt(key)
+        conditioner = self._lm.config.conditioners.by_name.get(SPEAKER_CONDITIONER)
         if conditioner is None:
-            return Speakers(key, prefix=self._encode(paths[0]))
+            return VoicePrompt(key, prefix=self._encode(paths[0]))
         voices = [read_embedding(path, conditioner.dim, self._model_id) for path in paths]
         embeddings, mask = join_speakers(voices, self._slots)
-        return Speakers(key, embeddings, mask)
+        return VoicePrompt(key, embeddings, mask)
 
     def _encode(self, path: Path) -> np.ndarray:
         """Sound -> int32 (codebooks, frames), without the last two (reference: `get_prefix`)."""
@@ -121,7 +121,7 @@ class Preparation:
             )
         return self._codec.encode(pcm[None, None])[0, :, :-2]
 
-    def _prepare(self, speakers: Speakers, style: Style) -> tuple[dict | None, dict]:
+    def _prepare(self, speakers: VoicePrompt, style: SpeechOptions) -> tuple[dict | None, dict]:
         """What does not depend on the seed: conditions, and the state after the prefix if any."""
         guided, prefix = style.guidance is not None, speakers.prefix
         conditions = self._conditions(speakers, style.cfg, guided)
@@ -135,7 +135,7 @@ class Preparation:
         mx.eval(conditions)
         return state, conditions
 
-    def _conditions(self, speakers: Speakers, cfg: str | None, guided: bool) -> dict:
+    def _conditions(self, speakers: VoicePrompt, cfg: str | None, guided: bool) -> dict:
         config = self._lm.config.conditioners
         if not config.by_name:
             return {}
@@ -146,7 +146,9 @@ class Preparation:
             conditions["sum"] = mx.concatenate([added, provider.sum({})]) if guided else added
         if config.cross:
             masks = [speakers.mask, mx.zeros_like(speakers.mask)] if guided else [speakers.mask]
-            rows = [provider.cross({TENSOR: (speakers.embeddings, mask)}) for mask in masks]
+            rows = [
+                provider.cross({SPEAKER_CONDITIONER: (speakers.embeddings, mask)}) for mask in masks
+            ]
             conditions["cross"] = self._lm.keys_values(mx.concatenate(rows))
         return conditions
 
@@ -161,8 +163,10 @@ class Preparation:
         free = np.full(len(prefix), UNGENERATED, np.int32)
         for i in range(prefix.shape[1]):
             forced = forced_codes(prefix, i, self._timing)
-            heard, state["row"], state["lm"] = step.listen(state["row"], state["lm"], conditions)
-            _, state["row"] = step.speak(
+            heard, state["row"], state["lm"] = step.sample_text(
+                state["row"], state["lm"], conditions
+            )
+            _, state["row"] = step.sample_audio(
                 state["row"],
                 heard,
                 nothing,

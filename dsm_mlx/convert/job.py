@@ -12,17 +12,17 @@ import mlx.core as mx
 import mlx.nn as nn
 
 import dsm_mlx
-from conversion import output, voices
-from conversion.recipes import CODEC, DEFAULT_GROUP, Recipe, Spec, predicate, role
-from conversion.source import MIMI_CONFIG, Source
-from conversion.weights import converted, leaves, spec_of, specs_of
-from dsm_mlx.checkpoint import DTYPES, Outline
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.convert import output, voices
+from dsm_mlx.convert.recipes import CODEC, DEFAULT_GROUP, Recipe, Spec, predicate, role
+from dsm_mlx.convert.source import MIMI_CONFIG, Source
+from dsm_mlx.convert.weights import converted, leaves, spec_of, specs_of
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.weights import FLOAT32
+from dsm_mlx.loading.checkpoint import DTYPES, Outline
+from dsm_mlx.loading.weights import FLOAT32
 
 _NAME = "model.safetensors"
 # moshi_mlx takes from these ends of a name how a file is quantised.

@@ -9,14 +9,14 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map_with_path
 
 from dsm_mlx.codec.matrix import Matrix
-from dsm_mlx.device import limit_memory_once, on_cpu
 from dsm_mlx.lm.embedding import TokenEmbedding
+from dsm_mlx.runtime.device import limit_memory_once, on_cpu
 
 FLOAT32 = ("condition_provider",)  # what stays float32 whatever the dtype
 _QUANTIZED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
 
 
-def finish(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
+def materialise(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
     """Bring the weights of `model` into memory, floating ones as `dtype`.
 
     keep: paths under which they become float32 instead. Tables of embeddings and the scales of

@@ -1,0 +1,1 @@
+"""The commands: arguments, progress bars, exit status; no arrays."""

@@ -1,0 +1,1 @@
+"""A checkpoint -> another one: layouts, dtypes, quantisation, voices."""

@@ -1,0 +1,1 @@
+"""What lies on disk: names, JSON, headers; nothing here knows a model."""

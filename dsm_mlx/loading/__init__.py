@@ -1,0 +1,1 @@
+"""A model's name -> weights in modules, every tensor accounted for."""

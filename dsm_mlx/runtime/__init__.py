@@ -1,0 +1,1 @@
+"""Who computes and when: the thread that owns arrays; it knows no model."""

@@ -1,1 +1,0 @@
-"""What tools/convert.py is made of."""
