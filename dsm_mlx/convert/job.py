@@ -16,12 +16,12 @@ from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.convert import output, voices
 from dsm_mlx.convert.recipes import CODEC, DEFAULT_GROUP, Recipe, Spec, predicate, role
-from dsm_mlx.convert.source import MIMI_CONFIG, Source
+from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.weights import converted, leaves, spec_of, specs_of
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.loading.checkpoint import DTYPES, Outline
+from dsm_mlx.loading.checkpoint import DTYPES, MIMI_CONFIG, Outline
 from dsm_mlx.loading.weights import FLOAT32
 
 _NAME = "model.safetensors"
@@ -140,26 +140,28 @@ def _weights_name(model: MultistreamLM) -> str:
 
 
 def _write_codec(source: Source, folder: Path, wanted: Wanted, parts: dict) -> dict:
-    if source.lm and source.mimi_config:
-        _put(source, source.mimi_config, folder, parts)
+    settings = source.checkpoint.config
+    config, name = settings.get("mimi_config_name", str, None), settings.get("mimi_name", str)
+    if source.lm and config:
+        _put(source, config, folder, parts)
     outline = source.codec
     target = MimiModel(outline.model.config)
     _quantize(outline, target, wanted.codec_recipe, wanted.dequantize)
     if specs_of(target) == specs_of(outline.model) and not wanted.codec_dtype:
         outline.tensors()  # refuses a file that does not fit its config
-        _put(source, source.mimi, folder, parts)
+        _put(source, name, folder, parts)
     else:
         dtype = wanted.codec_dtype and DTYPES[wanted.codec_dtype]
         tensors = converted(outline, target, codec_layout.pytorch, dtype)
-        path = folder / source.mimi
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        parts[source.mimi] = output.write_safetensors(path, tensors, _metadata("pytorch"))
+        parts[name] = output.write_safetensors(path, tensors, _metadata("pytorch"))
     return _as_record(target)
 
 
 def _put(source: Source, name: str, folder: Path, parts: dict) -> None:
     """Copy a file of the source under its own name, which was checked when it was found."""
-    parts[name] = output.copy(source.files.get(name), folder / name)
+    parts[name] = output.copy(source.checkpoint.files.get(name), folder / name)
 
 
 def _metadata(layout: str) -> dict[str, str]:

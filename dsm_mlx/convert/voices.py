@@ -7,16 +7,15 @@ from pathlib import Path
 from dsm_mlx.convert.source import Source
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.hub import LocalFiles, safe_name
-from dsm_mlx.loading.voices import read_embedding
+from dsm_mlx.lm.conditioning import ConditionersConfig
+from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, Voices, model_identity, read_embedding
 
 
 def beside(source: Source) -> list[str]:
     """Names of the voices in a model's own folder. A repository's are a repository of their own."""
-    if source.kind != "tts" or not isinstance(source.files, LocalFiles):
+    if source.kind != "tts" or not isinstance(source.checkpoint.files, LocalFiles):
         return []
-    suffix = source.voices.suffix
-    parts = {source.mimi, source.lm.config.get("moshi_name", str, "model.safetensors")}
-    return [name for name in source.voices.names() if name + suffix not in parts]
+    return Voices.of(source.checkpoint).names()
 
 
 def chosen(source: Source, wanted: list[str] | None) -> dict[str, Path]:
@@ -30,21 +29,26 @@ def chosen(source: Source, wanted: list[str] | None) -> dict[str, Path]:
     """
     if wanted and source.kind != "tts":
         raise CheckpointError(f"{source.published_name}: has no voices (it is {source.kind})")
-    names = beside(source) if wanted is None else wanted
+    known, voices = beside(source), Voices.of(source.checkpoint)
     files = {}
-    for name in names:
-        path = source.voices.find(name)
-        if source.voice_width:
-            read_embedding(path, source.voice_width, source.identity)
-        files[_name_for(name, path, source)] = path
+    for name in known if wanted is None else wanted:
+        path = voices.find(name)
+        if not voices.clones:
+            _check(path, source)
+        if name in known:
+            files[safe_name(name + voices.suffix, source.published_name)] = path
+        else:
+            files[_name_for(path, voices.suffix)] = path
     return files
 
 
-def _name_for(name: str, path: Path, source: Source) -> str:
-    """A voice of the source keeps its name; any other is called as its file, for this model."""
-    suffix = source.voices.suffix
-    if name in beside(source):
-        return safe_name(name + suffix, source.published_name)
+def _check(path: Path, source: Source) -> None:
+    config = ConditionersConfig.read(source.checkpoint.config).by_name[SPEAKER_CONDITIONER]
+    read_embedding(path, config.dim, model_identity(source.checkpoint))
+
+
+def _name_for(path: Path, suffix: str) -> str:
+    """A voice from elsewhere is called as its file, for this model."""
     if path.name.endswith(suffix):
         return path.name
     return path.name.removesuffix(".safetensors") + suffix

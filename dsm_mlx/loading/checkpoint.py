@@ -16,7 +16,7 @@ from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import safetensors, weight_map
 from dsm_mlx.files.config_reader import ConfigReader
-from dsm_mlx.files.hub import Files, locate
+from dsm_mlx.files.hub import Files, LocalFiles, locate
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
@@ -26,6 +26,7 @@ from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.device import on_cpu
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
+MIMI, MIMI_CONFIG = "mimi.safetensors", "mimi_config.json"  # of a codec alone
 _LISTED = 10
 
 
@@ -61,16 +62,27 @@ class Outline:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The files of one model. Nothing big is read before a `load_…` method is called."""
+    """The files of one model or of a codec alone. Nothing big is read before a `load_…` is called.
+
+    config: the model's; for a codec alone, what a model's config would say of it.
+    """
 
     files: Files
     config: ConfigReader
+    codec_alone: bool = False
 
     @classmethod
     def find(
         cls, model: str | Path | None, kind: str | None, revision: str | None = None
     ) -> Checkpoint:
-        """Locate a model of `kind`, "stt", "tts" or None for either; see `hub.locate`."""
+        """Locate a model of `kind`, "stt" or "tts"; see `hub.locate`.
+
+        With None it may be of either kind, or a folder without a config.json that holds a codec.
+        """
+        if kind is None and model is not None:
+            folder = Path(model).expanduser()
+            if folder.is_dir() and not (folder / "config.json").exists():
+                return cls._of_codec(folder)
         files = locate(model, kind or "stt", revision)
         config = ConfigReader.read(files.get("config.json"))
         found = config.get("model_type", str, kind)
@@ -78,9 +90,26 @@ class Checkpoint:
             raise config.error("model_type", f"is {found!r} (expected {kind!r})")
         return cls(files, config)
 
+    @classmethod
+    def _of_codec(cls, folder: Path) -> Checkpoint:
+        if not (folder / MIMI).is_file():
+            raise CheckpointError(f"{folder}: holds neither config.json nor {MIMI}")
+        names = {"mimi_name": MIMI}
+        if (folder / MIMI_CONFIG).is_file():
+            names["mimi_config_name"] = MIMI_CONFIG
+        return cls(LocalFiles(folder), ConfigReader(names, str(folder)), codec_alone=True)
+
     @property
     def name(self) -> str:
         return self.files.name
+
+    @property
+    def kind(self) -> str:
+        """ "stt", "tts" or "codec". A config without it is of a "tts" if the model writes codes."""
+        if self.codec_alone:
+            return "codec"
+        default = "tts" if self.config.get("dep_q", int, 0) else "stt"
+        return self.config.choice("model_type", ("stt", "tts"), default)
 
     @cached_property
     def weights(self) -> Path:
@@ -128,13 +157,21 @@ class Checkpoint:
         model.cache = cache or default_cache(dtype, bool(bits) or outline.quantized)
         return model
 
+    @property
+    def mimi_config(self) -> ConfigReader | None:
+        """The codec's config; None for the official Mimi."""
+        name = self.config.get("mimi_config_name", str, None)
+        return ConfigReader.read(self.files.get(name)) if name else None
+
+    def outline_mimi(self) -> Outline:
+        """The codec without its weights, to be loaded or converted."""
+        return _outline_mimi(self.files.get(self.config.get("mimi_name", str)), self.mimi_config)
+
     def load_mimi(
         self, codebooks: int | None, *, encoder: bool = True, decoder: bool = True
     ) -> MimiModel:
         """The codec with the first `codebooks` (None: all) and the halves that are asked for."""
-        name = self.config.get("mimi_config_name", str, None)
-        path = self.files.get(self.config.get("mimi_name", str))
-        return load_mimi(path, self.files.get(name) if name else None, codebooks, encoder, decoder)
+        return _load_mimi(self.outline_mimi(), codebooks, encoder, decoder)
 
     def load_codec_for(
         self, lm: MultistreamLM, codebooks: int, *, encoder: bool = True, decoder: bool = True
@@ -181,13 +218,16 @@ def load_mimi(
     codebooks: how many to keep; None keeps all. The weights stay float32: a codec in a smaller
     type gives other codes.
     """
-    settings = OFFICIAL if config is None else MimiConfig.read(ConfigReader.read(config))
+    outline = _outline_mimi(weights, config and ConfigReader.read(config))
+    return _load_mimi(outline, codebooks, encoder, decoder)
+
+
+def _load_mimi(outline: Outline, codebooks: int | None, encoder: bool, decoder: bool) -> MimiModel:
+    model, known = outline.model, outline.model.config.n_q
     if codebooks is None:
-        codebooks = settings.n_q
-    if not 1 <= codebooks <= settings.n_q:
-        raise ValueError(f"codebooks is {codebooks} (expected 1 to {settings.n_q})")
-    outline = outline_mimi(weights, settings)
-    model = outline.model
+        codebooks = known
+    if not 1 <= codebooks <= known:
+        raise ValueError(f"codebooks is {codebooks} (expected 1 to {known})")
     model.load_weights(list(weight_map.load(outline.layout, outline.tensors()).items()))
     model.keep_codebooks(codebooks, encoder=encoder, decoder=decoder)
     materialise(model, mx.float32)
@@ -196,20 +236,13 @@ def load_mimi(
 
 def load_codec(model: str | Path | None = None, *, codebooks: int | None = None) -> Mimi:
     """Load the codec of a model; see `dsm_mlx.load_codec`."""
-    folder = Path(model).expanduser() if model is not None else None
-    if folder and (folder / "mimi.safetensors").is_file() and not (folder / "config.json").exists():
-        weights, config = folder / "mimi.safetensors", folder / "mimi_config.json"
-        loaded = worker.run(load_mimi, weights, config if config.is_file() else None, codebooks)
-    else:
-        checkpoint = Checkpoint.find(model, None)
-        loaded = worker.run(checkpoint.load_mimi, codebooks)
-    return worker.run(Mimi, loaded)
+    checkpoint = Checkpoint.find(model, None)
+    return worker.run(lambda: Mimi(checkpoint.load_mimi(codebooks)))
 
 
-def outline_mimi(weights: Path, config: MimiConfig) -> Outline:
-    """A codec without its weights, to be loaded or converted."""
+def _outline_mimi(weights: Path, config: ConfigReader | None) -> Outline:
     header = safetensors.read_header(weights)
-    model = MimiModel(config)
+    model = MimiModel(MimiConfig.read(config) if config else OFFICIAL)
     quantized = quantize_as_in_file(model, header, codec_layout.pytorch(model))
     return Outline(weights, header, model, codec_layout.pytorch(model), quantized)
 
