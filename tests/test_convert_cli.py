@@ -1,4 +1,4 @@
-"""python tools/convert.py: every flag, bad input, and a folder that appears whole or not at all."""
+"""dsm-convert: every flag, bad input, and a folder that appears whole or not at all."""
 
 import errno
 import json
@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-import convert as command
 import golden as fixtures
 import mlx.core as mx
 import pytest
 
 import dsm_mlx
+from dsm_mlx.cli import convert as command
 from dsm_mlx.convert import job, output
 from dsm_mlx.convert.recipes import RECIPES
 from dsm_mlx.convert.source import Source
@@ -56,15 +56,33 @@ def left_over(folder: Path) -> set[str]:
 
 
 def test_as_a_program(source, tmp_path):
-    tool = [sys.executable, ROOT / "tools/convert.py"]
-    done = subprocess.run(
-        [*tool, source, tmp_path / "new", "--recipe", "mixed-4"], capture_output=True, text=True
-    )
+    """As whoever installed the package calls it: from a folder without anything of a checkout."""
+
+    def program(*args):
+        command = [sys.executable, "-m", "dsm_mlx.convert", *args]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    done = program(source, "new", "--recipe", "mixed-4")
     assert (done.returncode, done.stdout) == (0, "")
-    shown = subprocess.run([*tool, "--inspect", tmp_path / "new"], capture_output=True, text=True)
+    shown = program("--inspect", "new")
     assert shown.returncode == 0 and "recipe          mixed-4" in shown.stdout
-    missing = subprocess.run([*tool, tmp_path / "no", "x"], capture_output=True, text=True)
+    missing = program("no", "x")
     assert missing.returncode == 1 and "Traceback" not in missing.stderr
+    assert "usage: python -m dsm_mlx.convert " in program("--help").stdout
+
+
+def test_from_a_checkout():
+    tool = ROOT / "tools/convert.py"
+    shown = subprocess.run([sys.executable, tool, "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0 and f"usage: python {tool} " in shown.stdout
+
+
+def test_as_a_console_script_it_has_that_name(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "__main__", None)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/dsm-convert"])
+    with pytest.raises(SystemExit):
+        run("--help")
+    assert "usage: dsm-convert " in capsys.readouterr().out
 
 
 def test_positionals_and_their_aliases(source, tmp_path):
@@ -218,7 +236,7 @@ def test_interrupted_it_leaves_nothing(number, existing, source, tmp_path, monke
     before = {path.name: path.read_bytes() for path in new.glob("*")}
     handler = signal.getsignal(number)
     stopped = Stopped(monkeypatch, lambda: os.kill(os.getpid(), number))
-    assert run(source, new, "--overwrite") == 1
+    assert run(source, new, "--overwrite") == 130
     assert "interrupted; nothing was written" in capsys.readouterr().err
     assert signal.getsignal(number) == handler
     assert stopped.folder and not stopped.folder.exists()

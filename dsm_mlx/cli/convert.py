@@ -1,9 +1,8 @@
-#!/usr/bin/env python
-"""Convert and quantise a checkpoint for dsm_mlx.
+"""The convert command: a checkpoint -> another one, quantised or in another layout.
 
-    python tools/convert.py kyutai/stt-2.6b-en stt-2.6b-q4 -q
-    python tools/convert.py kyutai/tts-1.6b-en_fr my-voice --recipe mixed-4 --voices NAME
-    python tools/convert.py --inspect stt-2.6b-q4
+    dsm-convert kyutai/stt-2.6b-en stt-2.6b-q4 -q
+    dsm-convert kyutai/tts-1.6b-en_fr my-voice --recipe mixed-4 --voices NAME
+    dsm-convert --inspect stt-2.6b-q4
 
 docs/convert.md tells about recipes, layouts and what they cost.
 """
@@ -17,19 +16,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dsm_mlx.cli.common import exit_status, program_name
 from dsm_mlx.convert import recipes
 from dsm_mlx.convert.inspection import inspect
 from dsm_mlx.convert.job import Wanted, convert
 from dsm_mlx.convert.output import new_folder
 from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.upload import check_repository, upload
-from dsm_mlx.errors import CheckpointError
 from dsm_mlx.loading.checkpoint import DTYPES
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        prog="python tools/convert.py", description="Convert and quantise a DSM checkpoint."
+        prog=program_name(), description="Convert and quantise a DSM checkpoint."
     )
     p.add_argument("source", nargs="?", help="folder, hub id or short name such as stt-1b")
     p.add_argument("dest", nargs="?", type=Path, help="folder to write; must not exist yet")
@@ -65,21 +64,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, 1 (failed), 2 (usage)."""
+    """Run the command; returns the exit status: 0, 1 (failed), 2 (usage), 130 (interrupted)."""
     p = parser()
     args = p.parse_args(argv)
     _check(p, args)
-    try:
-        if args.inspect:
-            print("\n".join(inspect(Source.find(args.inspect, args.revision))))
-            return 0
-        _convert(args)
-        return 0
-    except (CheckpointError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-    return 1
+    return exit_status(lambda: (_inspect if args.inspect else _convert)(args))
 
 
 def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -131,7 +120,12 @@ def stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _convert(args: argparse.Namespace) -> None:
+def _inspect(args: argparse.Namespace) -> int:
+    print("\n".join(inspect(Source.find(args.inspect, args.revision))))
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
     wanted = Wanted(
         recipe=_recipe(args),
         dequantize=args.dequantize,
@@ -148,11 +142,8 @@ def _convert(args: argparse.Namespace) -> None:
         with stoppable(), new_folder(args.dest, args.overwrite) as folder:
             convert(source, folder, wanted)
     except KeyboardInterrupt:
-        raise InterruptedError("interrupted; nothing was written") from None
+        raise KeyboardInterrupt("interrupted; nothing was written") from None
     print(f"wrote {args.dest}", file=sys.stderr)
     if args.upload_repo:
         print(f"uploaded to {upload(args.dest, args.upload_repo)}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return 0

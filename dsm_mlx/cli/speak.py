@@ -17,7 +17,7 @@ import numpy as np
 
 from dsm_mlx import captions
 from dsm_mlx.audio import Speaker, WavWriter, to_s16le
-from dsm_mlx.cli.common import exit_status
+from dsm_mlx.cli.common import exit_status, program_name
 from dsm_mlx.errors import AudioError
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.voices import Voices
@@ -31,7 +31,7 @@ _READ_BYTES = 4096
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        prog="python -m dsm_mlx.tts",
+        prog=program_name(),
         description="Text to speech on this machine. Without --out it plays the sound.",
         epilog='Text may hold <break time="500ms"/> or <break time="0.5s"/>.',
     )

@@ -16,7 +16,7 @@ import dsm_mlx
 from dsm_mlx import captions
 from dsm_mlx.audio import AudioFile, Microphone, read_stream
 from dsm_mlx.audio import list_devices as sound_devices
-from dsm_mlx.cli.common import exit_status
+from dsm_mlx.cli.common import exit_status, program_name
 from dsm_mlx.errors import AudioError
 from dsm_mlx.results import EndOfTurn, Event, Transcript, Word
 from dsm_mlx.stt.model import Progress, SpeechToText, as_transcript
@@ -24,7 +24,7 @@ from dsm_mlx.stt.model import Progress, SpeechToText, as_transcript
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        prog="python -m dsm_mlx.stt",
+        prog=program_name(),
         description="Speech to text on this machine. Words go to stdout, all else to stderr.",
     )
     p.add_argument(
