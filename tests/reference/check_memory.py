@@ -74,13 +74,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="stt-2.6b-en")
     parser.add_argument("--folder", type=Path, help="where there is room for the result")
-    parser.add_argument("flags", nargs="*", default=["-q"], help="for tools/convert.py")
+    parser.add_argument("flags", nargs="*", default=["-q"], help="for dsm-convert")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(dir=args.folder))
     try:
         source = make(folder / "source", args.model)
         largest, idle, start = largest_group(source), peak_of(WITHOUT_MLX), time.perf_counter()
-        convert = [sys.executable, str(ROOT / "tools/convert.py"), str(source), str(folder / "new")]
+        convert = [sys.executable, "-m", "dsm_mlx.convert", str(source), str(folder / "new")]
         peak = peak_of([*convert, *args.flags])
         seconds = time.perf_counter() - start
         written = sum(file.stat().st_size for file in (folder / "new").iterdir())

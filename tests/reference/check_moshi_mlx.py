@@ -1,4 +1,4 @@
-"""Whether moshi_mlx reads what tools/convert.py writes. By hand, in the reference environment.
+"""Whether moshi_mlx reads what dsm-convert writes. By hand, in the reference environment.
 
     python tests/reference/check_moshi_mlx.py
 
@@ -20,7 +20,7 @@ from common import HERE
 from moshi_mlx import models, utils
 
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import golden as fixtures  # noqa: E402
 
