@@ -12,7 +12,7 @@ from dsm_mlx.tts.script import (
     MAIN_SPEAKER,
     NEW_WORD,
     OTHER_SPEAKER,
-    PAD,
+    PADDING,
     Entry,
     ScriptMachine,
     ScriptReader,
@@ -123,7 +123,7 @@ def test_text_in_pieces_gives_the_same_tokens(ahead, seed):
     rng = random.Random(seed)
     words = ["a", "bc", "def", '<break time="0.2s"/>', "ghijk,", "🙂"]
     text = " ".join(rng.choice(words) for _ in range(30))
-    sampled = [rng.choice([NEW_WORD, PAD, 77]) for _ in range(2000)]
+    sampled = [rng.choice([NEW_WORD, PADDING, 77]) for _ in range(2000)]
     whole = ScriptMachine(200, ahead)
     whole.add(entries_of(text))
     whole.end()

@@ -15,7 +15,8 @@ import pytest
 
 import dsm_mlx
 from dsm_mlx.files import safetensors
-from dsm_mlx.tts.script import NEW_WORD, PAD, Entry, ScriptMachine
+from dsm_mlx.lm.tokens import NEW_WORD, PADDING
+from dsm_mlx.tts.script import Entry, ScriptMachine
 
 ROOT = Path(__file__).parents[1]
 PYTHON = os.environ.get("DSM_TRAIN_PYTHON", sys.executable)
@@ -160,7 +161,7 @@ def test_the_script_of_training_is_the_one_of_speaking(work):
     machine.end()
     begun = []
     for step, (token, decision) in enumerate(zip(case["tokens"], case["decisions"], strict=True)):
-        told, entry = machine.step(step, PAD if decision == UNTOLD else decision)
+        told, entry = machine.step(step, PADDING if decision == UNTOLD else decision)
         assert told == token, step
         if entry:
             begun.append(step)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from dsm_mlx.errors import AudioError, CheckpointError
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.results import EndOfTurn, Event, Pause, Transcript, Word
 from dsm_mlx.runtime import worker
+from dsm_mlx.stt.config import SttConfig
 from dsm_mlx.stt.engine import Batch
 from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.step import SttStep
@@ -41,6 +41,7 @@ class SpeechToText:
         cache: str | None = None,
     ):
         self.name = checkpoint.name
+        config = SttConfig.read(checkpoint.config)
         lm = checkpoint.load_lm(bits, dtype, cache=cache)
         if lm.config.dep_q:
             raise CheckpointError(f"{self.name}: a text-to-speech model (expected speech-to-text)")
@@ -48,12 +49,8 @@ class SpeechToText:
         self._lm, self._mimi = lm, mimi.config
         self._tokenizer = checkpoint.load_tokenizer()
         self._step = SttStep(lm, mimi)
-        timing = checkpoint.config.section("stt_config", {})
-        self.delay = timing.get("audio_delay_seconds", float, 0.5)
-        self._prefix = round(
-            timing.get("audio_silence_prefix_seconds", float, 0.0) * self._mimi.sample_rate
-        )
-        self.languages = _languages(checkpoint)
+        self._prefix = round(config.prefix * self._mimi.sample_rate)
+        self.delay, self.languages = config.delay, list(config.languages)
         if checkpoint.files.bundled:
             log.warning(
                 "using the bundled model `tiny`: it knows synthetic English voices only; for "
@@ -255,16 +252,6 @@ def _blocks(audio: Audio, sample_rate: int | None, target: int) -> Iterator[np.n
         return
     with AudioFile(audio, target) as file:
         yield from file.blocks()
-
-
-def _languages(checkpoint: Checkpoint) -> list[str]:
-    """From the config, else from the tokenizer's name, as in tokenizer_en_fr_audio_8000.model."""
-    listed = checkpoint.config.section("stt_config", {}).items("languages", str, [])
-    if listed:
-        return listed
-    name = checkpoint.config.get("tokenizer_name", str, "")
-    match = re.search(r"_((?:[a-z]{2}_)+)audio", name)
-    return match[1].strip("_").split("_") if match else ["en"]
 
 
 def load_stt(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 
 from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.runtime.device import compiled
 from dsm_mlx.transformer import select_rows
@@ -14,12 +15,12 @@ class SttStep:
     """The compiled step of a model, shared by all its sessions. It holds no state.
 
     A state is {"codec", "lm", "text" int32 (batch,), "condition" (batch, 1, dim) or absent,
-    "history" int32 (batch, n_q, longest delay) or absent}.
+    "history" of `DelayPattern.window` or absent}.
     """
 
     def __init__(self, lm: MultistreamLM, mimi: MimiModel):
         self.lm, self.mimi = lm, mimi
-        self.longest = max(lm.config.delays)
+        self.delays = DelayPattern(lm.config.delays[1:])
         # All rows active is the usual case and needs no masks: a graph of its own.
         self._all = compiled(lambda pcm, state: self._step(pcm, state, None))
         self._some = compiled(self._step)
@@ -35,8 +36,8 @@ class SttStep:
         }
         if condition is not None:
             state["condition"] = mx.broadcast_to(condition, (batch, 1, config.dim)) * 1.0
-        if self.longest:
-            state["history"] = mx.full((batch, config.n_q, self.longest), config.card, mx.int32)
+        if self.delays.longest:
+            state["history"] = self.delays.window(batch, config.card)
         return state
 
     def start(self, state: dict, rows: mx.array, condition: mx.array | None = None) -> dict:
@@ -69,13 +70,9 @@ class SttStep:
 
     def _listen(self, codes, state, active):
         new = dict(state)
-        if self.longest:
-            lines = mx.concatenate([state["history"], codes[..., None]], axis=-1)
-            new["history"] = lines[..., 1:]
-            newest = self.longest
-            codes = mx.stack(
-                [lines[:, k, newest - d] for k, d in enumerate(self.lm.config.delays[1:])], axis=1
-            )
+        if self.delays.longest:
+            new["history"] = self.delays.push(state["history"], codes)
+            codes = self.delays.line_up(new["history"])
         hidden, new["lm"] = self.lm(
             state["text"],
             codes,

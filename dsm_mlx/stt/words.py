@@ -7,9 +7,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
+from dsm_mlx.lm.tokens import NEW_WORD, PADDING
 from dsm_mlx.results import Word
 
-BOUNDARY, PADDING = 0, 3
 _WORD_START = "\u2581"  # how SentencePiece marks a leading space
 _LONGEST_TAIL = 0.5  # seconds
 
@@ -40,9 +40,9 @@ class WordReader:
     def push(self, frame: int, token: int) -> list[HeardWord]:
         """The token of one frame (counted from 0, the priming step left out) -> words it ends."""
         self._now = frame + self._shift
-        if token in (BOUNDARY, PADDING):
+        if token in (NEW_WORD, PADDING):
             words = self.finish()
-            if token == BOUNDARY:
+            if token == NEW_WORD:
                 self._start = self._now
             return words
         begins = self._tokenizer.id_to_piece(token).startswith(_WORD_START)

@@ -9,10 +9,11 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_map
 
+from dsm_mlx.lm.tokens import UNGENERATED
 from dsm_mlx.results import Chunk
 from dsm_mlx.runtime import worker
 from dsm_mlx.tts.session import Session
-from dsm_mlx.tts.step import UNGENERATED, TtsStep
+from dsm_mlx.tts.step import TtsStep
 
 
 @dataclass

@@ -13,10 +13,12 @@ import numpy as np
 
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, Voice, Voices, model_identity
 from dsm_mlx.results import Chunk, Speech
 from dsm_mlx.runtime import worker
+from dsm_mlx.tts.config import TtsConfig
 from dsm_mlx.tts.engine import Batch
 from dsm_mlx.tts.prompt import PromptCache, SpeechOptions, VoicePrompt
 from dsm_mlx.tts.script import ScriptMachine, ScriptReader, word_tokenizer
@@ -42,6 +44,7 @@ class TextToSpeech:
         cache: str | None = None,
     ):
         self.name = checkpoint.name
+        config = TtsConfig.read(checkpoint.config)
         lm = checkpoint.load_lm(bits, dtype, codebooks, cache)
         if not lm.config.dep_q:
             raise CheckpointError(f"{self.name}: a speech-to-text model (expected text-to-speech)")
@@ -50,22 +53,15 @@ class TextToSpeech:
             raise CheckpointError(f"{self.name}: attends to more than {SPEAKER_CONDITIONER}")
         self._conditioned = SPEAKER_CONDITIONER in conditioners.by_name
         mimi = checkpoint.load_codec_for(lm, lm.config.dep_q, encoder=not self._conditioned)
-        tts = checkpoint.config.section("tts_config", {})
-        if tts.get("multistream", bool, False):
-            raise tts.error("multistream", "is true (expected false)")
-        self._ahead = tts.count("second_stream_ahead", 0)
-        self._slots = tts.positive("max_speakers", 5)
+        self._ahead, self._slots = config.second_stream_ahead, config.max_speakers
         self._timing = Timing(
-            delay_steps=round(tts.get("audio_delay", float) * mimi.config.frame_rate),
-            delays=lm.config.delays[1 : 1 + lm.config.dep_q],
+            delay_steps=int(config.audio_delay * mimi.config.frame_rate),
+            pattern=DelayPattern(lm.config.delays[1 : 1 + lm.config.dep_q]),
             frame_rate=mimi.config.frame_rate,
             sample_rate=mimi.config.sample_rate,
         )
-        sampling = checkpoint.config.section("lm_gen_config", {})
-        self._temperature = sampling.get("temp", float, SpeechOptions.temperature)
-        if self._temperature < 0:
-            raise sampling.error("temp", f"is {self._temperature} (expected 0 or more)")
-        self._guidance = sampling.get("cfg_coef", float, 1.0)
+        self._temperature = config.temperature
+        self._guidance = 1.0 if config.guidance is None else config.guidance
         self._voices = Voices.of(checkpoint)
         self._text_card = lm.config.text_card
         self._tokenize = word_tokenizer(checkpoint.load_tokenizer())

@@ -14,10 +14,10 @@ from dsm_mlx.audio import read
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.errors import AudioError
 from dsm_mlx.lm.sampling import row_keys
+from dsm_mlx.lm.tokens import NOTHING, UNGENERATED
 from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, join_speakers, read_embedding
-from dsm_mlx.tts.script import NOTHING
 from dsm_mlx.tts.session import Timing, forced_codes
-from dsm_mlx.tts.step import UNGENERATED, TtsStep
+from dsm_mlx.tts.step import TtsStep
 
 _KEPT = 4  # voices whose keys and values, or prefix, stay in memory
 

@@ -17,11 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-NEW_WORD = 0
-MAIN_SPEAKER = 1
-OTHER_SPEAKER = 2
-PAD = 3
-NOTHING = -1
+from dsm_mlx.lm.tokens import MAIN_SPEAKER, NEW_WORD, NOTHING, OTHER_SPEAKER, PADDING
 
 _BREAK = re.compile(r"""<break\s+time=(["'])(\d+(?:\.\d*)?)(ms|s)\1\s*/?>""")
 _LONGEST_TAG = 200
@@ -264,7 +260,7 @@ class ScriptMachine:
     @property
     def blocked(self) -> bool:
         """Whether the next step could need text that has not come yet, whatever is sampled."""
-        if self._ended or self._decide(NEW_WORD) == PAD:
+        if self._ended or self._decide(NEW_WORD) == PADDING:
             return False
         if not self._entries:
             return True
@@ -288,15 +284,15 @@ class ScriptMachine:
         if token == NEW_WORD:
             token, entry = self._next_entry(step)
         second = NOTHING
-        if token == PAD:
+        if token == PADDING:
             self._may_pad = max(0, self._may_pad - 1)
             self._must_pad = max(0, self._must_pad - 1)
-            token = self._queued.popleft() if self._queued else PAD
+            token = self._queued.popleft() if self._queued else PADDING
         elif self.second_stream_ahead:
             # The mark of a new word goes to the second stream, so that the word's first token can
             # go out in the same step.
             second = NEW_WORD
-            token = self._queued.popleft() if self._queued else PAD
+            token = self._queued.popleft() if self._queued else PADDING
         if not self.second_stream_ahead:
             return token, entry
         if second == NOTHING and self._ahead:
@@ -305,22 +301,22 @@ class ScriptMachine:
 
     def _decide(self, token: int) -> int:
         if self._queued or self._must_pad > 0:
-            return PAD
+            return PADDING
         if self._may_pad <= 0:
             return NEW_WORD
-        return NEW_WORD if token == NEW_WORD else PAD
+        return NEW_WORD if token == NEW_WORD else PADDING
 
     def _next_entry(self, step: int) -> tuple[int, Entry | None]:
-        """Take the next entry; returns it, after the token of this step (`NEW_WORD` or `PAD`)."""
+        """Take the next entry; returns it, after the token of this step, NEW_WORD or PADDING."""
         if not self._entries:
             first_time = self.end_step is None
             if first_time:
                 self.end_step = step
-            return (NEW_WORD if first_time and self.second_stream_ahead else PAD), None
+            return (NEW_WORD if first_time and self.second_stream_ahead else PADDING), None
         entry = self._entries.popleft()
         self._must_pad = entry.padding
         if not entry.tokens:
-            return PAD, entry
+            return PADDING, entry
         self._queued.extend(entry.tokens)
         self._may_pad = self.max_padding
         if self.second_stream_ahead:

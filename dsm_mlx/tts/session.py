@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsm_mlx.lm.delays import DelayPattern
+from dsm_mlx.lm.tokens import UNGENERATED
 from dsm_mlx.results import Chunk, Word
 from dsm_mlx.tts.script import Entry, ScriptMachine, ScriptReader
-from dsm_mlx.tts.step import UNGENERATED
 
 _FADE_SECONDS = 0.02
 
@@ -88,19 +89,15 @@ class LiveText:
 class Timing:
     """The constants of a model's clock, in steps if not said otherwise.
 
-    delay_steps: by which sound lags text. delays: of each codebook beyond that.
+    delay_steps: by which sound lags text. pattern: of the codebooks beyond that.
     final_padding: how long the model goes on after the last word.
     """
 
     delay_steps: int
-    delays: tuple[int, ...]
+    pattern: DelayPattern
     frame_rate: float
     sample_rate: int
     final_padding: int = 4
-
-    @property
-    def longest(self) -> int:
-        return max(self.delays)
 
 
 @dataclass
@@ -167,7 +164,7 @@ class Session:
     def sounds(self) -> bool:
         """Whether the next step completes a frame of sound."""
         return self.needs_depth and (
-            self._step >= self._timing.delay_steps + self._first + self._timing.longest
+            self._step >= self._timing.delay_steps + self._first + self._timing.pattern.longest
         )
 
     def forced(self) -> np.ndarray | None:
@@ -202,7 +199,7 @@ class Session:
         frame, self._chunks = self._chunks, self._chunks + 1
         pcm = np.clip(pcm, -1, 1)
         last = self._last_step
-        longest, delay = self._timing.longest, self._timing.delay_steps
+        longest, delay = self._timing.pattern.longest, self._timing.delay_steps
         if last is not None and frame + self._first + delay + longest == last:
             pcm[-len(self._fade) :] *= self._fade
         words = []
@@ -225,9 +222,5 @@ def forced_codes(prefix: np.ndarray | None, step: int, timing: Timing) -> np.nda
     """Codes of `prefix` that belong into step `step`, each codebook with its delay."""
     if prefix is None:
         return None
-    codes = np.full(len(prefix), UNGENERATED, np.int32)
-    for k, delay in enumerate(timing.delays):
-        frame = step - delay - timing.delay_steps
-        if 0 <= frame < prefix.shape[1]:
-            codes[k] = prefix[k, frame]
+    codes = timing.pattern.lined_up(prefix, step - timing.delay_steps, UNGENERATED)
     return codes if (codes != UNGENERATED).any() else None

@@ -11,13 +11,13 @@ from __future__ import annotations
 import mlx.core as mx
 
 from dsm_mlx.codec.model import MimiModel, keep_resting
+from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.lm.depth import guide
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.lm.sampling import gumbel, sample, split
+from dsm_mlx.lm.tokens import NOTHING, PADDING, UNGENERATED
 from dsm_mlx.runtime.device import compiled
-from dsm_mlx.tts.script import NOTHING, PAD
 
-UNGENERATED = -2
 TOP_K_TEXT, TOP_K_AUDIO = 25, 250
 
 
@@ -25,7 +25,7 @@ class TtsStep:
     """The compiled halves of a step, shared by all sessions of a model. It holds no state.
 
     A state is {"lm", "decoder", "row"}, where "row" is {"step" int32 (batch,), "text" int32
-    (batch,), "audio" int32 (batch, codebooks), "history" int32 (batch, codebooks, longest + 1),
+    (batch,), "audio" int32 (batch, codebooks), "history" of `DelayPattern.window`,
     "keys" uint32 (batch, 2)}.
 
     Conditions are arrays that stay the same in a session: {"temperature", "padding_bonus"
@@ -43,15 +43,14 @@ class TtsStep:
     ):
         self.lm, self.mimi, self.delay_steps = lm, mimi, delay_steps
         self.codebooks = lm.config.dep_q
-        self.longest = max(lm.config.delays[: 1 + self.codebooks])
         self._null_hears_text = null_hears_text
+        self.pattern = DelayPattern(lm.config.delays[1 : 1 + self.codebooks])
         self._delays = mx.array(lm.config.delays, mx.int32)
         # What does not change between steps is part of the compiled graph's key.
         self._compiled: dict = {}
 
     def init_state(self, batch: int, guided: bool) -> dict:
         """A fresh state, with keys of 0."""
-        sampled = mx.zeros((batch, self.codebooks, self.longest + 1), mx.int32)
         return {
             "lm": self.lm.init_state(batch * (1 + guided)),
             "decoder": self.mimi.decoder_state(batch),
@@ -59,7 +58,7 @@ class TtsStep:
                 "step": mx.zeros((batch,), mx.int32),
                 "text": mx.zeros((batch,), mx.int32),
                 "audio": mx.zeros((batch, self.codebooks), mx.int32),
-                "history": sampled,
+                "history": self.pattern.window(batch, 0),
                 "keys": mx.zeros((batch, 2), mx.uint32),
             },
         }
@@ -131,7 +130,7 @@ class TtsStep:
             logits = mx.split(logits, 2)[0]
         else:
             logits = guide(logits, guidance)
-        is_pad = mx.arange(logits.shape[-1]) == PAD
+        is_pad = mx.arange(logits.shape[-1]) == PADDING
         logits = logits + is_pad * conditions["padding_bonus"][:, None]
         keys = split(row["keys"], 3)
         noise = gumbel(keys[:, 0], logits.shape[-1])
@@ -181,9 +180,8 @@ class TtsStep:
 
     def _advance(self, active, row, text, codes, forced):
         codes = mx.where(forced == UNGENERATED, codes, forced)
-        history = mx.concatenate([row["history"][..., 1:], codes[..., None]], axis=-1)
-        delays = self.lm.config.delays[1 : 1 + self.codebooks]
-        frame = mx.stack([history[:, k, d] for k, d in enumerate(delays)], axis=1)
+        history = self.pattern.push(row["history"], codes)
+        frame = self.pattern.undo(history)
         new = {**row, "step": row["step"] + 1, "text": text, "audio": codes, "history": history}
         return frame[..., None], keep_resting(active, new, row)
 

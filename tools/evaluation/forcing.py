@@ -8,6 +8,7 @@ import mlx.core as mx
 import numpy as np
 from tqdm import tqdm
 
+from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.runtime.device import compiled
 
@@ -24,18 +25,18 @@ def listen(
         model finds most likely.
     Returns the tokens and float32 logits (rows, frames, text_card).
     """
-    rows, n_q, frames = codes.shape
+    rows, _, frames = codes.shape
     config = lm.config
     # The priming step of initial tokens, then each stream by its delay.
-    lines = np.full((frames + 1, rows, n_q), config.card, np.int32)
-    for k, delay in enumerate(config.delays[1:]):
-        lines[1 + delay :, :, k] = codes[:, k, : frames - delay].T
+    pattern = DelayPattern(config.delays[1:])
     step = compiled(lambda text, audio, state: _step(lm, text, audio, state, condition))
     state = lm.transformer.init_state(rows, dtype=lm.dtype)
     text = np.full(rows, config.text_card, np.int32)
     said, all_logits = [], []
     for t in tqdm(range(frames + 1), desc="forcing", disable=None, leave=False):
-        logits, state = step(mx.array(text), mx.array(lines[t]), state)
+        logits, state = step(
+            mx.array(text), mx.array(pattern.lined_up(codes, t - 1, config.card)), state
+        )
         mx.eval(logits, state)
         logits = np.array(logits)
         text = logits.argmax(-1).astype(np.int32)

@@ -13,8 +13,9 @@ import numpy as np
 from speech.phones import UNKNOWN
 from speech.sessions import Spoken
 
+from dsm_mlx.lm.tokens import NEW_WORD, PADDING
+
 FRAME_RATE = 12.5
-NEW_WORD, PADDING = 0, 3
 PAUSES = (0.5, 1.0, 2.0, 3.0)  # seconds, one head each
 SILENT, SPOKEN, UNTOLD = 0, 1, -100  # UNTOLD: the session ends before it is known
 _SHORTEST_GAP = 0.3

@@ -13,8 +13,9 @@ import numpy as np
 from moshi.models.tts import Entry, StateMachine, TokenIds
 from speech.sessions import Spoken
 
+from dsm_mlx.lm.tokens import MAIN_SPEAKER, NEW_WORD, OTHER_SPEAKER, PADDING
+
 FRAME_RATE = 12.5
-NEW_WORD, MAIN, OTHER, PADDING = 0, 1, 2, 3
 UNTOLD = -100
 _BREAK = 0.7  # seconds between words from which on the script says how long the pause is
 _BETWEEN = 1  # steps of padding after a word: the reference's default
@@ -45,7 +46,7 @@ def entries(
             due.append(round(last_end * FRAME_RATE))
         tokens = list(pieces(word.text))
         if word.speaker != speaker:
-            tokens = [MAIN if word.speaker == 0 else OTHER, *tokens]
+            tokens = [MAIN_SPEAKER if word.speaker == 0 else OTHER_SPEAKER, *tokens]
         script.append(Entry(tokens, word.text, padding=max(0, _BETWEEN + len(tokens) - 1)))
         due.append(round(word.start * FRAME_RATE))
         last_end, speaker = word.end, word.speaker

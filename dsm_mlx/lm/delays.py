@@ -1,0 +1,57 @@
+"""The delay pattern: stream k of a frame is written `delays[k]` steps later than its text.
+
+It is needed in both directions. A model that hears is given each code late (*line up*); what a
+model says comes out late, and a frame is complete when its slowest stream is (*undo*). On the
+device both read the same window, the newest `longest + 1` steps of every stream.
+
+Reference: `_delay_sequence` and `_undelay_sequence` in moshi/models/lm_utils.py, and the cache of
+`LMGen` in models/lm.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+
+
+@dataclass(frozen=True)
+class DelayPattern:
+    """Delays in steps of some audio streams."""
+
+    delays: tuple[int, ...]
+
+    @property
+    def longest(self) -> int:
+        return max(self.delays, default=0)
+
+    def window(self, batch: int, fill: int) -> mx.array:
+        """A window in which nothing has been pushed: int32 (batch, streams, longest + 1)."""
+        return mx.full((batch, len(self.delays), self.longest + 1), fill, mx.int32)
+
+    def push(self, window: mx.array, codes: mx.array) -> mx.array:
+        """The window one step later; codes int32 (batch, streams)."""
+        return mx.concatenate([window[..., 1:], codes[..., None]], axis=-1)
+
+    def line_up(self, window: mx.array) -> mx.array:
+        """What a model hears now: of each stream the code `delay` steps ago. (batch, streams)."""
+        return self._pick(window, [self.longest - delay for delay in self.delays])
+
+    def undo(self, window: mx.array) -> mx.array:
+        """The frame that is complete now, `longest` steps after it began. (batch, streams)."""
+        return self._pick(window, list(self.delays))
+
+    def _pick(self, window: mx.array, places: list[int]) -> mx.array:
+        return mx.stack([window[:, k, at] for k, at in enumerate(places)], axis=1)
+
+    def lined_up(self, codes: np.ndarray, step: int, fill: int) -> np.ndarray:
+        """What belongs into a step of whole recordings: int32 (..., streams).
+
+        codes: int32 (..., streams, frames). `fill` stands where a stream has no frame then.
+        """
+        found = np.full(codes.shape[:-1], fill, np.int32)
+        for k, delay in enumerate(self.delays):
+            if 0 <= step - delay < codes.shape[-1]:
+                found[..., k] = codes[..., k, step - delay]
+        return found
