@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsm_mlx.errors import AudioError, CheckpointError
-from dsm_mlx.results import Chunk, EndOfTurn, Pause, Speech, Transcript, Word
+from dsm_mlx.errors import AudioError, BusyError, CheckpointError
+from dsm_mlx.results import Chunk, EndOfTurn, Mark, Partial, Pause, Speech, Transcript, Word
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AudioError",
+    "BusyError",
     "CheckpointError",
     "Chunk",
     "EndOfTurn",
+    "Mark",
+    "Partial",
     "Pause",
     "Speech",
     "Transcript",

@@ -7,3 +7,7 @@ class CheckpointError(Exception):
 
 class AudioError(Exception):
     """Sound that cannot be read, played or recorded."""
+
+
+class BusyError(Exception):
+    """No free row for another stream, or too much waiting in this one; later there may be room."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,31 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from dsm_mlx.captions import CaptionStyle
+
+_SHOWN = 40  # characters of text in a repr
+
 
 @dataclass(frozen=True)
 class Word:
-    """A word and the span of audio in which it is spoken."""
+    """A word and the span of audio in which it is spoken.
+
+    `confidence`, where the model gives one, is between 0 and 1: the geometric mean of the
+    probabilities of the word's tokens. It does not count when words are compared.
+    """
 
     text: str
     start: float
     end: float
+    confidence: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Partial:
+    """The word in progress, as far as it is known at `time`; it may still change."""
+
+    text: str
+    time: float
 
 
 @dataclass(frozen=True)
@@ -38,7 +56,14 @@ class EndOfTurn:
     time: float
 
 
-Event = Word | Pause | EndOfTurn
+@dataclass(frozen=True)
+class Mark:
+    """All that was pushed before `mark(value)` has been heard, and its words have come."""
+
+    value: object
+
+
+Event = Word | Partial | Pause | EndOfTurn | Mark
 
 
 @dataclass(frozen=True)
@@ -51,6 +76,82 @@ class Transcript:
     turns: list[EndOfTurn] = field(default_factory=list)
     duration: float = 0.0
 
+    def __repr__(self) -> str:
+        return f"<Transcript of {self.duration:.2f} s, {_counted(self.words)}>"
+
+    def to_dict(self) -> dict:
+        """Text, duration and words, and the ends of turns and pauses if there are any.
+
+        Plain values that JSON can hold: times are seconds rounded to a millisecond, probabilities
+        are keyed by the pause's seconds as text, a word has its confidence if it is known, and a
+        number that is not finite is None. TypeError for a time that is no number.
+        """
+        data = {
+            "text": self.text,
+            "duration": _rounded(self.duration),
+            "words": [_word_as_dict(word) for word in self.words],
+        }
+        if self.turns:
+            data["turns"] = [_rounded(turn.time) for turn in self.turns]
+        if self.pauses:
+            data["pauses"] = [
+                {
+                    "time": _rounded(pause.time),
+                    "probabilities": {
+                        f"{seconds:g}": _rounded(p, 4) for seconds, p in pause.probabilities.items()
+                    },
+                }
+                for pause in self.pauses
+            ]
+        return data
+
+    def to_json(self) -> str:
+        """`to_dict` as a JSON file."""
+        from dsm_mlx import captions
+
+        return captions.to_json(self)
+
+    def to_txt(self) -> str:
+        """The words on one line, without times."""
+        from dsm_mlx import captions
+
+        return captions.to_txt(self.words)
+
+    def to_srt(self, *, highlight_words: bool = False, style: CaptionStyle | None = None) -> str:
+        """SubRip captions; `highlight_words` underlines each word while it is spoken.
+
+        ValueError for a word whose times are not finite.
+        """
+        from dsm_mlx import captions
+
+        style = style or captions.CaptionStyle()
+        return captions.to_srt(self.words, highlight_words=highlight_words, style=style)
+
+    def to_vtt(self, *, highlight_words: bool = False, style: CaptionStyle | None = None) -> str:
+        """WebVTT captions; arguments and errors as in `to_srt`."""
+        from dsm_mlx import captions
+
+        style = style or captions.CaptionStyle()
+        return captions.to_vtt(self.words, highlight_words=highlight_words, style=style)
+
+    def save(
+        self,
+        path: str | PathLike,
+        *,
+        highlight_words: bool = False,
+        style: CaptionStyle | None = None,
+    ) -> None:
+        """Write a file of the kind that its name ends in: .txt, .srt, .vtt or .json.
+
+        It appears complete or not at all. `highlight_words` and `style` are for captions, as in
+        `to_srt`. ValueError for any other ending, OSError, naming the file, where it cannot be
+        written.
+        """
+        from dsm_mlx import captions
+
+        style = style or captions.CaptionStyle()
+        captions.write(self, path, highlight_words=highlight_words, style=style)
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -58,6 +159,9 @@ class Chunk:
 
     audio: np.ndarray
     words: list[Word] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<Chunk of {len(self.audio)} samples, {_counted(self.words)}>"
 
 
 @dataclass(frozen=True)
@@ -68,9 +172,42 @@ class Speech:
     sample_rate: int
     words: list[Word] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"<Speech of {self.duration:.2f} s, {_counted(self.words)}>"
+
+    @property
+    def duration(self) -> float:
+        """The length of the sound in seconds."""
+        return len(self.audio) / self.sample_rate
+
     def save(self, path: str | PathLike) -> None:
         """Write a 16-bit mono WAV file. AudioError where that cannot be."""
         from dsm_mlx.audio import WavWriter
 
         with WavWriter(path, self.sample_rate) as file:
             file.write(self.audio)
+
+
+def _counted(words: list[Word]) -> str:
+    """How many words, and the first of them."""
+    text = " ".join(word.text for word in words[:_SHOWN])
+    if len(text) > _SHOWN:
+        text = text[: _SHOWN - 1] + "…"
+    count = "1 word" if len(words) == 1 else f"{len(words)} words"
+    return f"{count}: {text!r}" if words else count
+
+
+def _word_as_dict(word: Word) -> dict:
+    data = {"text": word.text, "start": _rounded(word.start), "end": _rounded(word.end)}
+    if word.confidence is not None:
+        data["confidence"] = _rounded(word.confidence, 4)
+    return data
+
+
+def _rounded(value: float, digits: int = 3) -> float | None:
+    """A number of any library as Python's own; None if it is not finite, which JSON cannot say."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{value!r:.80} in a transcript (expected a number)") from None
+    return round(number, digits) if math.isfinite(number) else None
