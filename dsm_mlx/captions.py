@@ -1,22 +1,54 @@
 """Transcripts as files: plain text, SubRip (srt), WebVTT (vtt) and JSON.
 
-The pure functions `to_txt`, `to_srt`, `to_vtt` and `to_json` return the text of such a file;
-`write` saves it.
+The pure functions `to_txt`, `to_srt`, `to_vtt` and `to_json` return the text of such a file, which
+UTF-8 can always encode; `write` saves it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+import secrets
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dsm_mlx.results import Transcript, Word
 
 FORMATS = ("txt", "srt", "vtt", "json")
-# A full stop after these ends no sentence.
-ABBREVIATIONS = {"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "vs.", "mme.", "mlle."}
+
+# A full stop after these ends no sentence. Words that are ordinary too ("no", "fig") are not here.
+ABBREVIATIONS = {
+    "mr", "mrs", "ms", "dr", "st", "ste", "prof", "rev", "hon", "gov", "sen", "rep", "gen",
+    "col", "sgt", "capt", "lt", "maj", "cmdr", "jr", "sr", "mme", "mlle", "mm", "inc", "ltd",
+    "corp", "vs", "etc", "al", "cf", "dept", "est", "approx", "ave", "blvd", "rd", "mt",
+}  # fmt: skip
+# Nor after these, before a number.
+BEFORE_NUMBERS = {
+    "no", "nos", "nr", "fig", "figs", "p", "pp", "vol", "ch", "sec", "art", "eq", "ca", "jan",
+    "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec",
+}  # fmt: skip
+# "U.S.", "e.g.", "a.m.", "Ph.D.", "J.-P."
+_INITIALS = re.compile(r"(?:-?[^\W\d_]{1,2}\.){2,}")
+_OPENING, _CLOSING = "\"'([{«‹“‘¿¡", "\"')]}»›”’"  # noqa: RUF001
+_ARROW = re.compile("-{2,}>")  # what stands between the times of a caption
+_LEAST_HIGHLIGHT = 40  # milliseconds: a frame of video
+
+
+def _finite(value: float, what: str, least: float = -math.inf) -> float:
+    """A number of any library as Python's own."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= least):
+        bound = "" if least == -math.inf else f" from {least} up"
+        raise ValueError(f"{what} is {value!r:.80} (expected seconds{bound})")
+    return number
 
 
 @dataclass(frozen=True)
@@ -24,18 +56,33 @@ class CaptionStyle:
     """How captions are cut. A word longer than a line gets a line of its own.
 
     A new caption begins after `gap` seconds of silence, after the end of a sentence, when the
-    lines are full, and before the caption would last longer than `max_duration` seconds.
+    lines are full, and before the caption would last longer than `max_duration` seconds. Each is
+    shown for `min_duration` seconds at least (but `max_duration`, if that is less): what ends
+    sooner stays until then, a shorter sentence shares its caption with the next, and where words
+    come too fast even so, the captions after them are late.
+
+    Raises:
+        ValueError: fewer than one character or line, or seconds that are negative or not finite.
     """
 
     max_chars: int = 42
     max_lines: int = 2
     gap: float = 0.8
     max_duration: float = 7.0
+    min_duration: float = 0.8
+
+    def __post_init__(self) -> None:
+        for name in ("max_chars", "max_lines"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r:.80} (expected an integer from 1 up)")
+        for name in ("gap", "max_duration", "min_duration"):
+            _finite(getattr(self, name), name, least=0)
 
 
 @dataclass(frozen=True)
 class Cue:
-    """A caption: lines of words, and the span in seconds in which it is shown."""
+    """A caption: lines of words, and the span in seconds in which they are spoken."""
 
     lines: list[list[Word]]
 
@@ -53,9 +100,12 @@ class Cue:
 
 
 def cues(words: Iterable[Word], style: CaptionStyle = CaptionStyle()) -> list[Cue]:
-    """Cut words, in order, into captions. Words without any letters or signs are left out."""
+    """Cut words, in order, into captions. Words without any letters or signs are left out.
+
+    ValueError for a word whose times are not finite.
+    """
     found: list[Cue] = []
-    for word in _clean(words):
+    for word in map(_timed, _clean(words)):
         cue = found[-1] if found else None
         if cue is None or _begins_cue(cue, word, style):
             found.append(Cue([[word]]))
@@ -69,10 +119,22 @@ def cues(words: Iterable[Word], style: CaptionStyle = CaptionStyle()) -> list[Cu
 
 
 def _clean(words: Iterable[Word]) -> Iterator[Word]:
+    """Words as a line of text can hold them; those of which nothing is left are left out."""
     for word in words:
-        text = " ".join(word.text.split())
-        if text:
-            yield Word(text, word.start, word.end)
+        spaced = " ".join(_encodable(word.text).split())
+        text = "".join(c for c in spaced if unicodedata.category(c) != "Cc" and c != "\ufeff")
+        if text.strip():
+            yield replace(word, text=text.strip())
+
+
+def _encodable(text: str) -> str:
+    """Text that UTF-8 can encode: of halves of a character that are alone nothing can be said."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _timed(word: Word) -> Word:
+    start = _finite(word.start, f"the start of {word.text!r:.80}")
+    return replace(word, start=start, end=_finite(word.end, f"the end of {word.text!r:.80}"))
 
 
 def _begins_cue(cue: Cue, word: Word, style: CaptionStyle) -> bool:
@@ -80,14 +142,30 @@ def _begins_cue(cue: Cue, word: Word, style: CaptionStyle) -> bool:
     return (
         round(word.start - cue.end, 3) >= style.gap
         or round(word.end - cue.start, 3) > style.max_duration
-        or _ends_sentence(cue.lines[-1][-1].text)
+        or (
+            round(word.start - cue.start, 3) >= style.min_duration
+            and _ends_sentence(cue.lines[-1][-1].text, word.text)
+        )
     )
 
 
-def _ends_sentence(text: str) -> bool:
-    bare = text.rstrip("\"')]»”’")  # noqa: RUF001
-    initial = len(bare) == 2 and bare[0].isupper()
-    return bare.endswith((".", "?", "!", "…")) and not initial and bare.lower() not in ABBREVIATIONS
+def _ends_sentence(text: str, following: str) -> bool:
+    """Whether a sentence ends with the word `text`, before the word `following`.
+
+    Not with an abbreviation, although a sentence may: a caption that goes on over the end of a
+    sentence reads better than one that breaks off inside it.
+    """
+    bare = text.rstrip(_CLOSING).lstrip(_OPENING)
+    if bare.endswith(("?", "!")):
+        return True
+    if not bare.endswith(".") or bare.endswith(".."):
+        return False
+    stem = bare[:-1].lower()
+    initial = len(stem) == 1 and bare[0].isupper()
+    if initial or stem in ABBREVIATIONS or _INITIALS.fullmatch(bare):
+        return False
+    number = following.lstrip(_OPENING)[:1].isdigit()
+    return not (number and (stem in BEFORE_NUMBERS or stem[-1:].isdigit()))
 
 
 def _width(line: Sequence[Word]) -> int:
@@ -105,9 +183,17 @@ def to_srt(
     highlight_words: bool = False,
     style: CaptionStyle = CaptionStyle(),
 ) -> str:
-    """SubRip captions; `highlight_words` underlines each word while it is spoken."""
+    """SubRip captions; `highlight_words` underlines each word while it is spoken.
+
+    The format knows no escapes, so signs stay as they are; of an arrow as in the line of times
+    one dash is left. ValueError for a word whose times are not finite.
+    """
+
+    def escape(text: str) -> str:
+        return _ARROW.sub("->", text)
+
     blocks = []
-    captions = _captions(words, highlight_words, style, {"-->": "->"})  # as in the line of times
+    captions = _captions(words, highlight_words, style, escape)
     for number, (start, end, text) in enumerate(captions, 1):
         blocks.append(f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n")
     return "\n".join(blocks)
@@ -119,40 +205,28 @@ def to_vtt(
     highlight_words: bool = False,
     style: CaptionStyle = CaptionStyle(),
 ) -> str:
-    """WebVTT captions; `highlight_words` underlines each word while it is spoken."""
-    escapes = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+    """WebVTT captions; `highlight_words` underlines each word while it is spoken.
+
+    ValueError for a word whose times are not finite.
+    """
+
+    def escape(text: str) -> str:
+        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
     blocks = ["WEBVTT\n"]
-    for start, end, text in _captions(words, highlight_words, style, escapes):
+    for start, end, text in _captions(words, highlight_words, style, escape):
         blocks.append(f"{_clock(start, '.')} --> {_clock(end, '.')}\n{text}\n")
     return "\n".join(blocks)
 
 
 def to_json(transcript: Transcript) -> str:
-    """All of a transcript as JSON: text, duration, words; ends of turns and pauses if it has any.
+    """`Transcript.to_dict` as JSON; a number that is not finite is null.
 
-    Times are seconds, rounded to a millisecond; probabilities are keyed by the pause's seconds.
+    TypeError for a time that is no number.
     """
-    data = {
-        "text": transcript.text,
-        "duration": round(transcript.duration, 3),
-        "words": [
-            {"text": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
-            for word in transcript.words
-        ],
-    }
-    if transcript.turns:
-        data["turns"] = [round(turn.time, 3) for turn in transcript.turns]
-    if transcript.pauses:
-        data["pauses"] = [
-            {
-                "time": round(pause.time, 3),
-                "probabilities": {
-                    f"{seconds:g}": round(float(p), 4) for seconds, p in pause.probabilities.items()
-                },
-            }
-            for pause in transcript.pauses
-        ]
-    return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+    data = transcript.to_dict()
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    return _encodable(text)
 
 
 def render(
@@ -162,11 +236,13 @@ def render(
     highlight_words: bool = False,
     style: CaptionStyle = CaptionStyle(),
 ) -> str:
-    """A transcript in one of `FORMATS`."""
+    """A transcript in one of `FORMATS`; ValueError for any other."""
     if format == "txt":
         return to_txt(transcript.words)
     if format == "json":
         return to_json(transcript)
+    if format not in FORMATS:
+        raise ValueError(f"format is {format!r:.80} (expected one of {', '.join(FORMATS)})")
     make = {"srt": to_srt, "vtt": to_vtt}[format]
     return make(transcript.words, highlight_words=highlight_words, style=style)
 
@@ -185,7 +261,7 @@ def write(
     with its ending added to `path`. A file appears complete or not at all. Raises `ValueError`
     for an unknown format and `OSError`, naming the path, where it cannot be written.
     """
-    path = Path(path)
+    path = _as_path(path)
     if format is None:
         format = path.suffix.removeprefix(".").lower()
     if format == "all":
@@ -193,57 +269,108 @@ def write(
     elif format in FORMATS:
         targets = {format: path}
     else:
-        raise ValueError(f"{path}: caption format {format!r}: expected {', '.join(FORMATS)} or all")
-    for kind, target in targets.items():
-        text = render(transcript, kind, highlight_words=highlight_words, style=style)
+        expected = f"expected {', '.join(FORMATS)} or all"
+        raise ValueError(f"{path}: caption format {format!r:.80}: {expected}")
+    texts = {
+        target: render(transcript, kind, highlight_words=highlight_words, style=style)
+        for kind, target in targets.items()
+    }
+    for target, text in texts.items():
         save(target, text)
-    return list(targets.values())
+    return list(texts)
 
 
-def save(path: Path, text: str) -> None:
-    """Write beside the target and rename, so that no half file is ever seen.
-
-    Raises `OSError`, naming the path.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _as_path(path: str | os.PathLike) -> Path:
     try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-        beside.replace(path)
+        name = os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"path is {path!r:.80} (expected a path)") from None
+    if not name or "\0" in name:
+        raise ValueError(f"path is {name!r:.80} (expected the name of a file)")
+    return Path(name)
+
+
+def save(path: str | os.PathLike, text: str) -> None:
+    """Write text as UTF-8, beside the target, and rename, so that no half file is ever seen.
+
+    What UTF-8 cannot encode is written as an escape. A target that is no ordinary file, such as
+    a pipe or /dev/null, is written to and not replaced. Raises `OSError`, naming the path.
+    """
+    path = _as_path(path)
+    data = text.encode("utf-8", "backslashreplace")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            _replace(path, data)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
+def _replace(path: Path, data: bytes) -> None:
+    path = Path(os.path.realpath(path))  # what a link points to, so that the link stays
+    # not made from the target's name, which may be as long as names can be
+    beside = path.with_name(f".dsm-{secrets.token_hex(6)}.tmp")
+    try:
+        with beside.open("xb") as file:
+            file.write(data)
+        beside.replace(path)
+    except BaseException:  # an interruption too
+        beside.unlink(missing_ok=True)
+        raise
+
+
 def _captions(
-    words: Iterable[Word], highlight_words: bool, style: CaptionStyle, escapes: dict[str, str]
+    words: Iterable[Word],
+    highlight_words: bool,
+    style: CaptionStyle,
+    escape: Callable[[str], str],
 ) -> Iterator[tuple[int, int, str]]:
     """Captions as (start, end, text), in milliseconds that never run back or overlap."""
-    spans = []
-    for cue in cues(words, style):
-        if highlight_words:
-            ends = [word.start for word in cue.words[1:]] + [cue.end]
-            for word, end in zip(cue.words, ends, strict=True):
-                spans.append((word.start, end, _text(cue, escapes, word)))
-        else:
-            spans.append((cue.start, cue.end, _text(cue, escapes)))
-    following = [*[start for start, _, _ in spans], float("inf")][1:]
+    for start, end, cue in _shown(cues(words, style), style):
+        if not highlight_words:
+            yield start, end, _text(cue, escape)
+            continue
+        for first, last, word in _highlights(start, end, cue.words):
+            yield first, last, _text(cue, escape, word)
+
+
+def _shown(found: list[Cue], style: CaptionStyle) -> Iterator[tuple[int, int, Cue]]:
+    """When each caption is shown, in milliseconds: long enough, and one after the other."""
+    starts = [_milliseconds(cue.start) for cue in found]
+    least = _milliseconds(min(style.min_duration, style.max_duration))
     clock = 0
-    for (start, end, text), limit in zip(spans, following, strict=True):
-        first = max(clock, round(start * 1000))
-        clock = max(first + 1, round(min(end, limit) * 1000))
-        yield first, clock, text
+    for i, cue in enumerate(found):
+        start, end = max(clock, starts[i]), _milliseconds(cue.end)
+        if i + 1 < len(found):
+            end = min(end, starts[i + 1])
+        clock = max(end, start + max(least, _LEAST_HIGHLIGHT * len(cue.words)))
+        yield start, clock, cue
 
 
-def _text(cue: Cue, escapes: dict[str, str], spoken: Word | None = None) -> str:
+def _highlights(start: int, end: int, words: list[Word]) -> Iterator[tuple[int, int, Word]]:
+    """Each word's share of its caption's time: until the next begins, but never none."""
+    for i, word in enumerate(words, 1):
+        last = end
+        if i < len(words):
+            last = max(_milliseconds(words[i].start), start + _LEAST_HIGHLIGHT)
+            last = min(last, end - _LEAST_HIGHLIGHT * (len(words) - i))
+        yield start, last, word
+        start = last
+
+
+def _text(cue: Cue, escape: Callable[[str], str], spoken: Word | None = None) -> str:
     """The lines of a caption, with the word that is being spoken underlined."""
 
     def shown(word: Word) -> str:
-        text = word.text
-        for sign, escape in escapes.items():
-            text = text.replace(sign, escape)
+        text = escape(word.text)
         return f"<u>{text}</u>" if word is spoken else text
 
     return "\n".join(" ".join(map(shown, line)) for line in cue.lines)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def _clock(milliseconds: int, point: str) -> str:
@@ -251,3 +378,11 @@ def _clock(milliseconds: int, point: str) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"
+
+
+def __getattr__(name: str) -> object:
+    if name == "Layout":
+        message = "dsm_mlx.captions.Layout is now called CaptionStyle"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return CaptionStyle
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,9 @@ import json
 import os
 import random
 import re
+import warnings
 
+import numpy as np
 import pytest
 
 from dsm_mlx import captions
@@ -118,19 +120,38 @@ def test_a_caption_does_not_last_too_long():
     assert [len(cue.words) for cue in cues] == [4, 4, 2]
 
 
-@pytest.mark.parametrize("end", ["end.", "end?", "end!", 'end."', "end.)", "fin…"])
+@pytest.mark.parametrize(
+    "end", ["end.", "end?", "end!", 'end."', "end.)", "what...?", "1990.", "No."]
+)
 def test_a_sentence_ends_a_caption(end):
     assert texts(spoken(f"the {end} Next")) == [[f"the {end}"], ["Next"]]
 
 
-@pytest.mark.parametrize("inside", ["Mr.", "M.", "J.", "3.5", "end,"])
+@pytest.mark.parametrize(
+    "inside",
+    [
+        *("Mr.", "M.", "J.", "J.-P.", "U.S.", "U.S.A.", "(U.S.)", "e.g.", "i.e.", "a.m.", "Ph.D."),
+        *("etc.", "ETC.", "vs.", '"Dr.', "St.", "Jr.", "Inc.", "Mme."),
+        *("3.5", "end,", "fin…", "well...", "No. 5", "Fig. 2", "Jan. 3", "3. 5"),
+    ],
+)
 def test_other_points_do_not(inside):
     assert len(texts(spoken(f"the {inside} Next"))) == 1
 
 
-def test_an_arrow_in_the_text_is_no_time_line():
-    assert to_srt(spoken("a --> b")).count("-->") == 1
-    assert to_vtt(spoken("a --> b")).count("-->") == 1
+def test_a_short_sentence_shares_its_caption_with_the_next():
+    assert texts(spoken("Yes. I do. Really.")) == [["Yes. I do."], ["Really."]]
+    paused = [Word("Yes.", 0, 0.3), Word("I", 0.8, 1), Word("do.", 1, 1.3)]
+    assert texts(paused) == [["Yes."], ["I do."]]
+    assert texts(spoken("Yes. I do."), min_duration=0) == [["Yes."], ["I do."]]
+
+
+@pytest.mark.parametrize("arrow", ["-->", "--->", "-------->>", "a-->b", "--\x00>", "--\n>"])
+@pytest.mark.parametrize("highlight", [False, True])
+def test_an_arrow_in_the_text_is_no_time_line(arrow, highlight):
+    words = [Word(arrow, 0, 1)]
+    assert to_srt(words, highlight_words=highlight).count("-->") == 1
+    assert to_vtt(words, highlight_words=highlight).count("-->") == 1
 
 
 def any_words(seed):
@@ -146,14 +167,95 @@ def any_words(seed):
     ]
 
 
-@pytest.mark.parametrize("highlight", [False, True])
-def test_times_never_overlap_whatever_the_words(highlight):
+def times(srt):
+    """(start, end) of every caption, in milliseconds."""
+    stamps = re.findall(r"(\d+):(\d\d):(\d\d),(\d{3})", srt)
+    clock = [((int(h) * 60 + int(m)) * 60 + int(s)) * 1000 + int(ms) for h, m, s, ms in stamps]
+    return list(zip(clock[::2], clock[1::2], strict=True))
+
+
+@pytest.mark.parametrize(("highlight", "least"), [(False, 800), (True, 40)])
+def test_times_last_and_never_overlap_whatever_the_words(highlight, least):
     for seed in range(200):
-        srt = to_srt(any_words(seed), highlight_words=highlight)
-        stamps = re.findall(r"(\d+):(\d\d):(\d\d),(\d{3})", srt)
-        clock = [((int(h) * 60 + int(m)) * 60 + int(s)) * 1000 + int(ms) for h, m, s, ms in stamps]
+        spans = times(to_srt(any_words(seed), highlight_words=highlight))
+        clock = [time for span in spans for time in span]
         assert clock == sorted(clock)
-        assert all(start < end for start, end in zip(clock[::2], clock[1::2], strict=True))
+        assert all(end - start >= least for start, end in spans)
+
+
+def test_what_ends_too_soon_stays():
+    words = [Word("one", 1, 1.08), Word("two", 2.5, 2.58), Word("three", 4, 6)]
+    assert times(to_srt(words)) == [(1000, 1800), (2500, 3300), (4000, 6000)]
+    style = CaptionStyle(min_duration=2)
+    assert times(to_srt(words, style=style)) == [(1000, 3000), (3000, 5000), (5000, 7000)]
+    style = CaptionStyle(min_duration=2, max_duration=1)
+    assert times(to_srt(words, style=style)) == [(1000, 2000), (2500, 3500), (4000, 6000)]
+
+
+def test_words_that_all_begin_at_once():
+    for highlight in (False, True):
+        spans = times(to_srt(spoken("a b c " * 30, length=0), highlight_words=highlight))
+        assert all(end - start >= 40 for start, end in spans)
+        assert spans[-1][1] == 42 * 40 + 42 * 40 + 800  # two full captions and one of six words
+
+
+def test_a_highlighted_caption_lasts_as_long_as_a_plain_one():
+    words = [Word("one", 1, 1.08), Word("two", 1.08, 1.16)]
+    assert times(to_srt(words)) == [(1000, 1800)]
+    assert times(to_srt(words, highlight_words=True)) == [(1000, 1080), (1080, 1800)]
+
+
+def test_times_beyond_a_hundred_hours():
+    words = [Word("late", 360_000.5, 360_002)]
+    assert "100:00:00,500 --> 100:00:02,000" in to_srt(words)
+    assert "100:00:00.500 --> 100:00:02.000" in to_vtt(words)
+
+
+def test_numbers_of_other_libraries_are_times():
+    words = [Word("a", np.float32(0.5), np.float64(2)), Word("b", np.int64(2), 3)]
+    assert times(to_srt(words)) == [(500, 3000)]
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), None, "soon"])
+def test_a_time_that_is_none_is_named(time, tmp_path):
+    words = [Word("hello", 0, time)]
+    for make in (to_srt, to_vtt):
+        with pytest.raises(ValueError, match=r"the end of 'hello' is .*expected seconds"):
+            make(words)
+    with pytest.raises(ValueError, match="the end of 'hello'"):
+        write(Transcript("hello", words), tmp_path / "a", "all")
+    assert os.listdir(tmp_path) == []
+    assert to_txt(words) == "hello\n"
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(("max_chars", 0), ("max_chars", 4.5), ("max_lines", True), ("gap", -1)),
+        *(("max_duration", float("nan")), ("min_duration", "1 s")),
+    ],
+)
+def test_a_style_that_cannot_be(argument, value):
+    with pytest.raises(ValueError, match=f"{argument} is {value!r} .expected"):
+        CaptionStyle(**{argument: value})
+
+
+def test_the_old_name_of_the_style():
+    with pytest.warns(DeprecationWarning, match="CaptionStyle"):
+        assert captions.Layout is CaptionStyle
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not hasattr(captions, "Layouts")
+
+
+def test_a_word_is_one_line_of_text_whatever_is_in_it():
+    """Line ends and control characters would end a caption, half characters stop its writing."""
+    word = Word("\ufeffa\n\nb\x00c\x1b\r\u2028d\x85 \ud83d\ude00\udc80", 0, 1)
+    for text in (to_srt([word]), to_vtt([word]), to_txt([word])):
+        assert "a bc d 😀\ufffd\n" in text
+        assert text.encode("utf-8")
+    assert to_srt([Word("\x00\n", 0, 1)]) == ""
+    assert json.loads(to_json(Transcript("\udc80", [word])))["text"] == "\ufffd"
 
 
 def test_every_word_is_shown_once_and_lines_fit():
@@ -188,38 +290,25 @@ def test_json():
     assert data["turns"] == [1.2]
 
 
-def test_write_takes_the_format_from_the_name(tmp_path):
-    assert write(TRANSCRIPT, tmp_path / "talk.vtt") == [tmp_path / "talk.vtt"]
-    assert (tmp_path / "talk.vtt").read_text("utf-8") == to_vtt(TRANSCRIPT.words)
+def test_json_is_json_whatever_the_numbers():
+    nan = float("nan")
+    words = [Word("a", np.float32(0.5), np.float64(nan), np.float32(0.25)), Word("b", -np.inf, 1)]
+    pauses = [Pause(np.float32(1), {np.float32(0.5): np.float32(nan), 1.0: np.float16(0.5)})]
+    transcript = Transcript("a b", words, pauses, [EndOfTurn(nan)], np.float32(2))
 
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
 
-def test_write_all(tmp_path):
-    paths = write(TRANSCRIPT, tmp_path / "talk.v2", "all")
-    names = ["talk.v2.txt", "talk.v2.srt", "talk.v2.vtt", "talk.v2.json"]
-    assert [path.name for path in paths] == names
-    assert sorted(os.listdir(tmp_path)) == sorted(names)
-    assert (tmp_path / "talk.v2.txt").read_text("utf-8") == "Ça va .\n"
-
-
-def test_unknown_format(tmp_path):
-    with pytest.raises(ValueError, match=r"talk\.doc.*'doc'.*expected txt, srt, vtt, json or all"):
-        write(TRANSCRIPT, tmp_path / "talk.doc")
-
-
-def test_a_file_is_complete_or_not_there(tmp_path, monkeypatch):
-    target = tmp_path / "talk.txt"
-    target.write_text("old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.replace", full)
-    with pytest.raises(OSError, match=r"No space left on device: .*talk\.txt"):
-        write(TRANSCRIPT, target)
-    assert os.listdir(tmp_path) == ["talk.txt"]
-    assert target.read_text() == "old"
-
-
-def test_no_such_folder(tmp_path):
-    with pytest.raises(OSError, match=r"No such file or directory: .*missing/talk\.txt"):
-        write(TRANSCRIPT, tmp_path / "missing" / "talk.txt")
+    data = json.loads(to_json(transcript), parse_constant=refuse)
+    assert data == {
+        "text": "a b",
+        "duration": 2.0,
+        "words": [
+            {"text": "a", "start": 0.5, "end": None, "confidence": 0.25},
+            {"text": "b", "start": None, "end": 1.0},
+        ],
+        "turns": [None],
+        "pauses": [{"time": 1.0, "probabilities": {"0.5": None, "1": 0.5}}],
+    }
+    with pytest.raises(TypeError, match=r"'soon' in a transcript .expected a number"):
+        to_json(Transcript("a", [Word("a", "soon", 1)]))
