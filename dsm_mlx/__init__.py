@@ -60,9 +60,10 @@ def load_stt(
     Raises:
         CheckpointError: what is wrong with which file.
     """
-    from dsm_mlx.stt.model import load_stt
+    from dsm_mlx.loading.options import LoadOptions
+    from dsm_mlx.stt.model import SpeechToText
 
-    return load_stt(model, bits=bits, dtype=dtype, revision=revision, cache=cache)
+    return SpeechToText.load(model, LoadOptions(bits, dtype, cache), revision=revision)
 
 
 def load_tts(
@@ -84,11 +85,10 @@ def load_tts(
     Raises:
         CheckpointError: what is wrong with which file.
     """
-    from dsm_mlx.tts.model import load_tts
+    from dsm_mlx.loading.options import LoadOptions
+    from dsm_mlx.tts.model import TextToSpeech
 
-    return load_tts(
-        model, bits=bits, dtype=dtype, revision=revision, codebooks=codebooks, cache=cache
-    )
+    return TextToSpeech.load(model, LoadOptions(bits, dtype, cache, codebooks), revision=revision)
 
 
 def load_codec(model: str | Path | None = None, *, codebooks: int | None = None) -> Mimi:

@@ -8,9 +8,11 @@ import golden as fixtures
 import numpy as np
 
 from dsm_mlx.loading.checkpoint import Checkpoint
-from dsm_mlx.runtime import worker
-from dsm_mlx.tts.engine import Batch
-from dsm_mlx.tts.model import TextToSpeech
+from dsm_mlx.loading.options import LoadOptions
+from dsm_mlx.runtime.batch import Batch
+from dsm_mlx.runtime.worker import Worker, complete
+from dsm_mlx.tts.core import TtsCore
+from dsm_mlx.tts.frame import TtsFrames
 from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
 from dsm_mlx.tts.script import ScriptMachine, ScriptReader
 from dsm_mlx.tts.session import LiveText, Session
@@ -20,10 +22,14 @@ from dsm_mlx.tts.step import TtsStep
 class RecordedStep(TtsStep):
     """Keeps, for every step, the text tokens given and the codes of the frame it completed."""
 
-    def sample_audio(self, row, heard, text, *rest, **options):
-        codes, row = super().sample_audio(row, heard, text, *rest, **options)
+    def __init__(self, step: TtsStep, null_hears_text: bool):
+        super().__init__(step.lm, step.mimi, step.delay_steps, null_hears_text)
+        self.said = []
+
+    def sample_audio(self, state, sampled, text, *rest, **options):
+        codes, state = super().sample_audio(state, sampled, text, *rest, **options)
         self.said.append((np.array(text), np.array(codes)[..., 0], options["depth"]))
-        return codes, row
+        return codes, state
 
 
 @dataclass
@@ -35,69 +41,78 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     codes: list[np.ndarray] = field(default_factory=list)
     pcm: list[np.ndarray] = field(default_factory=list)
-    entries: list[tuple[str, int]] = field(default_factory=list)
 
 
-def load(folder: Path, **options) -> TextToSpeech:
-    return worker.run(TextToSpeech, Checkpoint.find(folder, "tts"), **options)
+def load(folder: Path, **options) -> TtsCore:
+    """A model on this thread, which is its worker here."""
+    return complete(TtsCore.load(Checkpoint.find(folder, "tts"), LoadOptions(**options)))
 
 
 @cache
 def recorded(folder: Path, codebooks: int, null_hears_text: bool, dtype: str = "float32"):
     """A model with a step that records; cases share it, to compile each graph once."""
-    tts = load(folder, codebooks=codebooks, dtype=dtype)
-    old = tts._step
-    step = RecordedStep(old.lm, old.mimi, old.delay_steps, null_hears_text)
-    step.said = []
-    tts._step = tts._prompts._step = step
-    return tts
+    core = load(folder, codebooks=codebooks, dtype=dtype)
+    core.use(RecordedStep(core.step, null_hears_text))
+    return core
 
 
-def session_of(tts: TextToSpeech, turns: list[str], prefix=None, padding_between=1) -> Session:
-    """A session for turns of two speakers by turns, as the reference's scripts are."""
-    reader = ScriptReader(tts._tokenize, speakers=tts._conditioned, padding_between=padding_between)
-    script = LiveText(reader, ScriptMachine(tts._text_card, tts._ahead))
+def script_of(core: TtsCore, turns: list[str], padding_between=1) -> LiveText:
+    """A script for turns of two speakers by turns, as the reference's are."""
+    reader = ScriptReader(core.tokenize, speakers=core.conditioned, padding_between=padding_between)
+    machine = ScriptMachine(core.lm.config.text_card, core.config.second_stream_ahead)
+    script = LiveText(reader, machine)
     for i, text in enumerate(turns):
         script.turn(i % 2)
         script.feed(text)
     script.end()
-    return Session(script, tts._timing, prefix, keep_words=True)
+    return script
+
+
+def session_of(
+    core: TtsCore, script: LiveText, voice: VoicePrompt, options: SpeechOptions, seed: int = 0
+) -> Session:
+    state, keys_values = complete(core.prompts.start(voice, options, seed))
+    return Session(state, keys_values, script, core.timing, voice.prefix, True, live=False)
 
 
 @cache
 def run_case(case: str, folder: Path, dtype: str = "float32") -> list[Row]:
     """Say what the reference said in this case, in one batch, at temperature 0."""
     meta, arrays = fixtures.meta(case), fixtures.arrays(case)
-    tts = recorded(folder, meta["n_q"], not meta["cfg_is_no_text"], dtype)
-    step = tts._step
+    core = recorded(folder, meta["n_q"], not meta["cfg_is_no_text"], dtype)
     cfg = meta["cond_cfg"]
-    style = SpeechOptions(
+    options = SpeechOptions(
         temperature=0.0,
         guidance=None if meta["cfg_coef"] == 1 else meta["cfg_coef"],
         cfg=None if cfg is None else f"{cfg:.1f}",
         padding_bonus=meta["padding_bonus"],
     )
-    rows, said = Batch(step, len(meta["scripts"])), []
+    worker, said = Worker(), []
+    batch = Batch(TtsFrames(core.step, core.name), core.name, limit=len(meta["scripts"]))
+    worker.add(batch)
     for i, turns in enumerate(meta["scripts"]):
         prefix = arrays.get(f"prefix{i}")
         if prefix is None:
-            paths = tuple(folder / name for name in meta["voices"][i])
-            speakers = worker.run(tts._prompts.read, paths)
+            paths = [folder / name for name in meta["voices"][i]]
+            voice = complete(core.prompts.read(tuple(paths), paths))
         else:
-            speakers = VoicePrompt(f"prefix {i}", prefix=prefix[1:].astype(np.int32))
-        session = session_of(tts, turns, speakers.prefix, meta["padding_between"])
-        state, conditions = worker.run(tts._prompts.start, speakers, style, 0)
-        rows.join(i, session, state, conditions)
-        said.append(Row(session, session._first))
-    step.said.clear()
-    while not all(row.session.done for row in said):
-        working = [row for row in said if not row.session.done]
-        for i, chunk in rows.run().items():
-            said[i].pcm.append(chunk.audio)
-        given, codes, _ = step.said[-1]
-        for i, row in enumerate(said):
-            if row in working:
-                row.tokens.append(int(given[i]))
-                row.codes.append(codes[i])
-    rows.close()
+            voice = VoicePrompt(f"prefix {i}", prefix=prefix[1:].astype(np.int32))
+        script = script_of(core, turns, meta["padding_between"])
+        session = session_of(core, script, voice, options)
+        batch.join(session)
+        said.append(Row(session, session.first))
+    core.step.said.clear()
+    # In lockstep, as the reference: a session that has ended leaves the others to go on.
+    while working := [row for row in said if not row.session.done]:
+        steps = len(core.step.said)
+        while len(core.step.said) == steps:
+            worker.turn()
+        given, codes, _ = core.step.said[-1]
+        for i, row in enumerate(working):
+            row.tokens.append(int(given[i]))
+            row.codes.append(codes[i])
+    while worker.turn():
+        pass
+    for row in said:
+        row.pcm = [chunk.audio for chunk in row.session.chunks]
     return said

@@ -23,11 +23,11 @@ def compiling(monkeypatch):
 def hear(lm, mimi, pcm) -> list[int]:
     """pcm (1, samples) -> the token of each of the first frames."""
     step = SttStep(lm, mimi)
-    state, tokens = step.start(step.init_state(1), mx.array([True])), []
+    state, tokens = step.beginning(), []
     for frame in np.split(pcm, pcm.shape[1] // 1920, axis=1)[:FRAMES]:
-        (token, _), state = step(mx.array(frame), state)
+        output, state = step(mx.array(frame), state)
         mx.eval(state)
-        tokens.append(token.item())
+        tokens.append(output.text.item())
     return tokens
 
 

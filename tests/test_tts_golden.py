@@ -4,6 +4,7 @@ import golden as fixtures
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_map
 from speaking import load, run_case
 
 CASES = [
@@ -65,16 +66,18 @@ def test_a_step_can_be_compiled(name, active, checkpoint, monkeypatch):
     """On a GPU it is (see `dsm_mlx.runtime.device`). Tracing fails where anything leaves the
     device; what it gives is not computed here, because on a CPU that calls g++ for every kernel."""
     monkeypatch.setenv("DSM_MLX_COMPILE", "1")
-    tts = load(checkpoint(name))
-    step, guided = tts._step, name != "tts-tiny"
-    state = step.init_state(2, guided)
-    conditions = {"temperature": mx.ones(2), "padding_bonus": mx.zeros(2)}
+    step, guided = load(checkpoint(name)).step, name != "tts-tiny"
+    conditions = {"temperature": mx.ones(1), "padding_bonus": mx.zeros(1)}
     if guided:
-        conditions |= {"guidance": mx.full((2,), 2.0), "null_until": mx.array([-1, 9])}
-    heard, row, _ = mx.compile(step._sample_text)(active, state["row"], state["lm"], conditions)
+        conditions |= {"guidance": mx.full((1,), 2.0), "null_until": mx.array([9])}
+    state = step.init_state(conditions, mx.zeros((1, 2), mx.uint32))
+    state = tree_map(lambda one: mx.concatenate([one, one]), state)
+    sampled, state = step.sample_text(state, None, active)
     forced = mx.full((2, 8), -2, mx.int32)
-    for half in (step._sample_audio, step._skip_depth):
-        codes, row = mx.compile(half)(active, row, heard, heard["text"], forced, conditions)
-        assert codes.shape == (2, 8, 1) and row.keys() == state["row"].keys()
-    pcm, _ = mx.compile(step._decode)(active, codes, state["decoder"])
+    for depth in (True, False):
+        codes, after = step.sample_audio(
+            state, sampled, sampled["text"], forced, active, depth=depth
+        )
+        assert codes.shape == (2, 8, 1) and after["row"].keys() == state["row"].keys()
+    pcm, _ = step.decode(codes, state, active)
     assert pcm.shape == (2, 1920)

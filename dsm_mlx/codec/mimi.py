@@ -12,8 +12,29 @@ from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.errors import AudioError
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.device import compiled
+from dsm_mlx.runtime.worker import Pieces
 
-_AT_ONCE = 16  # frames of a whole recording in one step
+_AT_ONCE = 4  # frames of a whole recording in one turn of the worker
+
+
+def encode_pieces(
+    model: MimiModel, pcm: np.ndarray, step: Callable | None = None
+) -> Pieces[np.ndarray]:
+    """Sound float32 (batch, samples) -> int32 codes (batch, codebooks, frames), piece by piece.
+
+    A last partial frame is filled up with zeros. step: `encode_step`, where it is compiled.
+    """
+    size, step = model.config.frame_size, step or model.encode_step
+    pcm = np.pad(pcm, ((0, 0), (0, -pcm.shape[1] % size)))
+    codebooks = 1 + len(model.quantizer.rvq_rest.codebooks)
+    found = [np.zeros((pcm.shape[0], codebooks, 0), np.int32)]
+    state = model.encoder_state(pcm.shape[0], _AT_ONCE)
+    for start in range(0, pcm.shape[1], _AT_ONCE * size):
+        codes, state = step(mx.array(pcm[:, start : start + _AT_ONCE * size]), state)
+        mx.eval(codes, state)
+        found.append(np.array(codes))
+        yield
+    return np.concatenate(found, axis=2)
 
 
 class Mimi:
@@ -34,16 +55,7 @@ class Mimi:
         A last partial frame is filled up with zeros. ValueError for another shape, AudioError for
         NaN or infinite samples.
         """
-        pcm = self._check_pcm(pcm)
-        size = self.frame_size
-        pcm = np.pad(pcm, ((0, 0), (0, -pcm.shape[1] % size)))
-        stream = self._stream(self._encode, self._model.encoder_state, pcm.shape[0], _AT_ONCE)
-        pieces = [
-            stream(pcm[:, start : start + _AT_ONCE * size])
-            for start in range(0, pcm.shape[1], _AT_ONCE * size)
-        ]
-        empty = np.zeros((pcm.shape[0], self.codebooks, 0), np.int32)
-        return np.concatenate([empty, *pieces], axis=2)
+        return worker.run_pieces(encode_pieces(self._model, self._check_pcm(pcm), self._encode))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """int32 codes (batch, n_q, frames) -> float32 pcm (batch, 1, samples).
@@ -52,20 +64,26 @@ class Mimi:
         not exist.
         """
         codes = self._check_codes(codes)
-        stream = self._stream(self._decode, self._model.decoder_state, codes.shape[0], _AT_ONCE)
-        pieces = [
-            stream(codes[:, :, start : start + _AT_ONCE])
-            for start in range(0, codes.shape[2], _AT_ONCE)
-        ]
+
+        def pieces() -> Pieces[list[np.ndarray]]:
+            state, found = self._model.decoder_state(codes.shape[0], _AT_ONCE), []
+            for start in range(0, codes.shape[2], _AT_ONCE):
+                part = mx.array(codes[:, :, start : start + _AT_ONCE])
+                pcm, state = self._decode(part, state)
+                mx.eval(pcm, state)
+                found.append(np.array(pcm))
+                yield
+            return found
+
         empty = np.zeros((codes.shape[0], 0), np.float32)
-        return np.concatenate([empty, *pieces], axis=1)[:, None]
+        return np.concatenate([empty, *worker.run_pieces(pieces())], axis=1)[:, None]
 
     def encoder(self, batch: int = 1) -> Callable[[np.ndarray], np.ndarray]:
         """A streaming encoder: call it with float32 (batch, 1, frames * 1920), whole frames.
 
         It returns int32 codes (batch, codebooks, frames), equal to those of `encode` on the whole.
         """
-        stream = self._stream(self._encode, self._model.encoder_state, batch, 1)
+        stream = self._stream(self._encode, self._model.encoder_state, batch)
 
         def encode(pcm: np.ndarray) -> np.ndarray:
             pcm = self._check_pcm(pcm, batch)
@@ -83,7 +101,7 @@ class Mimi:
 
         It returns float32 (batch, 1, frames * 1920), equal to `decode` on the whole.
         """
-        stream = self._stream(self._decode, self._model.decoder_state, batch, 1)
+        stream = self._stream(self._decode, self._model.decoder_state, batch)
 
         def decode(codes: np.ndarray) -> np.ndarray:
             codes = self._check_codes(codes, batch)
@@ -94,7 +112,7 @@ class Mimi:
 
         return decode
 
-    def _stream(self, step: Callable, init_state: Callable, batch: int, frames: int) -> Callable:
+    def _stream(self, step: Callable, init_state: Callable, batch: int) -> Callable:
         """A session of its own over one compiled step."""
         lock = threading.Lock()
         state = None
@@ -102,7 +120,7 @@ class Mimi:
         def run(inputs: np.ndarray) -> np.ndarray:
             nonlocal state
             if state is None:
-                state = init_state(batch, frames)  # here, because lazy arrays belong to a thread
+                state = init_state(batch)  # here, because lazy arrays belong to a thread
             outputs, state = step(mx.array(inputs), state)
             mx.eval(outputs, state)
             return np.array(outputs)

@@ -65,6 +65,16 @@ class MimiModel(nn.Module):
 
         active: bool (batch,); a row that is False keeps its state and its codes mean nothing.
         """
+        latent, state = self.latent_step(pcm, state, active)
+        return self.quantizer.encode(latent), state
+
+    def latent_step(
+        self, pcm: mx.array, state: dict, active: mx.array | None = None
+    ) -> tuple[mx.array, dict]:
+        """The same up to the quantiser: latent (batch, frames, dim), state.
+
+        Here a value that is not finite shows; the nearest code to it is a code like any other.
+        """
         # The downsampling repeats its first frame where the other convolutions see zeros.
         fresh = state["transformer"]["offset"] == 0
         x, seanet = self.encoder(pcm[..., None], state["seanet"])
@@ -72,7 +82,7 @@ class MimiModel(nn.Module):
         past = mx.where(fresh[:, None, None], x[:, :1], state["downsample"])
         x, downsample = self.downsample(x, past)
         new = {"seanet": seanet, "transformer": transformer, "downsample": downsample}
-        return self.quantizer.encode(x), keep_resting(active, new, state)
+        return x, keep_resting(active, new, state)
 
     def decode_step(
         self, codes: mx.array, state: dict, active: mx.array | None = None

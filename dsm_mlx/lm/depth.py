@@ -124,7 +124,7 @@ class DepthDecoder(nn.Module):
 
         text: int32 (batch,), the frame's text token.
         hidden: (batch, main dim), the main model's output; with guidance (2 * batch, main dim),
-        first the rows with the conditions, then those without.
+        for each row first with the conditions, then without.
         temperature: float32 (batch,). noise: float32 (batch, noise_size), of `sampling.gumbel`.
         guidance: float32 (batch,), see `guide`.
         Returns int32 (batch, codebooks).
@@ -150,7 +150,7 @@ class DepthDecoder(nn.Module):
         weights, dim = self.config.schedule[k], self.config.dim
         x = (self.embs[k - 1] if k else self.text_emb)(token)
         if inputs.shape[0] != x.shape[0]:
-            x = mx.concatenate([x, x])
+            x = mx.repeat(x, 2, axis=0)
         start = weights * dim if self.config.multi_linear else 0
         x = x.astype(inputs.dtype) + inputs[:, start : start + dim]
         new = []
@@ -163,12 +163,12 @@ class DepthDecoder(nn.Module):
 def guide(logits: mx.array, guidance: mx.array | None) -> mx.array:
     """Classifier-free guidance: null + guidance * (conditioned - null).
 
-    logits: (2 * batch, card), conditioned rows first. guidance: float32 (batch,); None returns
-    the logits as they are.
+    logits: (2 * batch, card), of each row first the conditioned ones. guidance: float32 (batch,);
+    None returns the logits as they are.
     """
     if guidance is None:
         return logits
-    conditioned, null = mx.split(logits, 2)
+    conditioned, null = logits[0::2], logits[1::2]
     return null + guidance[:, None] * (conditioned - null)
 
 

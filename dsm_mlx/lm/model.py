@@ -6,6 +6,7 @@ embeddings of the last text token and of each audio stream's code.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import mlx.core as mx
@@ -15,7 +16,7 @@ from dsm_mlx.lm.conditioning import ConditionProvider
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.depth import DepthDecoder
 from dsm_mlx.lm.embedding import AudioEmbedding, DemuxEmbedding, TokenEmbedding, audio_rows
-from dsm_mlx.transformer import Transformer
+from dsm_mlx.transformer import Shared, Transformer
 from dsm_mlx.transformer.block import make_norm
 
 
@@ -68,14 +69,17 @@ class MultistreamLM(nn.Module):
         bits = 8 if self.cache == "q8" else None
         return self.transformer.init_state(batch, dtype=self._cache_dtype, bits=bits)
 
-    def keys_values(self, condition: mx.array) -> list[dict]:
-        """What `cross` of a step takes, of a condition (batch, length, dim). Evaluated."""
-        condition, kept = condition.astype(self.dtype), []
+    def keys_values(self, condition: mx.array) -> Iterator[dict]:
+        """Keys and values of one layer after another, of a condition (batch, length, dim).
+
+        Each is evaluated before the next, so that never all are there in full width.
+        """
+        condition = condition.astype(self.dtype)
         for layer in self.transformer.layers:
             both = layer.cross_attention.keys_values(condition)
-            kept.append({name: array.astype(self._cache_dtype) for name, array in both.items()})
-            mx.eval(kept[-1])  # one at a time, so that never all are there in full width
-        return kept
+            kept = {name: array.astype(self._cache_dtype) for name, array in both.items()}
+            mx.eval(kept)
+            yield kept
 
     @property
     def _cache_dtype(self) -> mx.Dtype:
@@ -88,14 +92,14 @@ class MultistreamLM(nn.Module):
         state: dict,
         *,
         condition: mx.array | None = None,
-        cross: list[dict] | None = None,
+        cross: Sequence[Shared] | None = None,
         active: mx.array | None = None,
     ) -> tuple[mx.array, dict]:
         """One step of every row.
 
         text: int32 (batch,) last text token. audio: int32 (batch, n_q) codes. -1 embeds to 0.
         state: from `init_state`. condition: (batch or 1, 1, dim), added to the input.
-        cross: keys and values from `keys_values`.
+        cross: who attends to what; the second part of each comes from `keys_values`.
         active: bool (batch,), rows that are False keep their place.
         Returns the normed hidden state (batch, dim) and the new state.
         """

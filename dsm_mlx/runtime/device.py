@@ -37,6 +37,19 @@ def _compiles() -> bool:
     return wanted == "1" if wanted in ("0", "1") else not on_cpu()
 
 
+def free_memory() -> int:
+    """Bytes that the machine could still give to arrays, as far as that can be told."""
+    if mx.metal.is_available():
+        most = device_info()["max_recommended_working_set_size"]
+        return max(0, most - mx.get_active_memory())
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def device_info() -> dict:
+    """What MLX knows of the device."""
+    return getattr(mx, "device_info", mx.metal.device_info)()
+
+
 _limited = False
 
 
@@ -46,8 +59,8 @@ def limit_memory(cache: int = 256 << 20, wired: int | None = None) -> None:
     _limited = True
     mx.set_cache_limit(cache)
     if mx.metal.is_available():
-        info = getattr(mx, "device_info", mx.metal.device_info)()
-        mx.set_wired_limit(info["max_recommended_working_set_size"] if wired is None else wired)
+        most = device_info()["max_recommended_working_set_size"]
+        mx.set_wired_limit(most if wired is None else wired)
 
 
 def limit_memory_once() -> None:

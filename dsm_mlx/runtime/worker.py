@@ -1,58 +1,267 @@
-"""One thread owns all arrays; any thread may call.
+"""One thread owns all arrays and takes turns; any thread may call.
 
 MLX binds lazy arrays and random state to the thread that made them, and Metal command buffers do
-not like company. So models are loaded and stepped on one thread of ours, and callers wait for it.
+not like company. So everything is loaded and stepped on one thread of ours. Nothing on it lasts
+longer than one step or one piece of loading, and user code never runs on it.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
 import queue
 import threading
-from collections.abc import Callable
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
-_start = threading.Lock()
-_jobs: queue.SimpleQueue = queue.SimpleQueue()
-_owner: threading.Thread | None = None
+from dsm_mlx.runtime.batch import Batch
+
+Value = TypeVar("Value")
+Pieces = Generator[Any, None, Value]
+
+_EXIT_SECONDS = 30.0  # a step on a slow machine may last seconds
+_FORKED = (
+    "this process was forked after dsm_mlx had begun to compute; load the model in the new "
+    "process, started by multiprocessing's method 'spawn'"
+)
+_EXITING = "the interpreter is exiting"
 
 
-def run(function: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Call `function` on the owner thread and wait for what it returns or raises.
+class Worker:
+    """Runs jobs and batches in turns.
 
-    Jobs run one at a time in the order they come; keep each short (a frame or a few), so that
-    sessions share the device fairly and Ctrl-C is heard.
-
-    Raises:
-        RuntimeError: this process was forked from one that had already begun to compute: neither
-            the thread nor what MLX holds comes along.
+    clock: for tests, which may also call `turn` themselves instead of starting the thread.
     """
-    global _owner
-    if threading.current_thread() is _owner:
-        return function(*args, **kwargs)
-    with _start:
-        if _owner is None:
-            # A daemon: MLX aborts the process when a thread that used it ends before the process.
-            _owner = threading.Thread(target=_work, name="dsm_mlx worker", daemon=True)
-            _owner.start()
-        elif not _owner.is_alive():
-            raise RuntimeError(
-                "this process was forked after dsm_mlx had begun to compute; load the model in "
-                "the new process, started by multiprocessing's method 'spawn'"
-            )
-    future: Future = Future()
-    _jobs.put((future, function, args, kwargs))
-    return future.result()
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        self.clock = clock
+        # Also finalisers put into it, which may run on any thread at any time, even while that
+        # thread holds a lock: a SimpleQueue is what can take that.
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: deque[_Job] = deque()
+        self._batches: list[weakref.ref[Batch]] = []
+        self._start = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._parked = threading.Event()
+        self._over: str | None = None  # why nothing is computed any more
+
+    # ---- any thread
+
+    def check(self) -> None:
+        """Raises RuntimeError where waiting for the worker would last for ever: in a forked
+        process, at exit, and on the worker's own thread."""
+        if self._over:
+            raise RuntimeError(self._over)
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a call that waits for dsm_mlx's thread was made on that thread")
+
+    def run(self, function: Callable[..., Value], *args: Any, **kwargs: Any) -> Value:
+        """Call `function` on the worker's thread, and wait for what it returns or raises.
+
+        It is one turn: it must not last longer than a frame or two.
+        """
+
+        def once() -> Pieces[Value]:
+            return function(*args, **kwargs)
+            yield
+
+        return self.run_pieces(once())
+
+    def run_pieces(
+        self, pieces: Pieces[Value], progress: Callable[[Any], None] | None = None
+    ) -> Value:
+        """Run a generator on the worker's thread, one piece a turn, and wait for its value.
+
+        progress: called here, with what the generator yields. Who stops waiting, by Ctrl-C or an
+        error in `progress`, ends the generator at its next piece.
+        """
+        self.check()
+        job = _Job(pieces, watched=progress is not None)
+        self.post(lambda: self._jobs.append(job))
+        self._ensure_thread()
+        if self._over:  # since it was looked at, and perhaps too late to be seen there
+            job.fail(RuntimeError(self._over))
+        return job.wait(progress)
+
+    def post(self, note: Callable[[], None] | None = None) -> None:
+        """Have `note` called on the worker's thread before its next turn, or just wake it.
+
+        Takes no lock and never waits: this is what finalisers may do.
+        """
+        self._inbox.put(note)
+
+    def add(self, batch: Batch) -> None:
+        """Let a batch take part. On the worker's thread; it goes when nobody holds it."""
+        self._batches.append(weakref.ref(batch))
+
+    # ---- the worker's thread
+
+    def turn(self) -> bool:
+        """Take the notes that came, one piece of a job and one turn of a batch.
+
+        Returns whether there was anything to do.
+        """
+        self._take_notes()
+        worked = self._piece()
+        now = self.clock()
+        batches = self.batches()
+        claims = [(claim, i) for i, b in enumerate(batches) if (claim := b.claim(now))]
+        if claims:
+            live_open = any(session.live for batch in batches for session in batch.open)
+            batches[min(claims)[1]].turn(now, self.clock, live_open)
+        return worked or bool(claims)
+
+    def batches(self) -> list[Batch]:
+        """Those that somebody holds."""
+        found = [(ref, batch) for ref in self._batches if (batch := ref()) is not None]
+        self._batches = [ref for ref, _ in found]
+        return [batch for _, batch in found]
+
+    def _take_notes(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                note = self._inbox.get_nowait()
+                if note:
+                    note()
+
+    def _piece(self) -> bool:
+        """One piece of the job that has waited longest."""
+        if not self._jobs:
+            return False
+        job = self._jobs.popleft()
+        if not job.go_on():
+            self._jobs.append(job)
+        return True
+
+    def _loop(self) -> None:
+        while not self._over:
+            if not self.turn():
+                self._rest()
+        self._end()
+        self._parked.set()
+        # MLX aborts the process when a thread that used it ends before the process does, and
+        # Python when one comes back from a computation after the interpreter has gone.
+        while True:
+            time.sleep(3600)
+
+    def _rest(self) -> None:
+        """Until there is something to do."""
+        now = self.clock()
+        looks = [at for batch in self.batches() if (at := batch.tidy(now)) is not None]
+        timeout = max(0.01, min(looks) - now) if looks else None
+        with suppress(queue.Empty):
+            note = self._inbox.get(timeout=timeout)
+            if note:
+                note()
+
+    def _end(self) -> None:
+        error = RuntimeError(self._over)
+        self._take_notes()
+        for job in self._jobs:
+            job.fail(error)
+        for batch in self.batches():
+            batch.fail(error)
+
+    # ---- beginning and end
+
+    def _ensure_thread(self) -> None:
+        if self._thread:
+            return
+        with self._start:
+            if self._thread is None:
+                thread = threading.Thread(target=self._loop, name="dsm_mlx worker", daemon=True)
+                thread.start()
+                self._thread = thread
+                atexit.register(self.park)
+                os.register_at_fork(after_in_child=self._forked)
+
+    def park(self) -> None:
+        """Stop after the current turn. Whoever waits gets a RuntimeError."""
+        if self._over:
+            return
+        self._over = _EXITING
+        self.post()
+        self._parked.wait(_EXIT_SECONDS)
+        self._take_late_jobs()
+
+    def _take_late_jobs(self) -> None:
+        """What was asked for while the worker was parking."""
+        self._take_notes()
+        for job in self._jobs:
+            job.fail(RuntimeError(_EXITING))
+
+    def _forked(self) -> None:
+        """The thread did not come along, nor what MLX holds."""
+        self._over = _FORKED
 
 
-def _work() -> None:
-    while True:
-        _do(*_jobs.get())
+class _Job:
+    """A generator that somebody waits for."""
+
+    def __init__(self, pieces: Pieces, watched: bool):
+        self._pieces, self._watched = pieces, watched
+        self._future: Future = Future()
+        self._told: queue.SimpleQueue = queue.SimpleQueue()
+        self._unwanted = False
+
+    def wait(self, progress: Callable[[Any], None] | None) -> Any:
+        try:
+            if progress:
+                for told in self._all_told():
+                    progress(told)
+            return self._future.result()
+        except BaseException:
+            self._unwanted = True
+            raise
+
+    def _all_told(self) -> Iterator[Any]:
+        while (told := self._told.get()) is not _NOTHING_MORE:
+            yield told
+
+    def go_on(self) -> bool:
+        """One piece; whether that was the last. Whatever it raises belongs to the caller."""
+        if self._unwanted:
+            self._pieces.close()
+            return True
+        try:
+            told = next(self._pieces)
+        except StopIteration as end:
+            self._future.set_result(end.value)
+        except BaseException as error:
+            self._future.set_exception(error)
+        else:
+            if self._watched:
+                self._told.put(told)
+            return False
+        self._told.put(_NOTHING_MORE)
+        self._pieces = None  # no argument outlives its job
+        return True
+
+    def fail(self, error: Exception) -> None:
+        if not self._future.done():
+            self._future.set_exception(error)
+        self._told.put(_NOTHING_MORE)
 
 
-def _do(future: Future, function: Callable, args: tuple, kwargs: dict) -> None:
-    """A function of its own, so that no argument outlives its job."""
-    try:
-        future.set_result(function(*args, **kwargs))
-    except BaseException as error:  # whatever it is, it belongs to the caller
-        future.set_exception(error)
+_NOTHING_MORE = object()
+
+shared = Worker()
+"""The worker of this process."""
+
+run, run_pieces, post, check = shared.run, shared.run_pieces, shared.post, shared.check
+
+
+def complete(pieces: Pieces[Value]) -> Value:
+    """Run a generator to its end on this thread; its value."""
+    value: list[Value] = []
+
+    def whole() -> Iterator[Any]:
+        value.append((yield from pieces))
+
+    deque(whole(), maxlen=0)
+    return value[0]

@@ -2,85 +2,127 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+import threading
+import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import mlx.core as mx
 import numpy as np
 
 from dsm_mlx.audio import AudioFile, read
-from dsm_mlx.errors import AudioError, CheckpointError
-from dsm_mlx.loading.checkpoint import Checkpoint
-from dsm_mlx.results import EndOfTurn, Event, Pause, Transcript, Word
+from dsm_mlx.loading.core import open_core
+from dsm_mlx.loading.options import LoadOptions
+from dsm_mlx.options import TurnPolicy
+from dsm_mlx.results import Event, Transcript
 from dsm_mlx.runtime import worker
-from dsm_mlx.stt.config import SttConfig
-from dsm_mlx.stt.engine import Batch
+from dsm_mlx.runtime.waiting import Both
+from dsm_mlx.stt.core import SttCore
+from dsm_mlx.stt.recordings import Progress, Recordings, as_transcript
 from dsm_mlx.stt.session import Session
-from dsm_mlx.stt.step import SttStep
 from dsm_mlx.stt.stream import TranscriptStream
-from dsm_mlx.stt.words import settle_ends
 
 log = logging.getLogger("dsm_mlx")
 
 Audio = str | Path | np.ndarray
-_AT_ONCE = 25  # frames in one job of the owner thread
 
 
 class SpeechToText:
-    """A speech-to-text model. Holds weights only: any number of streams share it."""
+    """A speech-to-text model. Any number of threads may use it at once."""
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        bits: int | None = None,
-        dtype: str | None = None,
-        cache: str | None = None,
-    ):
-        self.name = checkpoint.name
-        config = SttConfig.read(checkpoint.config)
-        lm = checkpoint.load_lm(bits, dtype, cache=cache)
-        if lm.config.dep_q:
-            raise CheckpointError(f"{self.name}: a text-to-speech model (expected speech-to-text)")
-        mimi = checkpoint.load_codec_for(lm, lm.config.n_q, decoder=False)
-        self._lm, self._mimi = lm, mimi.config
-        self._tokenizer = checkpoint.load_tokenizer()
-        self._step = SttStep(lm, mimi)
-        self._prefix = round(config.prefix * self._mimi.sample_rate)
-        self.delay, self.languages = config.delay, list(config.languages)
-        if checkpoint.files.bundled:
+    def __init__(self, core: SttCore, max_streams: int):
+        self._core = core
+        self.max_streams = max_streams
+        self._streams: weakref.WeakSet[TranscriptStream] = weakref.WeakSet()
+        self._opening = threading.Lock()
+        if core.bundled:
             log.warning(
                 "using the bundled model `tiny`: it knows synthetic English voices only; for "
                 "people's voices pass a real model, such as --model stt-1b"
             )
 
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None,
+        options: LoadOptions,
+        *,
+        revision: str | None = None,
+        max_streams: int | None = None,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> SpeechToText:
+        """See `dsm_mlx.load_stt`."""
+        return cls(*open_core(SttCore, model, "stt", options, revision, max_streams, progress))
+
+    @property
+    def name(self) -> str:
+        """What the model is known by: a folder or a repository of the hub."""
+        return self._core.name
+
     @property
     def sample_rate(self) -> int:
         """Samples a second that `TranscriptStream.feed` expects: 24000."""
-        return self._mimi.sample_rate
+        return self._core.codec.config.sample_rate
 
     @property
     def frame_rate(self) -> float:
         """Steps a second: 12.5."""
-        return self._mimi.frame_rate
+        return self._core.codec.config.frame_rate
+
+    @property
+    def delay(self) -> float:
+        """Seconds by which words lag, unless a stream asks for another delay."""
+        return self._core.config.delay
+
+    @property
+    def delays(self) -> tuple[float, ...]:
+        """The delays that a stream may ask for; empty for a model that takes any."""
+        return self._core.delays
+
+    @property
+    def languages(self) -> list[str]:
+        """As two letters each."""
+        return list(self._core.config.languages)
 
     @property
     def pauses(self) -> bool:
         """Whether the model itself predicts pauses; without, they are told from the level."""
-        return self._lm.config.extra_heads > 0
+        return self._core.heads
 
-    def stream(self, delay: float | None = None) -> TranscriptStream:
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    def stream(
+        self,
+        delay: float | None = None,
+        *,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        turns: TurnPolicy | None = None,
+    ) -> TranscriptStream:
         """Open a live stream; use it in a `with` block or close it.
 
-        delay: seconds by which the words lag, for models that take it as an input (the nearest
-            value they know is used). ValueError for another delay on a model that does not.
+        Args:
+            delay: seconds by which the words lag, for models that take it as an input (the
+                nearest value they know is used).
+            temperature: of the sampling of words; 0 takes the most likely one.
+            seed: makes sampling repeatable.
+            turns: when a turn ends.
+
+        Raises:
+            ValueError: a value out of range, or a delay on a model that has one only.
+            BusyError: no row is free.
         """
-        rows = Batch(self._step, 1)
-        condition, delay = self._choose_delay(delay)
-        return TranscriptStream(rows, lambda: self._session(delay), condition)
+        session = self._session(delay, temperature, seed, turns)
+        worker.run(self._core.batch.join, session)
+        return self._opened(session)
 
     def transcribe(
         self,
@@ -90,160 +132,120 @@ class SpeechToText:
         delay: float | None = None,
         batch: int = 8,
         progress: Callable[[float], None] | None = None,
+        temperature: float = 0.0,
+        seed: int | Sequence[int] | None = None,
     ) -> Transcript | list[Transcript]:
         """Transcribe a recording of any length, or a list of them as one batch.
 
         audio: a path, or an array (samples,) or (samples, channels) with its `sample_rate`.
-        delay: as in `stream`. batch: how many recordings of a list run in lockstep.
-        progress: called with the seconds of audio heard since the last call.
+        delay, temperature, seed: as in `stream`. batch: how many recordings of a list are heard
+        at the same time. progress: called with the seconds of audio heard since the last call.
         Raises AudioError for sound that cannot be read.
         """
         single = isinstance(audio, (str, Path, np.ndarray))
         items = [audio] if single else list(audio)
         heard: list[list[Event]] = [[] for _ in items]
         durations = [0.0] * len(items)
-        chunks = self.transcribe_events(items, sample_rate=sample_rate, delay=delay, batch=batch)
-        with closing(chunks):
-            for chunk in chunks:
-                if chunk.error:
-                    raise chunk.error
-                heard[chunk.index] += chunk.events
-                durations[chunk.index] += chunk.seconds
+        events = self.transcribe_events(
+            items,
+            sample_rate=sample_rate,
+            delay=delay,
+            batch=batch,
+            temperature=temperature,
+            seed=seed,
+        )
+        with closing(events):
+            for part in events:
+                if part.error:
+                    raise part.error
+                heard[part.index] += part.events
+                durations[part.index] += part.seconds
                 if progress:
-                    progress(chunk.seconds)
+                    progress(part.seconds)
         results = [as_transcript(events, d) for events, d in zip(heard, durations, strict=True)]
         return results[0] if single else results
 
+    async def atranscribe(self, audio: Audio | Sequence[Audio], **options):
+        """As `transcribe`, without blocking the event loop. Cancelling it frees the rows."""
+        stopped = threading.Event()
+        told = options.pop("progress", None)
+
+        def progress(seconds: float) -> None:
+            if stopped.is_set():
+                raise _StoppedError
+            if told:
+                told(seconds)
+
+        try:
+            return await asyncio.to_thread(self.transcribe, audio, progress=progress, **options)
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
     def transcribe_events(
         self,
-        items: Sequence[Audio],
+        audio: Sequence[Audio],
         *,
         sample_rate: int | None = None,
         delay: float | None = None,
         batch: int = 8,
-    ) -> Iterator[Progress]:
+        temperature: float = 0.0,
+        seed: int | Sequence[int] | None = None,
+    ) -> Both[Progress]:
         """Transcribe a list of recordings, giving out events as they become known.
 
-        Arguments as in `transcribe`. A recording that cannot be read ends with its error and
-        does not disturb the others.
+        Arguments as in `transcribe`. For `for` and for `async for`; `close` ends it and frees the
+        rows. A recording that cannot be read ends with its error and does not disturb the others.
         """
         if batch < 1:
             raise ValueError(f"batch is {batch} (expected at least 1)")
-        condition, delay = self._choose_delay(delay)
-        waiting = iter(range(len(items)))
-        rows = Batch(self._step, max(1, min(batch, len(items))))
-        recordings: dict[int, _Recording] = {}
-        try:
-            while True:
-                newcomers = {}
-                for row, index in zip(rows.free, waiting, strict=False):
-                    session = self._session(delay)
-                    blocks = _blocks(items[index], sample_rate, self.sample_rate)
-                    recordings[row] = _Recording(index, session, blocks)
-                    newcomers[row] = session
-                if newcomers:
-                    rows.join(newcomers, condition)
-                if not recordings:
-                    return
-                yield from self._advance(rows, recordings)
-        finally:
-            for recording in recordings.values():
-                recording.blocks.close()
-            rows.close()
+        items = list(audio)
+        seeds = list(seed) if isinstance(seed, (list, tuple)) else [seed] * len(items)
+        if len(seeds) != len(items):
+            raise ValueError(f"{len(seeds)} seeds for {len(items)} recordings")
+        self._core.nearest_delay(delay)
 
-    def _advance(self, rows: Batch, recordings: dict[int, _Recording]):
-        """Let every row hear a little, and free those that have heard it all."""
-        seconds = {row: recording.top_up(_AT_ONCE) for row, recording in recordings.items()}
-        events = rows.run(_AT_ONCE)
-        for row, recording in list(recordings.items()):
-            new = events[row]
-            if recording.ended and not recording.session.frames_waiting:
-                new = new + recording.session.finish()
-                rows.leave(row)
-                del recordings[row]
-                yield Progress(recording.index, new, seconds[row], True, recording.error)
-            else:
-                yield Progress(recording.index, new, seconds[row])
+        def new_session(index: int, changed: threading.Condition) -> Session:
+            session = self._session(
+                delay, temperature, seeds[index], None, live=False, changed=changed
+            )
+            worker.run(self._core.batch.join, session)
+            return session
 
-    def _session(self, delay: float) -> Session:
+        sounds = [partial(_blocks, item, sample_rate, self.sample_rate) for item in items]
+        recordings = Recordings(sounds, new_session, batch)
+        return Both(recordings.events(), recordings.stop)
+
+    def hear(self, items: Sequence[Audio], **options) -> Both[Progress]:
+        """The older name of `transcribe_events`."""
+        warnings.warn("hear is called transcribe_events now", DeprecationWarning, stacklevel=2)
+        return self.transcribe_events(items, **options)
+
+    def _session(
+        self, delay, temperature, seed, turns, *, live: bool = True, changed=None
+    ) -> Session:
+        if not (math.isfinite(temperature) and temperature >= 0):
+            raise ValueError(f"temperature is {temperature} (expected 0 or more)")
+        core = self._core
+        delay = core.nearest_delay(delay)
         return Session(
-            tokenizer=self._tokenizer,
-            delay=round(delay * self.frame_rate),
-            prefix=self._prefix,
-            heads=self.pauses,
-            mimi_config=self._mimi,
+            worker.run(core.beginning, delay, temperature, seed),
+            core.tokenizer,
+            core.timing(delay),
+            turns,
+            sampled=temperature > 0,
+            live=live,
+            changed=changed,
         )
 
-    def _choose_delay(self, wanted: float | None) -> tuple[mx.array | None, float]:
-        """The model's condition for a delay, and the delay it stands for."""
-        delay = self.delay if wanted is None else float(wanted)
-        if not (math.isfinite(delay) and delay >= 0):
-            raise ValueError(f"delay is {delay} (expected seconds from 0 up)")
-        conditioners = self._lm.config.conditioners
-        config = conditioners.by_name.get("delay")
-        if not config and delay != self.delay:
-            raise ValueError(f"delay is {delay} (this model has a fixed delay of {self.delay} s)")
-        if not conditioners.by_name:
-            return None, delay
-        values: dict[str, str | float] = {}
-        if config and config.kind == "lut":
-            name = min(config.values, key=lambda value: abs(float(value) - delay))
-            values["delay"], delay = name, float(name)
-        elif config:
-            values["delay"] = -delay
-        return worker.run(self._condition, values), delay
-
-    def _condition(self, values: dict) -> mx.array | None:
-        condition = self._lm.condition_provider.sum(values)
-        if condition is not None:
-            mx.eval(condition)
-        return condition
+    def _opened(self, session: Session) -> TranscriptStream:
+        stream = TranscriptStream(session, self._streams.discard, None, None)
+        self._streams.add(stream)
+        return stream
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Some more of a recording: its index, new events, and the seconds of sound they cost.
-
-    last: nothing more comes of this recording. error: why its sound could not be read to the end.
-    """
-
-    index: int
-    events: list[Event]
-    seconds: float
-    last: bool = False
-    error: AudioError | None = None
-
-
-class _Recording:
-    """A recording in a row: where its sound comes from and whether all of it was fed."""
-
-    def __init__(self, index: int, session: Session, blocks: Iterator[np.ndarray]):
-        self.index, self.session, self.blocks = index, session, blocks
-        self.ended = False
-        self.error: AudioError | None = None
-
-    def top_up(self, frames: int) -> float:
-        """Read until `frames` frames wait, or to the end; returns the seconds read."""
-        before = self.session.seconds_given
-        while not self.ended and self.session.frames_waiting < frames:
-            try:
-                block = next(self.blocks, None)
-            except AudioError as error:
-                block, self.error = None, error
-            if block is None:
-                self.ended = True
-                self.session.drain()
-            else:
-                self.session.feed(block)
-        return self.session.seconds_given - before
-
-
-def as_transcript(events: Sequence[Event], duration: float) -> Transcript:
-    """All events of a recording -> its transcript."""
-    words = settle_ends(event for event in events if isinstance(event, Word))
-    pauses = [event for event in events if isinstance(event, Pause)]
-    turns = [event for event in events if isinstance(event, EndOfTurn)]
-    return Transcript(" ".join(word.text for word in words), words, pauses, turns, duration)
+class _StoppedError(Exception):
+    """The task that waits has been cancelled."""
 
 
 def _blocks(audio: Audio, sample_rate: int | None, target: int) -> Iterator[np.ndarray]:
@@ -252,16 +254,3 @@ def _blocks(audio: Audio, sample_rate: int | None, target: int) -> Iterator[np.n
         return
     with AudioFile(audio, target) as file:
         yield from file.blocks()
-
-
-def load_stt(
-    model: str | Path | None = None,
-    *,
-    bits: int | None = None,
-    dtype: str | None = None,
-    revision: str | None = None,
-    cache: str | None = None,
-) -> SpeechToText:
-    """Load a speech-to-text model; see `dsm_mlx.load_stt`."""
-    checkpoint = Checkpoint.find(model, "stt", revision)
-    return worker.run(SpeechToText, checkpoint, bits, dtype, cache)

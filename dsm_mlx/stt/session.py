@@ -1,152 +1,239 @@
-"""What one stream knows apart from arrays: sound waiting, the clock, words and turns so far."""
+"""What one row knows apart from arrays: sound waiting, the clock, words, turns and events."""
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from dsm_mlx.results import EndOfTurn, Event, Pause, Word
-from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector
+from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Word
+from dsm_mlx.runtime.session import Session as RuntimeSession
+from dsm_mlx.stt.clock import Clock
+from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
 from dsm_mlx.stt.words import HeardWord, WordReader
 
+UNTAKEN_SECONDS = 10.0  # of events that nobody takes: then no more is heard
 
-class Clock:
-    """Maps positions in what the model heard to seconds of the caller's audio.
 
-    They differ by the silence that the library adds (a prefix, a flush): it stands still then.
+@dataclass(frozen=True)
+class Timing:
+    """The constants of a model's clock. delay: of the text, in frames. prefix: of silence before
+    the sound, in samples. heads: the model itself predicts pauses."""
+
+    sample_rate: int
+    frame_rate: float
+    frame_size: int
+    delay: int
+    prefix: int
+    heads: bool
+
+
+class Session(RuntimeSession):
+    """One row's host side.
+
+    What it is given lies in one queue in order: sound, silence that the library adds, and what is
+    to happen when all before it has been heard (the word in progress ends, the model starts
+    afresh, a mark comes back).
+
+    Args:
+        beginning: the state of a row that has heard nothing.
+        tokenizer: a SentencePieceProcessor.
+        options: temperature and what else belongs to this stream alone.
+        partials: whether words in progress are told, too.
     """
 
-    def __init__(self, sample_rate: int):
-        self._rate = sample_rate
-        self._heard = self._audio = 0
-        # (position heard, position in the audio, whether the audio advances from there on).
-        # Words lag by a few seconds at most, so a short memory is enough.
-        self._marks: deque[tuple[int, int, bool]] = deque([(0, 0, True)], maxlen=16)
+    def __init__(
+        self,
+        beginning: Any,
+        tokenizer,
+        timing: Timing,
+        turns: TurnPolicy | None = None,
+        *,
+        sampled: bool = False,
+        live: bool = True,
+        changed=None,
+    ):
+        super().__init__(beginning, live=live, changed=changed)
+        self.timing, self.sampled = timing, sampled
+        self.partials = False
+        self._first = beginning
+        self.clock = Clock(timing.sample_rate)
+        self.words = WordReader(tokenizer, timing.delay)
+        self.turns = TurnDetector(timing.frame_rate, turns or TurnPolicy())
+        self.energy = None if timing.heads else EnergyPauses(timing.frame_rate)
+        self.queue: deque[np.ndarray | _Task] = deque()
+        self.samples = 0  # in the queue
+        self.levels: deque[np.ndarray] = deque()
+        self.frame = 0
+        self.events: deque[Event] = deque()
+        self.untaken = 0  # frames whose events nobody has taken
+        self._shown = ""
+        self._computing = 0
+        self._most_untaken = round(UNTAKEN_SECONDS * timing.frame_rate)
+        self._append(np.zeros(timing.prefix, np.float32), audio=False)
 
-    def advance(self, samples: int, *, audio: bool) -> None:
-        """`samples` more will be heard: the caller's audio, or silence that was added."""
-        if samples and audio != self._marks[-1][2]:
-            self._marks.append((self._heard, self._audio, audio))
-        self._heard += samples
-        self._audio += samples if audio else 0
-
-    def seconds(self, position: int) -> float:
-        """Seconds of audio at a position (in samples) of what was heard."""
-        heard, audio, advances = self._mark(position)
-        return (audio + (position - heard if advances else 0)) / self._rate
-
-    def is_audio(self, position: int) -> bool:
-        """Whether the caller's audio was heard at a position, not silence that was added."""
-        return self._mark(position)[2]
-
-    def _mark(self, position: int) -> tuple[int, int, bool]:
-        known = (mark for mark in reversed(self._marks) if mark[0] <= position)
-        return next(known, (position, 0, False))
-
-    @property
-    def now(self) -> float:
-        """Seconds of audio given so far."""
-        return self._audio / self._rate
-
-
-class Session:
-    """One row's bookkeeping: frames of sound out, tokens in, events out."""
-
-    def __init__(self, *, tokenizer, delay: int, prefix: int, heads: bool, mimi_config):
-        """delay: of the text in frames. prefix: samples of silence to put before the sound.
-
-        heads: whether the model gives pause probabilities.
-        """
-        self._frame_size = mimi_config.frame_size
-        self._frame_rate = mimi_config.frame_rate
-        self._delay, self._prefix = delay, prefix
-        self._words = WordReader(tokenizer, delay)
-        self._turns = TurnDetector(self._frame_rate)
-        self._energy = None if heads else EnergyPauses(self._frame_rate)
-        self._clock = Clock(mimi_config.sample_rate)
-        self._waiting: deque[np.ndarray] = deque()
-        self._samples = 0
-        self._levels: deque[np.ndarray] = deque()
-        self._frame = 0
-        self.restart()
-
-    def restart(self) -> None:
-        """The model starts afresh: give it the silence that it wants first. Times go on."""
-        self._turns.restart()
-        self._append(np.zeros(self._prefix, np.float32), audio=False)
+    # ---- what is given; with `changed` held
 
     def feed(self, pcm: np.ndarray) -> None:
         """Take float32 pcm (samples,) to be heard."""
         self._append(pcm, audio=True)
 
     def drain(self) -> None:
-        """Add the silence that brings out the last word: the delay and a second, whole frames."""
-        partial = -self._samples % self._frame_size
-        frames = self._delay + round(self._frame_rate)
-        self._append(np.zeros(partial + frames * self._frame_size, np.float32), audio=False)
+        """Add the silence that brings out the last word, the delay and a second, in whole frames;
+        then the word in progress ends."""
+        size = self.timing.frame_size
+        frames = self.timing.delay + round(self.timing.frame_rate)
+        self._append(np.zeros(-self.samples % size + frames * size, np.float32), audio=False)
+        self.queue.append(_Task("finish"))
+
+    def restart(self) -> None:
+        """The model shall start afresh: it wants its silence first. Times go on. Comes after
+        `drain`, so that no word is lost."""
+        self.queue.append(_Task("restart"))
+        self._append(np.zeros(self.timing.prefix, np.float32), audio=False)
+
+    def mark(self, value: Any) -> None:
+        """Have `value` come back when all whole frames before it have been heard."""
+        self.queue.append(_Task("mark", value))
+
+    def _append(self, pcm: np.ndarray, *, audio: bool) -> None:
+        self.clock.advance(pcm.size, audio=audio)
+        if pcm.size:
+            self.queue.append(pcm)
+            self.samples += pcm.size
+
+    # ---- what waits; with `changed` held
 
     @property
     def frames_waiting(self) -> int:
-        return self._samples // self._frame_size
+        return self.samples // self.timing.frame_size
 
     @property
-    def seconds_given(self) -> float:
-        return self._clock.now
+    def idle(self) -> bool:
+        """Nothing waits to be heard and nothing is being heard; a part of a frame may be left."""
+        nothing = not self.frames_waiting and not self._computing
+        return nothing and not any(isinstance(item, _Task) for item in self.queue)
+
+    @property
+    def crowded(self) -> bool:
+        """Nobody takes the events, so that no more is heard."""
+        return self.live and self.untaken >= self._most_untaken
 
     @property
     def partial_word(self) -> str:
         """The word in progress, not yet an event."""
-        return self._words.partial
+        return self.words.partial
 
-    def next_frame(self) -> np.ndarray | None:
-        """The next whole frame, float32 (frame_size,), or None."""
-        if not self.frames_waiting:
-            return None
-        parts, missing = [], self._frame_size
+    # ---- the runtime's side
+
+    def prepare(self) -> bool:
+        """Do the tasks that are due."""
+        told = False
+        while not self._computing and (task := self._due()):
+            told = True
+            if task.kind == "finish":
+                self._tell(self._word(word) for word in self.words.finish())
+            elif task.kind == "restart":
+                self.beginning = self._first
+                self.turns.restart()
+            else:
+                self._tell([Mark(task.value)])
+        return told
+
+    def _due(self) -> _Task | None:
+        """The next task if less than a frame is left before it; it leaves the queue."""
+        left = 0
+        for i, item in enumerate(self.queue):
+            if isinstance(item, _Task):
+                del self.queue[i]
+                return item
+            left += item.size
+            if left >= self.timing.frame_size:
+                return None
+        return None
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.frames_waiting) and not self.crowded
+
+    def next_frame(self) -> np.ndarray:
+        """The next whole frame, float32 (frame_size,). With `changed` held, as all here."""
+        parts, missing = [], self.timing.frame_size
         while missing:
-            part = self._waiting.popleft()
+            part = self.queue.popleft()
             if part.size > missing:
-                self._waiting.appendleft(part[missing:])
+                self.queue.appendleft(part[missing:])
                 part = part[:missing]
             parts.append(part)
             missing -= part.size
-        self._samples -= self._frame_size
+        self.samples -= self.timing.frame_size
+        self._computing += 1
         frame = np.concatenate(parts)
-        if self._energy:
-            self._levels.append(frame)
+        if self.energy:
+            self.levels.append(frame)
         return frame
 
-    def take(self, token: int, pauses: list[float]) -> list[Event]:
+    def take(self, token: int, pauses: list[float], probability: float) -> None:
         """What the model said of the next frame -> events, in order.
 
         Silence that was added brings words out, but is no pause of the speaker's.
         """
-        frame, self._frame = self._frame, self._frame + 1
-        events: list[Event] = [self._word(word) for word in self._words.push(frame, token)]
-        if events:
-            self._turns.word()
-        if self._energy:
-            pauses = self._energy.push(self._levels.popleft())
-        if not self._clock.is_audio(frame * self._frame_size):
-            return events
-        time = self._clock.seconds((frame + 1) * self._frame_size)
-        probabilities = dict(zip(LENGTHS, pauses, strict=False))
-        events.append(Pause(time, probabilities))
-        if LENGTHS[2] in probabilities and self._turns.push(probabilities):
-            events.append(EndOfTurn(time))
-        return events
+        self._computing -= 1
+        frame, self.frame = self.frame, self.frame + 1
+        size = self.timing.frame_size
+        words = [self._word(word) for word in self.words.push(frame, token, probability)]
+        self._tell(words)
+        if words:
+            self.turns.word()
+        if self.energy:
+            pauses = self.energy.push(self.levels.popleft())
+        if self.clock.is_audio(frame * size):
+            time = self.clock.seconds((frame + 1) * size)
+            probabilities = dict(zip(LENGTHS, pauses, strict=False))
+            self._show_partial(time)
+            self._tell([Pause(time, probabilities)])
+            if self.turns.push(probabilities):
+                self._tell([EndOfTurn(time)])
+        self.clock.forget(frame * size)
 
-    def finish(self) -> list[Event]:
-        """The word in progress, when no more sound will come."""
-        return [self._word(word) for word in self._words.finish()]
+    def _show_partial(self, time: float) -> None:
+        partial = self.words.partial if self.partials else ""
+        if partial and partial != self._shown:
+            self._tell([Partial(partial, time)])
+        self._shown = partial
 
-    def _append(self, pcm: np.ndarray, *, audio: bool) -> None:
-        self._clock.advance(pcm.size, audio=audio)
-        if pcm.size:
-            self._waiting.append(pcm)
-            self._samples += pcm.size
+    def _tell(self, events) -> None:
+        for event in events:
+            self.untaken += isinstance(event, Pause)
+            self.events.append(event)
 
     def _word(self, word: HeardWord) -> Word:
-        start, end = (self._clock.seconds(t * self._frame_size) for t in (word.start, word.end))
-        return Word(word.text, round(start, 3), round(end, 3))
+        size = self.timing.frame_size
+        start, end = (self.clock.seconds(t * size) for t in (word.start, word.end))
+        return Word(word.text, round(start, 3), round(end, 3), word.confidence)
+
+    # ---- what is taken; with `changed` held
+
+    def take_events(self) -> list[Event]:
+        """All events so far, oldest first."""
+        events, self.untaken = list(self.events), 0
+        self.events.clear()
+        return events
+
+    def take_event(self) -> Event | None:
+        """The oldest event."""
+        if not self.events:
+            return None
+        event = self.events.popleft()
+        self.untaken -= isinstance(event, Pause)
+        return event
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What happens when all before it has been heard: "finish", "restart" or "mark"."""
+
+    kind: str
+    value: Any = None

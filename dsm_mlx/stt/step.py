@@ -2,73 +2,109 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import mlx.core as mx
 
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.lm.model import MultistreamLM
+from dsm_mlx.lm.sampling import gumbel, row_keys, sample, split
 from dsm_mlx.runtime.device import compiled
 from dsm_mlx.transformer import select_rows
+
+TOP_K = 25  # of the reference's text sampling
+
+
+class SttOutput(NamedTuple):
+    """What a step says of each row.
+
+    text: int32 (batch,). probability: float32 (batch,), of that token. pauses: float32 (batch,
+    heads). finite: bool (batch,), whether what it was computed from are numbers.
+    """
+
+    text: mx.array
+    probability: mx.array
+    pauses: mx.array
+    finite: mx.array
 
 
 class SttStep:
     """The compiled step of a model, shared by all its sessions. It holds no state.
 
-    A state is {"codec", "lm", "text" int32 (batch,), "condition" (batch, 1, dim) or absent,
-    "history" of `DelayPattern.window` or absent}.
+    A state is {"codec", "lm", "text" int32 (batch,), "temperature" float32 (batch,), "keys" uint32
+    (batch, 2), "condition" (batch, 1, dim) or absent, "history" of `DelayPattern.window` or
+    absent}.
     """
 
     def __init__(self, lm: MultistreamLM, mimi: MimiModel):
         self.lm, self.mimi = lm, mimi
         self.delays = DelayPattern(lm.config.delays[1:])
-        # All rows active is the usual case and needs no masks: a graph of its own.
-        self._all = compiled(lambda pcm, state: self._step(pcm, state, None))
-        self._some = compiled(self._step)
-        self._prime = compiled(self._initial_step)
+        self._compiled: dict = {}
 
-    def init_state(self, batch: int, condition: mx.array | None = None) -> dict:
-        """A fresh state, not yet primed. condition: (1 or batch, 1, dim)."""
+    def init_state(
+        self, condition: mx.array | None = None, temperature: float = 0.0, seed: int = 0
+    ) -> dict:
+        """The state of one row, before the step of initial tokens; see `beginning`."""
         config = self.lm.config
         state = {
-            "codec": self.mimi.encoder_state(batch),
-            "lm": self.lm.init_state(batch),
-            "text": mx.full((batch,), config.text_card, dtype=mx.int32),
+            "codec": self.mimi.encoder_state(1),
+            "lm": self.lm.init_state(1),
+            "text": mx.full((1,), config.text_card, dtype=mx.int32),
+            "temperature": mx.array([temperature], mx.float32),
+            "keys": row_keys([seed]),
         }
         if condition is not None:
-            state["condition"] = mx.broadcast_to(condition, (batch, 1, config.dim)) * 1.0
+            state["condition"] = condition
         if self.delays.longest:
-            state["history"] = self.delays.window(batch, config.card)
+            state["history"] = self.delays.window(1, config.card)
         return state
 
-    def start(self, state: dict, rows: mx.array, condition: mx.array | None = None) -> dict:
-        """Reset and prime `rows` (bool (batch,)) while the others keep their place.
+    def beginning(
+        self, condition: mx.array | None = None, temperature: float = 0.0, seed: int = 0
+    ) -> dict:
+        """The state of one row that has heard nothing. Evaluated.
 
         The reference drops the first frame, because the initial tokens stand in its place. One
         step of initial tokens beforehand lets every frame be used when it arrives.
-        """
-        fresh = self.init_state(rows.shape[0], condition)
-        # What lies in the rings does not matter once the offset is 0; keep the big buffers.
-        fresh["lm"]["rings"] = state["lm"]["rings"]
-        fresh["codec"]["transformer"]["rings"] = state["codec"]["transformer"]["rings"]
-        return self._prime(select_rows(rows, fresh, state), rows)
 
-    def __call__(self, pcm: mx.array, state: dict, active: mx.array | None = None):
-        """float32 pcm (batch, frame_size) -> (text int32 (batch,), pauses (batch, heads)), state.
+        condition: (1, 1, dim). seed: of the sampling, where the temperature is above 0.
+        """
+        config = self.lm.config
+        state = self.init_state(condition, temperature, seed)
+        codes = mx.full((1, config.n_q), config.card, mx.int32)
+        latent = mx.zeros((1, 1, 1))
+        _, state = self._listen(codes, latent, state, None, sampled=temperature > 0)
+        mx.eval(state)
+        return state
+
+    def __call__(
+        self, pcm: mx.array, state: dict, active: mx.array | None = None, sampled: bool = False
+    ) -> tuple[SttOutput, dict]:
+        """float32 pcm (batch, frame_size) -> output, state.
 
         active: bool (batch,), rows that are False keep their place; None means all rows.
+        sampled: whether any row has a temperature above 0. Rows at 0 give the same either way.
         """
-        return self._all(pcm, state) if active is None else self._some(pcm, state, active)
+        # What does not change between steps is part of the compiled graph's key. All rows active
+        # is the usual case and needs no masks.
+        key = sampled, active is None
+        if key not in self._compiled:
+            if active is None:
+                step = compiled(lambda pcm, state: self._step(pcm, state, None, sampled))
+            else:
+                step = compiled(lambda *inputs: self._step(*inputs, sampled))
+            self._compiled[key] = step
+        inputs = (pcm, state) if active is None else (pcm, state, active)
+        output, state = self._compiled[key](*inputs)
+        return SttOutput(*output), state
 
-    def _step(self, pcm, state, active):
-        codes, codec = self.mimi.encode_step(pcm, state["codec"], active)
-        return self._listen(codes[..., 0], {**state, "codec": codec}, active)
+    def _step(self, pcm, state, active, sampled):
+        latent, codec = self.mimi.latent_step(pcm, state["codec"], active)
+        codes = self.mimi.quantizer.encode(latent)
+        return self._listen(codes[..., 0], latent, {**state, "codec": codec}, active, sampled)
 
-    def _initial_step(self, state, rows):
-        config = self.lm.config
-        codes = mx.full((rows.shape[0], config.n_q), config.card, mx.int32)
-        return self._listen(codes, state, rows)[1]
-
-    def _listen(self, codes, state, active):
+    def _listen(self, codes, latent, state, active, sampled):
         new = dict(state)
         if self.delays.longest:
             new["history"] = self.delays.push(state["history"], codes)
@@ -80,13 +116,24 @@ class SttStep:
             condition=state.get("condition"),
             active=active,
         )
-        new["text"] = mx.argmax(self.lm.text_logits(hidden), axis=-1).astype(mx.int32)
-        if active is not None:
-            for key in ("text", "history"):
-                if key in new:
-                    new[key] = select_rows(active, new[key], state[key])
+        logits = self.lm.text_logits(hidden)
+        if sampled:
+            keys = split(state["keys"], 2)
+            noise = gumbel(keys[:, 0], logits.shape[-1])
+            new["text"] = sample(logits, state["temperature"], noise, TOP_K)
+            new["keys"] = keys[:, 1]
+        else:
+            new["text"] = mx.argmax(logits, axis=-1).astype(mx.int32)
+        chosen = mx.take_along_axis(logits, new["text"][:, None], axis=-1)[:, 0]
+        probability = mx.exp(chosen - mx.logsumexp(logits, axis=-1))
         if self.lm.config.extra_heads:
             pauses = self.lm.pause_probabilities(hidden)
         else:
             pauses = mx.zeros((hidden.shape[0], 0))
-        return (new["text"], pauses), new
+        finite = mx.isfinite(hidden).all(axis=-1) & mx.isfinite(latent).all(axis=(1, 2))
+        output = new["text"], probability, pauses, finite
+        if active is not None:
+            for key in ("text", "history", "keys"):
+                if key in new:
+                    new[key] = select_rows(active, new[key], state[key])
+        return output, new

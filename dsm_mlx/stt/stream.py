@@ -1,124 +1,301 @@
-"""A live stream: push sound, get events."""
+"""A live stream: sound goes in as it comes, words come out."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-import mlx.core as mx
 import numpy as np
 
-from dsm_mlx.errors import AudioError
+from dsm_mlx.audio.samples import check_pcm
+from dsm_mlx.errors import BusyError
 from dsm_mlx.results import Event
 from dsm_mlx.runtime import worker
-from dsm_mlx.stt.engine import Batch
+from dsm_mlx.runtime.waiting import raise_error, wait, wait_async
 from dsm_mlx.stt.session import Session
 
-_AT_ONCE = (
-    25  # frames in one job of the owner thread: long enough to pipeline, short enough to share
-)
+WAITING_SECONDS = 10.0  # of sound that waits to be heard: then no more is taken
 
 
 class TranscriptStream:
     """Speech to text as the sound comes in. Made by `SpeechToText.stream`.
 
-    Leaving a `with` block flushes: the events of that last flush are in `rest`. Methods may be
-    called from any thread; they run one at a time.
+    A stream is used in one of two ways; the first call decides, and the other is a ValueError.
+
+    *feed*: `feed`, `flush` and `reset` block and return what became known. Leaving a `with` block
+    flushes; the events of that last flush are in `final_events`.
+
+    *push and iterate*: `push`, `flush`, `reset`, `mark` and `end` queue in order and return at
+    once; `for event in stream` or `async for event in stream` takes what becomes known. Leaving a
+    `with` or `async with` block closes without a flush.
+
+    Methods may be called from any thread and any event loop. A stream that is dropped frees its
+    row.
     """
 
-    def __init__(self, rows: Batch, new_session: Callable[[], Session], condition: mx.array | None):
-        self._rows, self._condition = rows, condition
-        self._session = new_session()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._found: list[Event] = []  # not yet returned
-        self.rest: list[Event] = []
-        rows.join({0: self._session}, condition)
+    def __init__(self, session: Session, closed: Callable[[TranscriptStream], None], save, fork):
+        """closed: told once, when the stream is closed. save, fork: what the methods do."""
+        self._session = session
+        self._closed_by, self._save, self._fork = closed, save, fork
+        self._way: str | None = None
+        self._closed = self._ended = False
+        self._taking = False
+        self.final_events: list[Event] = []
+
+    # ---- feed
 
     def feed(self, pcm: np.ndarray) -> list[Event]:
-        """Hear more sound.
+        """Hear more sound, and wait until it is heard.
 
         pcm: float32 mono (samples,) at `SpeechToText.sample_rate`, any number of samples; what
             does not fill a frame waits for the next call.
-        Returns the events that became known, oldest first. Raises AudioError for NaN or infinite
-        samples and ValueError for another shape or type or a closed stream; the stream goes on.
+        Returns the events that became known, oldest first. Raises AudioError for samples that are
+        no sound (not finite, or far out of -1 to 1) and ValueError for another shape or type or a
+        closed stream; the stream goes on.
         """
         pcm = check_pcm(pcm)
-        with self._lock:
-            self._check_open()
-            worker.run(self._session.feed, pcm)
-            return self._run()
+        self._use("feed")
+        with self._session.changed:
+            self._session.feed(pcm)
+        return self._hear_all()
+
+    # ---- push and iterate
+
+    def push(self, pcm: np.ndarray) -> None:
+        """Queue more sound, all of it or nothing, without waiting.
+
+        pcm: as for `feed`.
+        Raises:
+            BusyError: more than 10 s wait to be heard, or 10 s of events have not been taken;
+                `ready` waits for room.
+        """
+        pcm = check_pcm(pcm)
+        self._use("push")
+        self._check_going()
+        with self._session.changed:
+            if not self._room():
+                raise BusyError(
+                    f"{self._seconds_waiting():.1f} s of sound wait to be heard and "
+                    f"{self._session.untaken} frames of events to be taken (expected at most "
+                    f"{WAITING_SECONDS:g} s of each; await ready())"
+                )
+            self._session.feed(pcm)
+        worker.post()
+
+    async def ready(self) -> None:
+        """Wait until `push` would take more. May be cancelled."""
+        self._use("push")
+        await wait_async(self._session, lambda: self._session.gone or self._room())
+
+    def mark(self, value: Any) -> None:
+        """Have `Mark(value)` among the events, after all that is known of the whole frames before
+        it. After `flush`, that is every word."""
+        self._use("push")
+        self._check_going()
+        self._put(lambda: self._session.mark(value))
+
+    def end(self) -> None:
+        """No more sound comes: the rest is brought out, then the iteration stops."""
+        self._use("push")
+        if not self._ended:
+            self._ended = True
+            self._put(self._session.drain)
+
+    def __iter__(self) -> Iterator[Event]:
+        self._use("push")
+        return self
+
+    def __next__(self) -> Event:
+        """The next event; waits for one. One iteration at a time."""
+        with self._taking_alone():
+            wait(self._session, lambda: bool(self._session.events) or self._over())
+            return self._next(StopIteration)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        self._use("push")
+        return self
+
+    async def __anext__(self) -> Event:
+        """The same in an event loop. May be cancelled without loss."""
+        with self._taking_alone():
+            await wait_async(self._session, lambda: bool(self._session.events) or self._over())
+            return self._next(StopAsyncIteration)
+
+    # ---- both
 
     def flush(self) -> list[Event]:
         """Everything spoken so far, without waiting out the delay.
 
         The model is given the delay's worth of silence and a second more, faster than real time;
-        the clock does not count it, and the stream goes on.
+        the clock does not count it, and the stream goes on. Returns the events where the stream is
+        fed; where it is pushed they come by iteration, and the list is empty.
         """
-        with self._lock:
-            self._check_open()
-            return self._flush()
+        return self._both(self._session.drain)
 
     def reset(self) -> list[Event]:
         """Forget the context and keep the weights; times go on.
 
         No word is lost: returns what a flush gives, before forgetting.
         """
-        with self._lock:
-            self._check_open()
-            events = self._flush()
-            self._rows.join({0: self._session}, self._condition)
+
+        def drain_and_restart() -> None:
+            self._session.drain()
             self._session.restart()
-            return events
+
+        return self._both(drain_and_restart)
+
+    def fork(self) -> TranscriptStream:
+        """A second stream that has heard the same, with the sound that waits and the events that
+        were not taken. BusyError where there is no row for it."""
+        self._check_open()
+        return self._fork(self)
+
+    def save(self) -> bytes:
+        """The stream as bytes, from which `SpeechToText.resume` makes it again, also in another
+        process. ValueError if a mark's value is none that JSON can hold."""
+        self._check_open()
+        return self._save(self)
 
     def close(self) -> None:
-        """Stop without a flush and give the memory back."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._rows.close()
+        """Stop without a flush and give the row back. In a forked process it does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._closed_by(self)
+            worker.post(self._session.stop)
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        self.close()
 
     @property
     def partial_word(self) -> str:
         """The word in progress, as far as it is known; it becomes a Word when it is complete."""
         return self._session.partial_word
 
-    def _flush(self) -> list[Event]:
-        worker.run(self._session.drain)
-        return self._run() + self._session.finish()
+    @property
+    def waiting(self) -> int:
+        """Samples that were given and not yet heard."""
+        return self._session.samples
 
-    def _run(self) -> list[Event]:
-        # Ctrl-C ends our waiting, not the job that we wait for: the session is touched on the
-        # owner thread only, and what the job finds is there for the next call.
-        while self._session.frames_waiting:
-            worker.run(self._hear)
-        found, self._found = self._found, []
-        return found
+    @property
+    def time(self) -> float:
+        """Seconds of sound given so far."""
+        return self._session.clock.now
 
-    def _hear(self) -> None:
-        self._found += self._rows.run(_AT_ONCE)[0]
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ValueError("the stream is closed")
+    @property
+    def rest(self) -> list[Event]:
+        """The older name of `final_events`."""
+        return self.final_events
 
     def __enter__(self) -> TranscriptStream:
         return self
 
-    def __exit__(self, kind, *_) -> None:
-        if kind is None and not self._closed:
-            self.rest = self.flush()
+    def __exit__(self, kind, *_: object) -> None:
+        try:
+            if kind is None and not self._closed and self._way == "feed":
+                self.final_events = self.flush()
+        finally:
+            self.close()
+
+    async def __aenter__(self) -> TranscriptStream:
+        self._use("push")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            worker.post(self._session.stop)  # takes no lock, whatever thread this is
 
-def check_pcm(pcm: np.ndarray) -> np.ndarray:
-    """`pcm` as float32 (samples,), or an error that says what was expected."""
-    array = np.asarray(pcm)
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(
-            f"pcm is {array.dtype} of shape {array.shape} (expected float32 mono, one dimension)"
-        )
-    array = array.astype(np.float32)  # a copy: the caller may reuse its buffer
-    if not np.isfinite(array).all():
-        raise AudioError("pcm holds NaN or infinite samples (expected values from -1 to 1)")
-    return array
+    # ---- within
+
+    def _use(self, way: str) -> None:
+        self._check_open()
+        if self._way is None:
+            self._way = way
+            self._session.partials = way == "push"
+        elif self._way != way:
+            used, other = ("fed", "pushed") if self._way == "feed" else ("pushed", "fed")
+            raise ValueError(f"the stream is {used}, so it cannot be {other} or iterated as well")
+
+    def _check_open(self) -> None:
+        worker.check()
+        if self._closed:
+            raise ValueError("the stream is closed")
+
+    def _check_going(self) -> None:
+        if self._ended:
+            raise ValueError("the stream has ended (end() was called)")
+        raise_error(self._session)
+
+    def _both(self, task: Callable[[], None]) -> list[Event]:
+        self._use(self._way or "feed")
+        if self._way == "push":
+            self._check_going()
+            self._put(task)
+            return []
+        with self._session.changed:
+            task()
+        return self._hear_all()
+
+    def _put(self, task: Callable[[], None]) -> None:
+        with self._session.changed:
+            task()
+        worker.post()
+
+    def _hear_all(self) -> list[Event]:
+        """Wait until nothing waits to be heard. Ctrl-C ends the waiting and not the hearing: the
+        events are there for the next call."""
+        worker.post()
+        events: list[Event] = []
+        session = self._session
+        try:
+            while True:
+                wait(session, lambda: session.idle or session.untaken >= _TAKEN_AT_ONCE)
+                with session.changed:
+                    idle = session.idle
+                    events += session.take_events()
+                if idle:
+                    return events
+                worker.post()
+        except BaseException:
+            with session.changed:
+                session.events.extendleft(reversed(events))
+            raise
+
+    def _room(self) -> bool:
+        return self._seconds_waiting() <= WAITING_SECONDS and not self._session.crowded
+
+    def _seconds_waiting(self) -> float:
+        return self._session.samples / self._session.timing.sample_rate
+
+    def _over(self) -> bool:
+        return self._session.gone or (self._ended and self._session.idle)
+
+    def _next(self, stop: type[Exception]) -> Event:
+        with self._session.changed:
+            crowded = self._session.crowded
+            event = self._session.take_event()
+        if event is None:
+            raise_error(self._session)
+            raise stop
+        if crowded:
+            worker.post()  # which may go on now
+            self._session.tell()
+        return event
+
+    @contextmanager
+    def _taking_alone(self) -> Iterator[None]:
+        with self._session.changed:
+            if self._taking:
+                raise ValueError("the stream is being iterated already, in another place")
+            self._taking = True
+        try:
+            yield
+        finally:
+            self._taking = False
+
+
+_TAKEN_AT_ONCE = 60  # frames of events, while more is being heard

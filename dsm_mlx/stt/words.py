@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
@@ -12,14 +13,19 @@ from dsm_mlx.results import Word
 
 _WORD_START = "\u2581"  # how SentencePiece marks a leading space
 _LONGEST_TAIL = 0.5  # seconds
+_LEAST = 1e-30  # probability, to have a logarithm
 
 
 class HeardWord(NamedTuple):
-    """A word, its start and end in frames of sound."""
+    """A word, its start and end in frames of sound.
+
+    confidence: the geometric mean of the probabilities of its tokens, 0 to 1.
+    """
 
     text: str
     start: int
     end: int
+    confidence: float
 
 
 class WordReader:
@@ -34,36 +40,42 @@ class WordReader:
         """tokenizer: a SentencePieceProcessor. delay: of the text, in frames."""
         self._tokenizer = tokenizer
         self._shift = 2 - delay
-        self._pieces: list[int] = []
-        self._start = self._now = 0
+        self.pieces: list[int] = []
+        self.logs = 0.0  # of the probabilities of the pieces, added up
+        self.start = self.now = 0
 
-    def push(self, frame: int, token: int) -> list[HeardWord]:
-        """The token of one frame (counted from 0, the priming step left out) -> words it ends."""
-        self._now = frame + self._shift
+    def push(self, frame: int, token: int, probability: float = 1.0) -> list[HeardWord]:
+        """The token of one frame (counted from 0, the priming step left out) -> words it ends.
+
+        probability: that the model gave the token.
+        """
+        self.now = frame + self._shift
         if token in (NEW_WORD, PADDING):
             words = self.finish()
             if token == NEW_WORD:
-                self._start = self._now
+                self.start = self.now
             return words
         begins = self._tokenizer.id_to_piece(token).startswith(_WORD_START)
-        words = self.finish() if begins and self._pieces else []
-        self._pieces.append(token)
+        words = self.finish() if begins and self.pieces else []
+        self.pieces.append(token)
+        self.logs += math.log(max(probability, _LEAST))
         return words
 
     def finish(self) -> list[HeardWord]:
         """The word in progress, if any: it ends here."""
-        text = self._tokenizer.decode(self._pieces).strip() if self._pieces else ""
-        start, self._pieces = self._start, []
+        text = self._tokenizer.decode(self.pieces).strip() if self.pieces else ""
+        start, count, logs = self.start, len(self.pieces), self.logs
+        self.pieces, self.logs = [], 0.0
         if not text:
             return []
-        end = max(self._now, start)
-        self._start = end
-        return [HeardWord(text, start, end)]
+        end = max(self.now, start)
+        self.start = end
+        return [HeardWord(text, start, end, round(math.exp(logs / count), 4))]
 
     @property
     def partial(self) -> str:
         """The word in progress as far as it is known."""
-        return self._tokenizer.decode(self._pieces).strip() if self._pieces else ""
+        return self._tokenizer.decode(self.pieces).strip() if self.pieces else ""
 
 
 def settle_ends(words: Iterable[Word]) -> list[Word]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import mlx.core as mx
 import mlx.nn as nn
 
@@ -56,6 +58,11 @@ class Attention(nn.Module):
         return self.out_proj(merge_heads(y)), ring
 
 
+Group = tuple[Sequence[int], dict]
+"""Rows that attend to the same condition, and its keys and values: {"k", "v"} (1 or rows, heads,
+length, head_dim)."""
+
+
 class CrossAttention(nn.Module):
     """Attention over a condition that does not change in a session.
 
@@ -75,7 +82,21 @@ class CrossAttention(nn.Module):
         kv = split_heads(self.kv_proj(condition), 2 * self.heads)
         return {"k": kv[:, : self.heads], "v": kv[:, self.heads :]}
 
-    def __call__(self, x: mx.array, keys_values: dict) -> mx.array:
-        """x (batch, steps, dim) -> the same shape."""
-        q = split_heads(self.q_proj(x), self.heads)
-        return self.out_proj(merge_heads(attend(q, keys_values["k"], keys_values["v"])))
+    def __call__(self, x: mx.array, groups: Sequence[Group]) -> mx.array:
+        """x (batch, steps, dim) -> the same shape; every row is in one of the groups."""
+        q = self.q_proj(x)
+        if len(groups) == 1:
+            return self.out_proj(self._attend(q, groups[0][1]))
+        parts = [self._attend(q[mx.array(rows)], kv) for rows, kv in groups]
+        order = [row for rows, _ in groups for row in rows]
+        back = mx.array([order.index(row) for row in range(len(order))])
+        return self.out_proj(mx.concatenate(parts)[back])
+
+    def _attend(self, q: mx.array, kv: dict) -> mx.array:
+        """Queries (rows, steps, dim) of rows that share their keys and values are as good as
+        steps of one row: nothing is masked here."""
+        shape = q.shape
+        if kv["k"].shape[0] != shape[0]:
+            q = q.reshape(1, shape[0] * shape[1], shape[2])
+        y = attend(split_heads(q, self.heads), kv["k"], kv["v"])
+        return merge_heads(y).reshape(shape)

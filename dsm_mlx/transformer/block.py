@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
 import mlx.nn as nn
 
-from dsm_mlx.transformer.attention import Attention, CrossAttention
+from dsm_mlx.transformer.attention import Attention, CrossAttention, Group
 from dsm_mlx.transformer.ring import Window, empty, size
 
 
@@ -90,7 +91,7 @@ class Block(nn.Module):
         x = self.linear1(x)
         return self.linear2(x * (0.5 + 0.5 * mx.erf(x * 2**-0.5)))  # exact GELU
 
-    def __call__(self, x, ring, window: Window, cross: dict | None = None):
+    def __call__(self, x, ring, window: Window, cross: list[Group] | None = None):
         scaled = "layer_scale_1" in self
         y, ring = self.self_attn(self.norm1(x), ring, window)
         x = x + (self.layer_scale_1(y) if scaled else y)
@@ -98,6 +99,10 @@ class Block(nn.Module):
             x = x + self.cross_attention(self.norm_cross(x), cross)
         y = self.feed_forward(self.norm2(x))
         return x + (self.layer_scale_2(y) if scaled else y), ring
+
+
+Shared = tuple[Sequence[int], list[dict]]
+"""Rows that attend to the same condition, and what `keys_values` gave for it."""
 
 
 class Transformer(nn.Module):
@@ -138,19 +143,20 @@ class Transformer(nn.Module):
         x: mx.array,
         state: dict,
         active: mx.array | None = None,
-        cross: list[dict] | None = None,
+        cross: Sequence[Shared] | None = None,
     ) -> tuple[mx.array, dict]:
         """One step. x (batch, steps, dim) -> (batch, steps, dim), new state.
 
         active: bool (batch,); a row that is False keeps its place. None means all rows.
-        cross: what `keys_values` gave.
+        cross: who attends to what, see `Shared`.
         """
         steps = x.shape[1]
         ring = size(state["rings"][0]["k"])
         window = Window.of(state["offset"], steps, self.config.context, ring)
         rings = []
         for i, (layer, old) in enumerate(zip(self.layers, state["rings"], strict=True)):
-            x, new = layer(x, old, window, cross[i] if cross is not None else None)
+            groups = cross and [(rows, layers[i]) for rows, layers in cross]
+            x, new = layer(x, old, window, groups)
             rings.append(new)
         advance = steps if active is None else steps * active.astype(mx.int32)
         return x, {"offset": state["offset"] + advance, "rings": rings}

@@ -1,9 +1,9 @@
-"""What a session starts from: the voice, computed once and then shared, and its conditions."""
+"""What a row starts from: the voice, computed once and then shared, and its conditions."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import mlx.core as mx
 import numpy as np
 
 from dsm_mlx.audio import read
-from dsm_mlx.codec.mimi import Mimi
+from dsm_mlx.codec.mimi import encode_pieces
 from dsm_mlx.errors import AudioError
 from dsm_mlx.lm.sampling import row_keys
 from dsm_mlx.lm.tokens import NOTHING, UNGENERATED
 from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, join_speakers, read_embedding
+from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.tts.session import Timing, forced_codes
 from dsm_mlx.tts.step import TtsStep
 
@@ -61,131 +62,161 @@ class VoicePrompt:
         return 0 if self.embeddings is None else self.embeddings.shape[1]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What sessions of a voice and of `SpeechOptions.key` share.
+
+    keys_values: of every layer, for the voice and, with guidance, for no voice; empty where the
+    model attends to none. state: after the prefix, None where there is none.
+    """
+
+    conditions: dict
+    keys_values: Sequence[list[dict]]
+    state: dict | None
+
+
 class PromptCache:
-    """Makes the state and the conditions that a row starts from. On the owner thread only.
+    """Makes what rows start from. On the worker's thread only, but for `sound_of`.
 
     slots: how many speakers the model's conditions hold. model_id: "sig" and "epoch".
     """
 
-    def __init__(
-        self, step: TtsStep, timing: Timing, codec: Mimi, slots: int, model_id: dict[str, str]
-    ):
-        self._step, self._lm, self._timing, self._codec = step, step.lm, timing, codec
+    def __init__(self, step: TtsStep, timing: Timing, slots: int, model_id: dict[str, str]):
+        self._step, self._lm, self._timing = step, step.lm, timing
         self._slots, self._model_id = slots, model_id
-        self._speakers: OrderedDict = OrderedDict()
-        self._starts: OrderedDict = OrderedDict()
+        self._voices: OrderedDict[Hashable, VoicePrompt] = OrderedDict()
+        self._prepared: OrderedDict[Hashable, Prepared] = OrderedDict()
+        self._null: dict[int, list[dict]] = {}
 
-    def read(self, paths: tuple[Path, ...]) -> VoicePrompt:
-        """The voices in these files; none is a session without a voice.
+    def known(self, key: Hashable) -> bool:
+        """Whether a voice need not be read again."""
+        return key in self._voices
+
+    def sound_of(self, path: Path) -> np.ndarray:
+        """Sound to clone a voice from, float32 (samples,). On the caller's thread.
+
+        Raises:
+            AudioError: it cannot be read, or is too short or too long.
+        """
+        config = self._step.mimi.config
+        pcm = read(path, target=config.sample_rate)
+        seconds, limit = len(pcm) / config.sample_rate, self._lm.config.transformer.context
+        if not 1 <= -(-len(pcm) // config.frame_size) - 2 <= limit:
+            raise AudioError(
+                f"{path}: {seconds:.1f} s of sound (expected 0.3 to "
+                f"{limit / config.frame_rate:.1f} s to clone a voice from)"
+            )
+        return pcm
+
+    def read(
+        self, key: Hashable, paths: Sequence[Path], sound: np.ndarray | None = None
+    ) -> Pieces[VoicePrompt]:
+        """The voices in these files, or of a sound; neither is a session without a voice.
 
         Raises:
             CheckpointError: a voice file that is damaged or for another model.
-            AudioError: sound to clone from that cannot be read, or is too short or too long.
         """
-        key = tuple((str(path), path.stat().st_mtime_ns) for path in paths)
-        return _cached(self._speakers, key, lambda: self._read(key, paths))
+        if key not in self._voices:
+            if sound is not None:
+                codes = (yield from encode_pieces(self._step.mimi, sound[None]))[0]
+                # Without the last two frames (reference: `get_prefix`).
+                voice = VoicePrompt(key, prefix=codes[:, :-2])
+            elif paths:
+                width = self._lm.config.conditioners.by_name[SPEAKER_CONDITIONER].dim
+                voices = [read_embedding(path, width, self._model_id) for path in paths]
+                voice = VoicePrompt(key, *join_speakers(voices, self._slots))
+            else:
+                voice = VoicePrompt(key)
+            _keep(self._voices, key, voice)
+        self._voices.move_to_end(key)
+        return self._voices[key]
 
-    def start(self, speakers: VoicePrompt, style: SpeechOptions, seed: int) -> tuple[dict, dict]:
-        """The state and the conditions of a batch of one, see `TtsStep`."""
-        key = (speakers.key, style.key)
-        state, conditions = _cached(self._starts, key, lambda: self._prepare(speakers, style))
-        if state is None:
-            state = self._step.init_state(1, style.guidance is not None)
-        conditions = conditions | {
-            "temperature": mx.array([style.temperature], mx.float32),
-            "padding_bonus": mx.array([style.padding_bonus], mx.float32),
+    def start(
+        self, voice: VoicePrompt, options: SpeechOptions, seed: int
+    ) -> Pieces[tuple[dict, Sequence[list[dict]]]]:
+        """The state of a session that has said nothing, see `TtsStep`, and its keys and values."""
+        key = voice.key, options.key
+        if key not in self._prepared:
+            _keep(self._prepared, key, (yield from self._prepare(voice, options)))
+        self._prepared.move_to_end(key)
+        prepared = self._prepared[key]
+        conditions = prepared.conditions | {
+            "temperature": mx.array([options.temperature], mx.float32),
+            "padding_bonus": mx.array([options.padding_bonus], mx.float32),
         }
-        if style.guidance is not None:
-            conditions["guidance"] = mx.array([style.guidance], mx.float32)
-        return {**state, "row": {**state["row"], "keys": row_keys([seed])}}, conditions
+        if options.guidance is not None:
+            conditions["guidance"] = mx.array([options.guidance], mx.float32)
+        keys = row_keys([seed])
+        if prepared.state is None:
+            state = self._step.init_state(conditions, keys)
+        else:
+            row = {**prepared.state["row"], "keys": keys}
+            state = {**prepared.state, "row": row, "conditions": conditions}
+        mx.eval(state)
+        return state, prepared.keys_values
 
-    def _read(self, key: Hashable, paths: tuple[Path, ...]) -> VoicePrompt:
-        if not paths:
-            return VoicePrompt(key)
-        conditioner = self._lm.config.conditioners.by_name.get(SPEAKER_CONDITIONER)
-        if conditioner is None:
-            return VoicePrompt(key, prefix=self._encode(paths[0]))
-        voices = [read_embedding(path, conditioner.dim, self._model_id) for path in paths]
-        embeddings, mask = join_speakers(voices, self._slots)
-        return VoicePrompt(key, embeddings, mask)
-
-    def _encode(self, path: Path) -> np.ndarray:
-        """Sound -> int32 (codebooks, frames), without the last two (reference: `get_prefix`)."""
-        pcm = read(path, target=self._codec.sample_rate)
-        seconds, limit = len(pcm) / self._codec.sample_rate, self._lm.config.transformer.context
-        frames = -(-len(pcm) // self._codec.frame_size) - 2
-        if not 1 <= frames <= limit:
-            raise AudioError(
-                f"{path}: {seconds:.1f} s of sound (expected 0.3 to "
-                f"{limit / self._codec.frame_rate:.1f} s to clone a voice from)"
-            )
-        return self._codec.encode(pcm[None, None])[0, :, :-2]
-
-    def _prepare(self, speakers: VoicePrompt, style: SpeechOptions) -> tuple[dict | None, dict]:
-        """What does not depend on the seed: conditions, and the state after the prefix if any."""
-        guided, prefix = style.guidance is not None, speakers.prefix
-        conditions = self._conditions(speakers, style.cfg, guided)
+    def _prepare(self, voice: VoicePrompt, options: SpeechOptions) -> Pieces[Prepared]:
+        """What does not depend on the seed."""
+        guided, prefix = options.guidance is not None, voice.prefix
+        conditions = self._conditions(options.cfg, guided)
         if guided:
             until = -1 if prefix is None else prefix.shape[1] + self._timing.delay_steps
             conditions["null_until"] = mx.array([until], mx.int32)
+        keys_values: list[list[dict]] = []
+        if self._lm.config.conditioners.cross:
+            keys_values.append((yield from self._keys_values(voice, voice.mask)))
+            if guided:
+                if voice.length not in self._null:
+                    empty = mx.zeros_like(voice.mask)
+                    self._null[voice.length] = yield from self._keys_values(voice, empty)
+                keys_values.append(self._null[voice.length])
         state = None
         if prefix is not None:
-            state = self._hear_prefix(prefix, conditions, guided)
-            mx.eval(state)
+            state = yield from self._hear_prefix(prefix, conditions)
         mx.eval(conditions)
-        return state, conditions
+        return Prepared(conditions, keys_values, state)
 
-    def _conditions(self, speakers: VoicePrompt, cfg: str | None, guided: bool) -> dict:
-        config = self._lm.config.conditioners
-        if not config.by_name:
+    def _conditions(self, cfg: str | None, guided: bool) -> dict:
+        if not self._lm.config.conditioners.by_name:
             return {}
         provider = self._lm.condition_provider
-        conditions = {}
         added = provider.sum({"control": "ok", "cfg": cfg})
-        if added is not None:
-            conditions["sum"] = mx.concatenate([added, provider.sum({})]) if guided else added
-        if config.cross:
-            masks = [speakers.mask, mx.zeros_like(speakers.mask)] if guided else [speakers.mask]
-            rows = [
-                provider.cross({SPEAKER_CONDITIONER: (speakers.embeddings, mask)}) for mask in masks
-            ]
-            conditions["cross"] = self._lm.keys_values(mx.concatenate(rows))
-        return conditions
+        if added is None:
+            return {}
+        return {"sum": mx.concatenate([added, provider.sum({})]) if guided else added}
 
-    def _hear_prefix(self, prefix: np.ndarray, conditions: dict, guided: bool) -> dict:
+    def _keys_values(self, voice: VoicePrompt, mask: mx.array) -> Pieces[list[dict]]:
+        condition = self._lm.condition_provider.cross(
+            {SPEAKER_CONDITIONER: (voice.embeddings, mask)}
+        )
+        kept = []
+        for layer in self._lm.keys_values(condition):
+            kept.append(layer)
+            yield
+        return kept
+
+    def _hear_prefix(self, prefix: np.ndarray, conditions: dict) -> Pieces[dict]:
         """The state after the voice's own sound: the model has heard it as if it had said it."""
         step = self._step
-        state = step.init_state(1, guided)
         conditions = conditions | {"temperature": mx.zeros((1,)), "padding_bonus": mx.zeros((1,))}
-        if guided:
+        if "null_until" in conditions:
             conditions["guidance"] = mx.ones((1,))
+        state = step.init_state(conditions, mx.zeros((1, 2), mx.uint32))
         nothing = mx.array([NOTHING], mx.int32)
         free = np.full(len(prefix), UNGENERATED, np.int32)
         for i in range(prefix.shape[1]):
             forced = forced_codes(prefix, i, self._timing)
-            heard, state["row"], state["lm"] = step.sample_text(
-                state["row"], state["lm"], conditions
-            )
-            _, state["row"] = step.sample_audio(
-                state["row"],
-                heard,
-                nothing,
-                mx.array(free if forced is None else forced)[None],
-                conditions,
-                depth=False,
-            )
-            _, state["decoder"] = step.decode(
-                mx.array(prefix[None, :, i : i + 1]), state["decoder"]
-            )
+            forced = mx.array(free if forced is None else forced)[None]
+            sampled, state = step.sample_text(state)
+            _, state = step.sample_audio(state, sampled, nothing, forced, depth=False)
+            _, state = step.decode(mx.array(prefix[None, :, i : i + 1]), state)
             mx.eval(state)
+            yield
         return state
 
 
-def _cached(cache: OrderedDict, key: Hashable, make: Callable):
-    """The value of `key`, made if it is not there; the longest unused one is dropped."""
-    if key not in cache:
-        cache[key] = make()
-        if len(cache) > _KEPT:
-            cache.popitem(last=False)
-    cache.move_to_end(key)
-    return cache[key]
+def _keep(kept: OrderedDict, key: Hashable, value: object) -> None:
+    """Remember a value; the longest unused one is dropped."""
+    kept[key] = value
+    if len(kept) > _KEPT:
+        kept.popitem(last=False)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.lm.tokens import UNGENERATED
 from dsm_mlx.results import Chunk, Word
+from dsm_mlx.runtime.session import Session as RuntimeSession
 from dsm_mlx.tts.script import Entry, ScriptMachine, ScriptReader
 
 _FADE_SECONDS = 0.02
+_MOST_WAITING = 2.0  # seconds of sound that wait to be taken: then no more is made
+_URGENT = 0.5  # seconds of sound with which a listener can wait for others
 
 
 class LiveText:
@@ -22,58 +28,60 @@ class LiveText:
 
     def __init__(self, reader: ScriptReader, machine: ScriptMachine):
         self._reader, self._machine = reader, machine
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._ended = False
+        self._words = 0  # known and not begun
 
     def feed(self, text: str) -> None:
         """More text. ValueError if it holds an unknown tag, or after the end."""
-        with self._changed:
+        with self._lock:
             if self._ended:
                 raise ValueError("text was fed after end()")
             entries: list[Entry] = []
             try:
                 self._reader.feed(text, entries)
             finally:  # of a text with a bad tag the rest is said
-                self._machine.add(entries)
-                self._changed.notify_all()
+                self._add(entries)
 
     def turn(self, speaker: int) -> None:
         """Speaker number `speaker` goes on."""
-        with self._changed:
-            self._machine.add(self._reader.turn(speaker))
+        with self._lock:
+            self._add(self._reader.turn(speaker))
 
     def end(self) -> None:
         """No more text follows. ValueError if it ends inside a break tag."""
-        with self._changed:
+        with self._lock:
             if not self._ended:
                 self._ended = True
                 entries: list[Entry] = []
                 try:
                     self._reader.end(entries)
                 finally:
-                    self._machine.add(entries)
+                    self._add(entries)
                     self._machine.end()
-                    self._changed.notify_all()
 
-    def wake(self) -> None:
-        """End a `wait`."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def wait(self, until) -> None:
-        """Wait while a step could need text that has not come, or until `until()` is true."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._machine.blocked or until())
+    def _add(self, entries: list[Entry]) -> None:
+        self._machine.add(entries)
+        self._words += sum(bool(entry.tokens) for entry in entries)
 
     @property
     def blocked(self) -> bool:
-        with self._changed:
+        with self._lock:
             return self._machine.blocked
 
     @property
     def empty(self) -> bool:
-        with self._changed:
+        with self._lock:
             return self._machine.empty
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    @property
+    def words(self) -> int:
+        """How many words are known and have not begun."""
+        return self._words
 
     @property
     def end_step(self) -> int | None:
@@ -81,8 +89,18 @@ class LiveText:
 
     def step(self, step: int, token: int) -> tuple[int, Entry | None]:
         """As `ScriptMachine.step`."""
-        with self._changed:
-            return self._machine.step(step, token)
+        with self._lock:
+            token, entry = self._machine.step(step, token)
+            self._words -= bool(entry and entry.tokens)
+            return token, entry
+
+    def copy(self) -> LiveText:
+        """The same text, to go on by itself."""
+        with self._lock:
+            reader, machine = self._reader.copy(), deepcopy(self._machine)
+            other = LiveText(reader, machine)
+            other._ended, other._words = self._ended, self._words
+            return other
 
 
 @dataclass(frozen=True)
@@ -109,10 +127,13 @@ class _Spoken:
     end: int | None = None
 
 
-class Session:
+class Session(RuntimeSession):
     """One row's host side.
 
     Args:
+        beginning: the state of a row that has said nothing but its voice's prefix.
+        keys_values: of the voice's condition and of the empty one, where the model attends to
+            them.
         prefix: int32 (codebooks, frames), codes of the voice's own sound, which the model has
             already heard; the row begins after them.
         keep_words: collect all words in `words`, for text that has an end.
@@ -120,25 +141,50 @@ class Session:
 
     def __init__(
         self,
+        beginning: Any,
+        keys_values: Sequence[list[dict]],
         script: LiveText,
         timing: Timing,
         prefix: np.ndarray | None = None,
         keep_words: bool = False,
+        *,
+        live: bool = True,
+        changed: threading.Condition | None = None,
     ):
+        super().__init__(beginning, live=live, changed=changed)
+        self.keys_values = keys_values
         self.script, self._timing, self._prefix = script, timing, prefix
-        self._first = 0 if prefix is None else prefix.shape[1]
-        self._step = self._first
+        self.first = 0 if prefix is None else prefix.shape[1]
+        self._step = self.first
+        self.chunks: deque[Chunk] = deque()
+        self._computing = 0
         self._kept: list[_Spoken] | None = [] if keep_words else None
         self._waiting: deque[_Spoken] = deque()
         self._latest: _Spoken | None = None
         self._began = False
-        self._chunks = 0
+        self._made = 0
         self._fade = np.linspace(1, 0, round(_FADE_SECONDS * timing.sample_rate), dtype=np.float32)
 
     @property
-    def blocked(self) -> bool:
-        """The next step could need text that has not come yet."""
-        return self.script.blocked
+    def ready(self) -> bool:
+        full = self.live and len(self.chunks) >= _MOST_WAITING * self._timing.frame_rate
+        return not (full or self.done or self.script.blocked)
+
+    @property
+    def urgent(self) -> bool:
+        return self.live and len(self.chunks) < _URGENT * self._timing.frame_rate
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will be said: all chunks there will be are there."""
+        return self.gone or (self.done and not self._computing)
+
+    def begin_frame(self) -> None:
+        """A frame of it is being computed from now on, until `end_frame`."""
+        self._computing += 1
+
+    def end_frame(self) -> None:
+        self._computing -= 1
 
     @property
     def done(self) -> bool:
@@ -158,13 +204,13 @@ class Session:
     @property
     def needs_depth(self) -> bool:
         """Whether codes of the model's own are needed in the next step."""
-        return self._step >= self._timing.delay_steps + self._first
+        return self._step >= self._timing.delay_steps + self.first
 
     @property
     def sounds(self) -> bool:
         """Whether the next step completes a frame of sound."""
         return self.needs_depth and (
-            self._step >= self._timing.delay_steps + self._first + self._timing.pattern.longest
+            self._step >= self._timing.delay_steps + self.first + self._timing.pattern.longest
         )
 
     def forced(self) -> np.ndarray | None:
@@ -178,7 +224,7 @@ class Session:
         """The text token that the model sampled -> the one it is given. Ends the step."""
         step = self._step
         given, entry = self.script.step(step, token)
-        frame = step - self._first
+        frame = step - self.first
         self._began = self._began or entry is not None
         if self._latest and (entry or self.script.end_step == step):
             self._latest.end = frame
@@ -191,21 +237,22 @@ class Session:
         self._step += 1
         return given
 
-    def deliver(self, pcm: np.ndarray) -> Chunk:
-        """The next frame of sound, float32 (samples,), with the words that begin in it.
+    def deliver(self, pcm: np.ndarray) -> None:
+        """The next frame of sound, float32 (samples,), becomes a chunk with the words that begin
+        in it.
 
         A word's end is where the next one begins; if that is not known yet, how far the text is.
         """
-        frame, self._chunks = self._chunks, self._chunks + 1
+        frame, self._made = self._made, self._made + 1
         pcm = np.clip(pcm, -1, 1)
         last = self._last_step
         longest, delay = self._timing.pattern.longest, self._timing.delay_steps
-        if last is not None and frame + self._first + delay + longest == last:
+        if last is not None and frame + self.first + delay + longest == last:
             pcm[-len(self._fade) :] *= self._fade
         words = []
         while self._waiting and self._waiting[0].start <= frame:
             words.append(self._word(self._waiting.popleft()))
-        return Chunk(pcm, words)
+        self.chunks.append(Chunk(pcm, words, len(self._waiting) + self.script.words))
 
     @property
     def words(self) -> list[Word]:
@@ -214,7 +261,7 @@ class Session:
 
     def _word(self, spoken: _Spoken) -> Word:
         rate = self._timing.frame_rate
-        end = self._step - self._first if spoken.end is None else spoken.end
+        end = self._step - self.first if spoken.end is None else spoken.end
         return Word(spoken.text, spoken.start / rate, end / rate)
 
 

@@ -1,4 +1,4 @@
-"""One frame of every row: the model listens to what it said, says a text token, then its sound.
+"""One frame of every row: the model hears what it said, samples a text token, then its sound.
 
 Between the two halves of a step the script decides, on the host, which text the model is given;
 that is the one time in a frame that anything leaves the device.
@@ -7,6 +7,8 @@ Reference: `LMGen._step` in moshi/models/lm.py and the hooks of `TTSModel.genera
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import mlx.core as mx
 
@@ -17,21 +19,20 @@ from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.lm.sampling import gumbel, sample, split
 from dsm_mlx.lm.tokens import NOTHING, PADDING, UNGENERATED
 from dsm_mlx.runtime.device import compiled
+from dsm_mlx.transformer import Shared
 
 TOP_K_TEXT, TOP_K_AUDIO = 25, 250
 
 
 class TtsStep:
-    """The compiled halves of a step, shared by all sessions of a model. It holds no state.
+    """The compiled parts of a step, shared by all sessions of a model. It holds no state.
 
-    A state is {"lm", "decoder", "row"}, where "row" is {"step" int32 (batch,), "text" int32
-    (batch,), "audio" int32 (batch, codebooks), "history" of `DelayPattern.window`,
-    "keys" uint32 (batch, 2)}.
-
-    Conditions are arrays that stay the same in a session: {"temperature", "padding_bonus"
-    float32 (batch,)}, and where the model or the session has them {"sum" (rows, 1, dim), "cross"
-    keys and values of every layer, "guidance" float32 (batch,), "null_until" int32 (batch,)}.
-    With guidance, rows are twice the batch: first with the conditions, then without.
+    A state is {"lm", "decoder", "row", "conditions"}. "row" is {"step" int32 (batch,), "text"
+    int32 (batch,), "audio" int32 (batch, codebooks), "history" of `DelayPattern.window`, "keys"
+    uint32 (batch, 2)}. "conditions" stay the same in a session: {"temperature", "padding_bonus"
+    float32 (batch,)}, and where the model or the session has them {"sum" (rows, 1, dim),
+    "guidance" float32 (batch,), "null_until" int32 (batch,)}. With guidance, rows of the language
+    model are twice the batch: for each session one with the conditions and one without.
 
     Args:
         delay_steps: frames by which the sound lags the text.
@@ -43,63 +44,80 @@ class TtsStep:
     ):
         self.lm, self.mimi, self.delay_steps = lm, mimi, delay_steps
         self.codebooks = lm.config.dep_q
-        self._null_hears_text = null_hears_text
         self.pattern = DelayPattern(lm.config.delays[1 : 1 + self.codebooks])
+        self._null_hears_text = null_hears_text
         self._delays = mx.array(lm.config.delays, mx.int32)
         # What does not change between steps is part of the compiled graph's key.
         self._compiled: dict = {}
 
-    def init_state(self, batch: int, guided: bool) -> dict:
-        """A fresh state, with keys of 0."""
+    def init_state(self, conditions: dict, keys: mx.array) -> dict:
+        """A fresh state of one session."""
         return {
-            "lm": self.lm.init_state(batch * (1 + guided)),
-            "decoder": self.mimi.decoder_state(batch),
+            "lm": self.lm.init_state(1 + ("guidance" in conditions)),
+            "decoder": self.mimi.decoder_state(1),
             "row": {
-                "step": mx.zeros((batch,), mx.int32),
-                "text": mx.zeros((batch,), mx.int32),
-                "audio": mx.zeros((batch, self.codebooks), mx.int32),
-                "history": self.pattern.window(batch, 0),
-                "keys": mx.zeros((batch, 2), mx.uint32),
+                "step": mx.zeros((1,), mx.int32),
+                "text": mx.zeros((1,), mx.int32),
+                "audio": mx.zeros((1, self.codebooks), mx.int32),
+                "history": self.pattern.window(1, 0),
+                "keys": keys,
             },
+            "conditions": conditions,
         }
 
-    def sample_text(self, row: dict, lm: dict, conditions: dict, active: mx.array | None = None):
-        """The first half: -> sampled, row, lm.
+    def sample_text(
+        self, state: dict, cross: Sequence[Shared] | None = None, active: mx.array | None = None
+    ) -> tuple[dict, dict]:
+        """The first half: -> sampled, state.
 
-        `sampled` is {"text" int32 (batch,), what the model samples; "hidden" (rows, dim); "keys"}.
+        `sampled` is {"text" int32 (batch,), what the model samples; "hidden" (rows, dim); "keys";
+        "finite" bool (batch,), whether what they come from are numbers}.
+        cross: which rows of the language model attend to which keys and values.
         active: bool (batch,), rows that are False keep their place; None means all rows.
         """
-        return self._run("sample_text", self._sample_text, active, row, lm, conditions)
+        shape = cross and tuple(tuple(rows) for rows, _ in cross)
+        values = cross and [kv for _, kv in cross]
+
+        def function(active, row, lm, conditions, values):
+            cross = values and list(zip(shape, values, strict=True))
+            return self._sample_text(active, row, lm, conditions, cross)
+
+        parts = state["row"], state["lm"], state["conditions"], values
+        sampled, row, lm = self._run(("text", shape), function, active, *parts)
+        return sampled, {**state, "row": row, "lm": lm}
 
     def sample_audio(
         self,
-        row: dict,
+        state: dict,
         sampled: dict,
         text: mx.array,
         forced: mx.array,
-        conditions: dict,
         active: mx.array | None = None,
         *,
         depth: bool = True,
-    ):
-        """The second half: -> codes int32 (batch, codebooks, 1), row.
+    ) -> tuple[mx.array, dict]:
+        """The second half: -> codes int32 (batch, codebooks, 1), state.
 
-        The codes are those of the frame that is now complete, `longest` frames ago.
-        text: int32 (batch,), what the model is given. forced: int32 (batch, codebooks), codes
-        that replace what the model says, UNGENERATED where there is none.
+        The codes are those of the frame that is now complete, as many steps ago as the longest
+        delay. text: int32 (batch,), what the model is given. forced: int32 (batch, codebooks),
+        codes that replace what the model says, UNGENERATED where there is none.
         depth: False where no row's own codes are needed; the depth decoder does not run.
         """
-        name = "sample_audio" if depth else "skip_depth"
         half = self._sample_audio if depth else self._skip_depth
-        return self._run(name, half, active, row, sampled, text, forced, conditions)
+        inputs = state["row"], sampled, text, forced, state["conditions"]
+        codes, row = self._run(("audio", depth), half, active, *inputs)
+        return codes, {**state, "row": row}
 
-    def decode(self, codes: mx.array, decoder: dict, active: mx.array | None = None):
-        """codes int32 (batch, codebooks, 1) -> float32 pcm (batch, frame_size), decoder."""
-        return self._run("decode", self._decode, active, codes, decoder)
+    def decode(
+        self, codes: mx.array, state: dict, active: mx.array | None = None
+    ) -> tuple[mx.array, dict]:
+        """codes int32 (batch, codebooks, 1) -> float32 pcm (batch, frame_size), state."""
+        pcm, decoder = self._run("decode", self._decode, active, codes, state["decoder"])
+        return pcm, {**state, "decoder": decoder}
 
-    def _run(self, name: str, function, active: mx.array | None, *inputs):
+    def _run(self, key, function, active: mx.array | None, *inputs):
         """All rows active is the usual case and needs no masks: a graph of its own."""
-        key = (name, active is None)
+        key = key, active is None
         if key not in self._compiled:
             if active is None:
                 self._compiled[key] = compiled(lambda *inputs: function(None, *inputs))
@@ -109,25 +127,25 @@ class TtsStep:
             return self._compiled[key](*inputs)
         return self._compiled[key](active, *inputs)
 
-    def _sample_text(self, active, row, lm, conditions):
+    def _sample_text(self, active, row, lm, conditions, cross=None):
         guidance = conditions.get("guidance")
         tokens, begins = self._inputs(row)
         rows = active
         if guidance is not None:
             null = self._null(tokens, begins, row["step"], conditions["null_until"])
-            tokens = mx.concatenate([tokens, null])
-            rows = active if active is None else mx.concatenate([active, active])
+            tokens = mx.stack([tokens, null], axis=1).reshape(-1, tokens.shape[1])
+            rows = active if active is None else mx.repeat(active, 2)
         hidden, lm = self.lm(
             tokens[:, 0],
             tokens[:, 1:],
             lm,
             condition=conditions.get("sum"),
-            cross=conditions.get("cross"),
+            cross=cross,
             active=rows,
         )
         logits = self.lm.text_logits(hidden)
         if guidance is not None and not self._null_hears_text:
-            logits = mx.split(logits, 2)[0]
+            logits = logits[0::2]
         else:
             logits = guide(logits, guidance)
         is_pad = mx.arange(logits.shape[-1]) == PADDING
@@ -135,9 +153,10 @@ class TtsStep:
         keys = split(row["keys"], 3)
         noise = gumbel(keys[:, 0], logits.shape[-1])
         text = sample(logits, conditions["temperature"], noise, TOP_K_TEXT)
+        finite = mx.isfinite(hidden).reshape(text.shape[0], -1).all(axis=-1)
         new = {**row, "keys": keys[:, 2]}
         return (
-            {"text": text, "hidden": hidden, "keys": keys[:, 1]},
+            {"text": text, "hidden": hidden, "keys": keys[:, 1], "finite": finite},
             keep_resting(active, new, row),
             lm,
         )

@@ -1,28 +1,30 @@
-"""A live stream: push text as it is written, pull sound."""
+"""A live stream: text goes in as it is written, sound comes out."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 from dsm_mlx.results import Chunk
-from dsm_mlx.tts.engine import Batch
+from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.waiting import raise_error, wait, wait_async
 from dsm_mlx.tts.session import Session
 
 
 class SpeechStream:
     """Text to speech as the text comes in. Made by `TextToSpeech.stream`.
 
-    Any thread may feed, end or cancel while another one iterates. Iterating waits for text where
-    more is needed to go on as if all of it had been known, so one that is not ended never stops.
-    Leaving a `with` block cancels what has not been said.
+    Any thread or event loop may feed, end or cancel while another one iterates. Iterating waits
+    for text where more is needed to go on as if all of it had been known, so one that is not ended
+    never stops. Speech is made ahead of the iteration, two seconds at most. Leaving a `with` or
+    `async with` block cancels what has not been said. A stream that is dropped frees its row.
     """
 
-    def __init__(self, rows: Batch, session: Session):
-        self._rows, self._session = rows, session
-        self._pull = threading.Lock()
-        self._cancelled = False
-        self._closed = False
+    def __init__(self, session: Session, closed: Callable[[SpeechStream], None], fork):
+        """closed: told once, when the stream is closed. fork: what the method does."""
+        self._session = session
+        self._closed_by, self._fork = closed, fork
+        self._closed = self._taking = False
 
     def feed(self, text: str) -> None:
         """More text, cut anywhere: any split gives the same speech.
@@ -31,9 +33,13 @@ class SpeechStream:
             ValueError: it holds a tag other than `<break time="..."/>` (the tag is left out and
                 the stream goes on), or the text has ended.
         """
+        worker.check()
         if not isinstance(text, str):
             raise ValueError(f"text is {type(text).__name__} (expected str)")
-        self._session.script.feed(text)
+        try:
+            self._session.script.feed(text)
+        finally:
+            worker.post()
 
     def end(self) -> None:
         """No more text follows. May be called twice.
@@ -41,44 +47,97 @@ class SpeechStream:
         Raises:
             ValueError: the text ends inside a break tag; the rest is said.
         """
-        self._session.script.end()
+        worker.check()
+        try:
+            self._session.script.end()
+        finally:
+            worker.post()
+            self._session.tell()
 
     def cancel(self) -> None:
-        """Fall silent: the iteration ends within a frame. What a player holds is the player's."""
-        self._cancelled = True
-        self._session.script.wake()
-        if self._pull.acquire(blocking=False):
-            try:
-                self._close()
-            finally:
-                self._pull.release()
+        """Fall silent: the iteration ends, and the row is free at the next step. What a player
+        holds is the player's. In a forked process it does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._closed_by(self)
+            worker.post(self._session.stop)
+
+    def close(self) -> None:
+        """As `cancel`."""
+        self.cancel()
+
+    async def aclose(self) -> None:
+        """As `cancel`."""
+        self.cancel()
+
+    def fork(self) -> SpeechStream:
+        """A second stream that has said the same, with the text that waits and the sound that was
+        not taken. BusyError where there is no row for it."""
+        worker.check()
+        if self._closed:
+            raise ValueError("the stream is closed")
+        return self._fork(self)
 
     def __iter__(self) -> Iterator[Chunk]:
         return self
 
     def __next__(self) -> Chunk:
-        """The next 80 ms of sound, with the words that begin in it."""
-        with self._pull:
+        """The next 80 ms of sound, with the words that begin in it. What ends this waiting from
+        outside, such as Ctrl-C, cancels the stream."""
+        with self._taking_alone():
             try:
-                while not self._cancelled and not self._session.done:
-                    chunks = self._rows.run()
-                    if chunks:
-                        return chunks[0]
-                    self._session.script.wait(lambda: self._cancelled)
+                wait(self._session, self._something)
             except BaseException:
-                self._cancelled = True
-                self._close()
+                self.cancel()
                 raise
-            self._close()
-            raise StopIteration
+            return self._next(StopIteration)
 
-    def _close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._rows.close()
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        """The same in an event loop. May be cancelled without loss."""
+        with self._taking_alone():
+            await wait_async(self._session, self._something)
+            return self._next(StopAsyncIteration)
 
     def __enter__(self) -> SpeechStream:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.cancel()
+
+    async def __aenter__(self) -> SpeechStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.cancel()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            worker.post(self._session.stop)  # takes no lock, whatever thread this is
+
+    def _something(self) -> bool:
+        return self._closed or bool(self._session.chunks) or self._session.over
+
+    def _next(self, stop: type[Exception]) -> Chunk:
+        session = self._session
+        with session.changed:
+            chunk = session.chunks.popleft() if session.chunks and not self._closed else None
+        if chunk is None:
+            raise_error(session)
+            self.cancel()
+            raise stop
+        worker.post()  # there is room for more
+        return chunk
+
+    @contextmanager
+    def _taking_alone(self) -> Iterator[None]:
+        with self._session.changed:
+            if self._taking:
+                raise ValueError("the stream is being iterated already, in another place")
+            self._taking = True
+        try:
+            yield
+        finally:
+            self._taking = False

@@ -1,0 +1,113 @@
+"""Handles of the same files and options share what was loaded of them."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.options import LoadOptions, check_integer
+from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.device import free_memory
+from dsm_mlx.runtime.worker import Pieces
+
+Core = TypeVar("Core", bound="Loadable")
+
+_MOST_STREAMS = 1024
+
+_NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name")
+_lock = threading.Lock()
+_loaded: weakref.WeakValueDictionary[Hashable, object] = weakref.WeakValueDictionary()
+_loading: dict[Hashable, threading.Lock] = {}
+
+
+class Loadable(Protocol):
+    """What is loaded of a model and shared."""
+
+    name: str
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Pieces[Loadable]:
+        """On the worker's thread; yields (fraction done, what is being done)."""
+        ...
+
+    def row_bytes(self) -> int:
+        """The memory of one row."""
+        ...
+
+    def allow(self, rows: int) -> None:
+        """Let there be at least so many rows."""
+        ...
+
+
+def open_core(
+    kind_of_core: type[Core],
+    model: str | Path | None,
+    kind: str,
+    options: LoadOptions,
+    revision: str | None,
+    max_streams: int | None,
+    progress: Callable[[float, str], None] | None,
+) -> tuple[Core, int]:
+    """What handles of this model share, loaded if nobody holds it, and how many streams the new
+    handle may have. Arguments as for `dsm_mlx.load_stt`."""
+    check_integer("max_streams", max_streams)
+    if max_streams is not None and not 1 <= max_streams <= _MOST_STREAMS:
+        raise ValueError(f"max_streams is {max_streams} (expected 1 to {_MOST_STREAMS})")
+    worker.check()
+    tell = progress and (lambda told: progress(*told) if told else None)
+    if progress:
+        progress(0.0, "finding the files")
+    checkpoint = Checkpoint.find(model, kind, revision)
+
+    def load() -> Core:
+        return worker.run_pieces(kind_of_core.load(checkpoint, options), tell)
+
+    core = shared((kind_of_core, identity(checkpoint), options), load)
+    rows = max_streams or worker.run(_rows_that_fit, core.row_bytes())
+    worker.run(core.allow, rows)
+    if progress:
+        progress(1.0, "ready")
+    return core, rows
+
+
+def _rows_that_fit(bytes_a_row: int) -> int:
+    """The largest power of two up to 16 whose rows take a quarter of the free memory."""
+    rows = 16
+    while rows > 1 and rows * bytes_a_row > free_memory() / 4:
+        rows //= 2
+    return rows
+
+
+def shared(key: Hashable, load: Callable[[], Core]) -> Core:
+    """What `load` gave for an equal key, as long as somebody holds it; else it is called.
+
+    Those who ask for the same at the same time wait for the first; if that one fails, the next
+    one tries.
+    """
+    with _lock:
+        loading = _loading.setdefault(key, threading.Lock())
+    with loading:
+        core = _loaded.get(key)
+        if core is None:
+            core = load()
+            _loaded[key] = core
+    return core
+
+
+def identity(checkpoint: Checkpoint) -> Hashable:
+    """What tells one model's files from another's, and from those that replaced them: the path,
+    size and time of each."""
+    config = checkpoint.config
+    names = [config.get(key, str, None) for key in _NAMED]
+    paths = [checkpoint.files.get("config.json"), checkpoint.weights]
+    paths += [checkpoint.files.get(name) for name in names if name]
+    return tuple(_of_file(path) for path in paths)
+
+
+def _of_file(path: Path) -> tuple[str, int, int]:
+    found = path.stat()
+    return str(path.resolve()), found.st_size, found.st_mtime_ns

@@ -1,0 +1,35 @@
+"""What a caller may ask for, where that is more than a number. Plain values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+PAUSE_SECONDS = (0.5, 1.0, 2.0, 3.0)
+"""The lengths of silence of which a model tells how likely they are."""
+
+
+@dataclass(frozen=True)
+class TurnPolicy:
+    """When a turn ends.
+
+    It ends when the probability of a pause of `pause` seconds (0.5, 1, 2 or 3) has been above
+    `threshold` for `frames` frames in a row, after at least one word; and not again before it has
+    fallen below `rearm` and another word has come. ValueError for a value out of range.
+    """
+
+    pause: float = 2.0
+    threshold: float = 0.5
+    frames: int = 3
+    rearm: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.pause not in PAUSE_SECONDS:
+            raise ValueError(f"pause is {self.pause!r:.80} (expected one of {PAUSE_SECONDS})")
+        for name in ("threshold", "rearm"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not (math.isfinite(value) and 0 <= value <= 1):
+                raise ValueError(f"{name} is {value!r:.80} (expected a number from 0 to 1)")
+        if isinstance(self.frames, bool) or not isinstance(self.frames, int) or self.frames < 1:
+            raise ValueError(f"frames is {self.frames!r:.80} (expected an integer from 1 up)")

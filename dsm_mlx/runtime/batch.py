@@ -1,0 +1,365 @@
+"""Sessions on rows: join, rest, leave, run, grow. One stream is a batch of one.
+
+All of it happens on the worker's thread. A frame of all rows that go along is computed in one or
+more turns, between which the worker looks after other batches.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import mlx.core as mx
+
+from dsm_mlx.errors import BusyError
+from dsm_mlx.runtime.device import on_cpu
+from dsm_mlx.runtime.rows import Rows
+from dsm_mlx.runtime.schedule import FRAME_SECONDS, PATIENCE, Cost, choose
+from dsm_mlx.runtime.session import Session
+
+log = logging.getLogger("dsm_mlx")
+
+_SHRINK_AFTER = 30.0  # seconds with at most a quarter of the rows in use
+LIVE, SPARE = 0, 1
+
+
+class Step(Protocol):
+    """What a batch needs of a wing: one frame of some rows."""
+
+    def frame(
+        self, state: Any, sessions: Sequence[Session | None], active: mx.array | None
+    ) -> Iterator[Any]:
+        """Compute a frame.
+
+        Args:
+            state: of the rows, in order.
+            sessions: of the rows; None where a row rests (`active` is False there).
+            active: bool (rows,), or None where all go along.
+
+        Yields:
+            None where a turn ends and the frame goes on; once, the new state (it may be lazy),
+            after which the iterator hands the outcome to the sessions and ends.
+        """
+        ...
+
+
+class _Frame:
+    """A frame that is being computed, and for whom.
+
+    going: how many rows advance. since: when its next turn began to wait. seconds: that its turns
+    have taken.
+    """
+
+    def __init__(self, turns: Iterator[Any], rows, sessions, going: int, rank: int, since: float):
+        self._turns, self.rows, self.sessions = turns, rows, sessions
+        self.going, self.rank, self.since = going, rank, since
+        self.seconds = 0.0
+        self.state: Any = None
+
+    def go_on(self) -> bool:
+        """One turn; whether the new state is known."""
+        self.state = next(self._turns)
+        return self.state is not None
+
+    def read(self) -> None:
+        """Hand the outcome to the sessions."""
+        for _ in self._turns:
+            raise AssertionError("a step yields its state once")
+
+
+class Batch:
+    """Rows of one model that can go through a step together.
+
+    Args:
+        step: computes a frame.
+        name: of the model, for messages.
+        limit: the most rows there may be.
+        cost: of the model's steps; batches of one model share it.
+        masked: whether a step computes all rows and a mask says who advances, which suits a
+            device on which more rows hardly cost more; otherwise the active rows are taken out.
+            None: what suits this device.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        name: str,
+        limit: int = 1,
+        cost: Cost | None = None,
+        masked: bool | None = None,
+    ):
+        self._step, self.name, self.limit = step, name, limit
+        self.cost = cost or Cost()
+        self._masked = not on_cpu() if masked is None else masked
+        self.sessions: list[Session | None] = []
+        self._waiting: deque[Session] = deque()  # recordings for which there is no row yet
+        self._rows: Rows | None = None
+        self._frame: _Frame | None = None  # whose turns are not over
+        self._unread: _Frame | None = None  # whose state is known, but not yet what came of it
+        self._file_went = float("-inf")
+        self._little_since: float | None = None
+        self._told_late = False
+        self.steps, self.seconds = 0, 0.0
+
+    # ---- joining and leaving
+
+    @property
+    def open(self) -> list[Session]:
+        """All sessions, with a row or waiting for one."""
+        return [session for session in (*self.sessions, *self._waiting) if session]
+
+    def join(self, session: Session) -> None:
+        """Give a session a row. A live one takes that of a recording if need be, whose state then
+        rests as a value; a recording waits until there is one.
+
+        Raises:
+            BusyError: no row is free and there is no memory or no leave for more.
+        """
+        self._let_go()
+        row = self._free_row()
+        if row is None and session.live:
+            row = self._rest_one()
+        if row is not None:
+            self.sessions[row], session.row = session, row
+        elif session.live:
+            raise BusyError(
+                f"{self.name}: all {self.limit} streams are in use (close one, or load the model "
+                "with a larger max_streams)"
+            )
+        else:
+            self._waiting.append(session)
+
+    def value(self, session: Session) -> Any:
+        """The state of a session as a value of its own, at a whole frame."""
+        self._finish_frame()
+        if session.beginning is not None:
+            return session.beginning
+        return self._rows.get(session.row)
+
+    def fail(self, error: Exception) -> None:
+        """End all sessions. The batch can be used on."""
+        for session in self.open:
+            session.fail(error)
+        self._frame = self._unread = self._rows = None
+        self.sessions, self._waiting = [], deque()
+
+    def _free_row(self) -> int | None:
+        if None not in self.sessions:
+            width = len(self.sessions)
+            if width >= self.limit or not self._grow(max(1, min(2 * width, self.limit))):
+                return None
+        return self.sessions.index(None)
+
+    def _grow(self, width: int) -> bool:
+        self._finish_frame()
+        if self._rows:
+            try:
+                self._rows.grow(width)
+            except MemoryError as error:
+                log.warning("%s: %s", self.name, error)
+                return False
+        self.sessions += [None] * (width - len(self.sessions))
+        return True
+
+    def _rest_one(self) -> int | None:
+        """Take the row of a recording, the one that had its turn last."""
+        self._finish_frame()
+        files = [session for session in self.sessions if session and not session.live]
+        if not files:
+            return None
+        session = max(files, key=lambda file: float("inf") if file.since is None else file.since)
+        row = session.row
+        if session.beginning is None:
+            session.beginning = self._rows.get(row)
+        self.sessions[row], session.row = None, None
+        self._waiting.appendleft(session)
+        return row
+
+    def _let_go(self) -> None:
+        """Free the rows of who has left, and give them to who waits."""
+        busy = self._frame.sessions if self._frame else ()
+        for row, session in enumerate(self.sessions):
+            if session and session.gone and session not in busy:
+                self.sessions[row], session.row = None, None
+        if any(session.gone for session in self._waiting):
+            self._waiting = deque(session for session in self._waiting if not session.gone)
+        while self._waiting and not self._frame and (row := self._free_row()) is not None:
+            session = self._waiting.popleft()
+            self.sessions[row], session.row = session, row
+        if self._rows and not any(self.sessions) and not self._frame:
+            self._unread = self._rows = None
+            self.sessions = []
+            mx.clear_cache()
+
+    def tidy(self, now: float) -> float | None:
+        """Give back rows that have not been needed for long; returns when to look again."""
+        self._let_go()
+        width, used = len(self.sessions), sum(s is not None for s in self.sessions)
+        if width < 2 or used * 4 > width:
+            self._little_since = None
+            return None
+        if self._little_since is None:
+            self._little_since = now
+        if now - self._little_since >= _SHRINK_AFTER:
+            self._finish_frame()
+            keep = [row for row, session in enumerate(self.sessions) if session]
+            if self._rows:
+                self._rows.shrink(keep, width // 2)
+            kept = [self.sessions[row] for row in keep]
+            self.sessions = kept + [None] * (width // 2 - len(kept))
+            for row, session in enumerate(kept):
+                session.row = row
+            self._little_since = now
+            mx.clear_cache()
+        return self._little_since + _SHRINK_AFTER
+
+    # ---- running
+
+    def claim(self, now: float) -> tuple[int, float] | None:
+        """How urgent its next turn is and since when it waits; None if there is nothing to do."""
+        if self._frame:
+            return self._frame.rank, self._frame.since
+        self._let_go()
+        live, files = self._ready(now)
+        claims = [(LIVE, session.since) for session in live]
+        claims += [(LIVE if now - s.since >= PATIENCE else SPARE, s.since) for s in files]
+        if not claims and self._unread:
+            return SPARE, now
+        return min(claims, default=None)
+
+    def turn(self, now: float, clock: Callable[[], float], live_open: bool) -> None:
+        """One turn of a frame: begin one, or go on with the one that was begun.
+
+        live_open: whether a session of any batch is live. While none is, the next frame is begun
+        before the last one is read, so that the device never waits for us.
+        """
+        start = clock()
+        try:
+            frame = self._frame = self._frame or self._begin(now, live_open)
+            known = frame is not None and frame.go_on()
+            self._finish_reading()  # of the frame before
+            if known:
+                self._state_known()
+                if live_open:
+                    self._finish_reading()
+        except Exception as error:
+            self._fail_by(error)
+            return
+        if frame:
+            frame.since = clock()
+            frame.seconds += frame.since - start
+            if known:
+                self._count(frame)
+
+    def _state_known(self) -> None:
+        frame, self._frame = self._frame, None
+        self._rows.give_back(frame.rows, frame.state)
+        frame.state = None
+        self._unread = frame
+
+    def _count(self, frame: _Frame) -> None:
+        self.cost.learn(frame.going, frame.seconds)
+        self.steps += 1
+        self.seconds += frame.seconds
+
+    def _fail_by(self, error: Exception) -> None:
+        """A step that raises ends the sessions of its batch, and no others."""
+        log.error("%s: a step failed", self.name, exc_info=error)
+        failed = RuntimeError(f"{self.name}: a step failed ({type(error).__name__}: {error})")
+        failed.__cause__ = error
+        self.fail(failed)
+
+    def _finish_reading(self) -> None:
+        frame, self._unread = self._unread, None
+        if frame:
+            frame.read()
+
+    def _finish_frame(self) -> None:
+        """To the end of what was begun: rows may be moved and read after it."""
+        try:
+            while self._frame:
+                if self._frame.go_on():
+                    self._finish_reading()
+                    self._state_known()
+            self._finish_reading()
+        except Exception as error:
+            self._fail_by(error)
+
+    def _begin(self, now: float, live_open: bool) -> _Frame | None:
+        live, files = self._ready(now)
+        files.sort(key=lambda session: session.since)
+        waits = [now - session.since for session in files]
+        going = choose(
+            live,
+            files,
+            waits,
+            self.cost,
+            live_open=live_open,
+            since_file=now - self._file_went,
+        )
+        if not going:
+            return None
+        if len(going) > len(live):
+            self._file_went = now
+        self._tell_if_late()
+        since = min(session.since for session in going)
+        for session in going:
+            session.since = None
+        going.sort(key=lambda session: session.row)
+        self._start_afresh(going)
+        rows = [session.row for session in going]
+        sessions: list[Session | None] = list(going)
+        active = None
+        if self._masked and len(rows) < len(self.sessions):
+            active = mx.array([row in rows for row in range(len(self.sessions))])
+            sessions = [s if s in going else None for s in self.sessions]
+            rows = list(range(len(self.sessions)))
+        frame = self._step.frame(self._rows.take(rows), sessions, active)
+        return _Frame(frame, rows, sessions, len(going), LIVE if live else SPARE, since)
+
+    def _ready(self, now: float) -> tuple[list[Session], list[Session]]:
+        """Sessions on rows whose next frame can be computed: live ones and others."""
+        found: tuple[list[Session], list[Session]] = ([], [])
+        for session in self.sessions:
+            if session is None or session.gone:
+                continue
+            with session.changed:
+                news = session.prepare()
+                ready, urgent = session.ready, session.urgent
+            if news:
+                session.tell()
+            if not ready:
+                session.since = None
+                continue
+            if session.since is None:
+                session.since = now
+            found[0 if urgent else 1].append(session)
+        return found
+
+    def _start_afresh(self, going: list[Session]) -> None:
+        """Rows whose session does not go on from where the row is are overwritten, all of them."""
+        for session in going:
+            beginning, session.beginning = session.beginning, None
+            if beginning is None:
+                continue
+            if self._rows is None:
+                self._rows = Rows(beginning)
+                if len(self.sessions) > 1:
+                    self._rows.grow(len(self.sessions))
+                    self._rows.put(session.row, beginning)
+            else:
+                self._rows.put(session.row, beginning)
+
+    def _tell_if_late(self) -> None:
+        live = sum(session is not None and session.live for session in self.sessions)
+        if live and not self._told_late and self.cost(live) > FRAME_SECONDS:
+            self._told_late = True
+            log.warning(
+                "%s: %d live streams need %.0f ms a frame of 80 ms on this machine; they fall "
+                "behind evenly",
+                self.name,
+                live,
+                1e3 * self.cost(live),
+            )

@@ -1,0 +1,85 @@
+"""What the runtime knows of a session: whether it can go on, and whom to tell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class Session:
+    """One stream or recording, on the host. The wings say what is in it.
+
+    Two threads touch it: the caller's, which brings sound or text and takes what came of it, and
+    the worker's. Whatever both touch is touched with `changed` held.
+
+    Attributes:
+        live: somebody waits for it now; recordings and whole texts are not live.
+        changed: told whenever something came or went. Sessions may share one.
+        beginning: the state of a row to go on from, when the next frame is not to follow the last
+            one: at first, after a reset, and after a rest.
+        error: what ended it.
+        gone: no frame of it is to be computed any more.
+    """
+
+    def __init__(self, beginning: Any, *, live: bool, changed: threading.Condition | None = None):
+        self.live = live
+        self.changed = changed or threading.Condition()
+        self.beginning = beginning
+        self.error: Exception | None = None
+        self.gone = False
+        self.row: int | None = None  # these two are the batch's
+        self.since: float | None = None
+        self._wakers: set[Callable[[], None]] = set()
+
+    def prepare(self) -> bool:
+        """Do what is next and needs no model; whether there is something to tell of. With
+        `changed` held."""
+        return False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a frame of it can be computed. With `changed` held."""
+        raise NotImplementedError
+
+    @property
+    def urgent(self) -> bool:
+        """Whether its next frame goes before those of recordings. With `changed` held."""
+        return self.live
+
+    def fail(self, error: Exception) -> None:
+        """It cannot go on."""
+        with self.changed:
+            if self.gone:
+                return
+            self.error, self.gone = error, True
+            self.beginning = None
+        self.tell()
+
+    def attempt(self, do: Callable[[], Any]) -> None:
+        """Call `do` with `changed` held. What goes wrong is this session's alone, and ends it."""
+        try:
+            with self.changed:
+                do()
+        except Exception as error:
+            self.fail(error)
+
+    def stop(self) -> None:
+        """Compute no more of it; its batch lets go of it at its next turn."""
+        with self.changed:
+            self.gone = True
+            self.beginning = None
+        self.tell()
+
+    def tell(self) -> None:
+        """Wake who waits for a change, in threads and event loops. Without `changed` held."""
+        with self.changed:
+            self.changed.notify_all()
+            wakers = list(self._wakers)
+        for wake in wakers:
+            wake()
+
+    def wake_by(self, waker: Callable[[], None], on: bool = True) -> None:
+        """Call `waker` at every change, on whatever thread; it must be quick. on=False: no more."""
+        with self.changed:
+            (self._wakers.add if on else self._wakers.discard)(waker)

@@ -1,0 +1,48 @@
+"""From positions in what the model heard to seconds of the caller's sound."""
+
+from __future__ import annotations
+
+from collections import deque
+
+_REMEMBERED = 16  # changes before the present one: words lag by a few seconds at most
+
+
+class Clock:
+    """The two differ by the silence that the library adds (a prefix, a flush): the clock stands
+    still then. Positions and lengths are in samples."""
+
+    def __init__(self, sample_rate: int):
+        self._rate = sample_rate
+        self.heard = self.audio = 0
+        # (position heard, position in the audio, whether the audio advances from there on)
+        self.changes: deque[tuple[int, int, bool]] = deque([(0, 0, True)])
+
+    def advance(self, samples: int, *, audio: bool) -> None:
+        """`samples` more will be heard: the caller's audio, or silence that was added."""
+        if samples and audio != self.changes[-1][2]:
+            self.changes.append((self.heard, self.audio, audio))
+        self.heard += samples
+        self.audio += samples if audio else 0
+
+    def seconds(self, position: int) -> float:
+        """Seconds of audio at a position of what was heard."""
+        heard, audio, advances = self._change(position)
+        return (audio + (position - heard if advances else 0)) / self._rate
+
+    def is_audio(self, position: int) -> bool:
+        """Whether the caller's audio was heard at a position, not silence that was added."""
+        return self._change(position)[2]
+
+    def forget(self, position: int) -> None:
+        """Nothing much older than `position` will be asked for."""
+        while len(self.changes) > _REMEMBERED and self.changes[_REMEMBERED][0] <= position:
+            self.changes.popleft()
+
+    def _change(self, position: int) -> tuple[int, int, bool]:
+        known = (change for change in reversed(self.changes) if change[0] <= position)
+        return next(known, (position, 0, False))
+
+    @property
+    def now(self) -> float:
+        """Seconds of audio given so far."""
+        return self.audio / self._rate

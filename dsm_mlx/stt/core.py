@@ -1,0 +1,126 @@
+"""A loaded model, as all its handles share it: weights, one batch, what rows begin with."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections import OrderedDict
+from typing import Any
+
+import mlx.core as mx
+
+from dsm_mlx.errors import CheckpointError
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.options import LoadOptions
+from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.batch import Batch
+from dsm_mlx.runtime.rows import tree_bytes
+from dsm_mlx.runtime.worker import Pieces
+from dsm_mlx.stt.config import SttConfig
+from dsm_mlx.stt.frame import SttFrames
+from dsm_mlx.stt.session import Timing
+from dsm_mlx.stt.step import SttStep
+
+_KEPT = 4  # delays whose beginning stays in memory
+
+
+class SttCore:
+    """Weights, step and batch. Made by `load` on the worker's thread."""
+
+    def __init__(self, checkpoint: Checkpoint, lm, mimi, tokenizer):
+        self.name, self.bundled = checkpoint.name, checkpoint.files.bundled
+        self.config = SttConfig.read(checkpoint.config)
+        self.lm, self.codec, self.tokenizer = lm, mimi, tokenizer
+        self.step = SttStep(lm, mimi)
+        self.batch = Batch(SttFrames(self.step, self.name), self.name)
+        self._beginnings: OrderedDict[float, dict] = OrderedDict()
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Pieces[SttCore]:
+        """CheckpointError for what is damaged, or no speech-to-text model."""
+        lm = checkpoint.load_lm(options.bits, options.dtype, options.codebooks, options.cache)
+        yield
+        if lm.config.dep_q:
+            raise CheckpointError(
+                f"{checkpoint.name}: a text-to-speech model (expected speech-to-text)"
+            )
+        mimi = checkpoint.load_codec_for(lm, lm.config.n_q, decoder=False)
+        yield
+        core = cls(checkpoint, lm, mimi, checkpoint.load_tokenizer())
+        worker.shared.add(core.batch)
+        return core
+
+    def row_bytes(self) -> int:
+        """The memory of one row."""
+        return tree_bytes(self.step.init_state())
+
+    def allow(self, rows: int) -> None:
+        """Let there be at least so many rows. On the worker's thread."""
+        self.batch.limit = max(self.batch.limit, rows)
+
+    @property
+    def heads(self) -> bool:
+        """Whether the model itself predicts pauses."""
+        return self.lm.config.extra_heads > 0
+
+    @property
+    def delays(self) -> tuple[float, ...]:
+        """The delays in seconds that a stream can choose from; of a model that takes any, none."""
+        conditioner = self.lm.config.conditioners.by_name.get("delay")
+        if conditioner is None:
+            return (self.config.delay,)
+        return tuple(sorted(float(value) for value in conditioner.values))
+
+    def nearest_delay(self, wanted: float | None) -> float:
+        """The delay in seconds that is used when `wanted` is asked for (None: the model's own).
+
+        Raises:
+            ValueError: it is no time, or another than the only one that the model knows.
+        """
+        own = self.config.delay
+        delay = own if wanted is None else float(wanted)
+        if not (math.isfinite(delay) and delay >= 0):
+            raise ValueError(f"delay is {delay} (expected seconds from 0 up)")
+        conditioner = self.lm.config.conditioners.by_name.get("delay")
+        if conditioner is None and delay != own:
+            raise ValueError(f"delay is {delay} (this model has a fixed delay of {own} s)")
+        if conditioner is not None and conditioner.kind == "lut":
+            return min(self.delays, key=lambda known: abs(known - delay))
+        return delay
+
+    def timing(self, delay: float) -> Timing:
+        mimi = self.codec.config
+        return Timing(
+            sample_rate=mimi.sample_rate,
+            frame_rate=mimi.frame_rate,
+            frame_size=mimi.frame_size,
+            delay=round(delay * mimi.frame_rate),
+            prefix=round(self.config.prefix * mimi.sample_rate),
+            heads=self.heads,
+        )
+
+    def beginning(self, delay: float, temperature: float, seed: int | None) -> dict:
+        """The state of a row that has heard nothing. On the worker's thread."""
+        if temperature:
+            seed = secrets.randbits(32) if seed is None else seed
+            return self.step.beginning(self.condition(delay), temperature, seed)
+        if delay not in self._beginnings:
+            self._beginnings[delay] = self.step.beginning(self.condition(delay))
+            if len(self._beginnings) > _KEPT:
+                self._beginnings.popitem(last=False)
+        self._beginnings.move_to_end(delay)
+        return self._beginnings[delay]
+
+    def condition(self, delay: float) -> mx.array | None:
+        """What the model is told of a delay, (1, 1, dim). On the worker's thread."""
+        conditioners = self.lm.config.conditioners
+        if not conditioners.by_name:
+            return None
+        values: dict[str, Any] = {}
+        if config := conditioners.by_name.get("delay"):
+            names = {float(name): name for name in config.values}
+            values["delay"] = names[delay] if config.kind == "lut" else -delay
+        condition = self.lm.condition_provider.sum(values)
+        if condition is not None:
+            mx.eval(condition)
+        return condition

@@ -1,0 +1,145 @@
+"""Recordings on spare rows: their sound is read here, on the caller's thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsm_mlx.audio.samples import check_pcm
+from dsm_mlx.errors import AudioError
+from dsm_mlx.results import EndOfTurn, Event, Pause, Transcript, Word
+from dsm_mlx.runtime import worker
+from dsm_mlx.stt.session import Session
+from dsm_mlx.stt.words import settle_ends
+
+_FULL, _LOW = 25, 12  # frames that wait to be heard: read up to the first, from the second on
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Some more of a recording: its index, new events, and the seconds of sound they cost.
+
+    last: nothing more comes of this recording. error: why it could not be heard to the end.
+    """
+
+    index: int
+    events: list[Event]
+    seconds: float
+    last: bool = False
+    error: Exception | None = None
+
+
+class Recordings:
+    """Recordings that are heard together, at most `batch` of them at a time.
+
+    sounds: makes the blocks of float32 pcm (samples,) of each. new_session: makes a session, given
+    the index and the condition that it tells of changes.
+    """
+
+    def __init__(
+        self,
+        sounds: Sequence[Callable[[], Iterator[np.ndarray]]],
+        new_session: Callable[[int, threading.Condition], Session],
+        batch: int,
+    ):
+        self._sounds, self._new_session, self._batch = sounds, new_session, batch
+        self._changed = threading.Condition()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End the iteration soon, from any thread."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def events(self) -> Iterator[Progress]:
+        """All events, as they become known. Ending the iteration frees the rows."""
+        waiting = iter(range(len(self._sounds)))
+        running: list[_Recording] = []
+        try:
+            while not self._stopped:
+                while len(running) < self._batch and (index := next(waiting, None)) is not None:
+                    session = self._new_session(index, self._changed)
+                    running.append(_Recording(index, session, self._sounds[index]))
+                if not running:
+                    return
+                for recording in running:
+                    recording.top_up()
+                worker.post()
+                worker.check()
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopped or any(r.news for r in running))
+                for recording in list(running):
+                    if recording.over:
+                        recording.close()
+                        running.remove(recording)
+                    if progress := recording.take():
+                        yield progress
+        finally:
+            for recording in running:
+                recording.close()
+
+
+class _Recording:
+    """A recording that is being heard: where its sound comes from and whether all was given."""
+
+    def __init__(self, index: int, session: Session, sound: Callable[[], Iterator[np.ndarray]]):
+        self.index, self.session = index, session
+        self._blocks = sound()
+        self._ended = False
+        self._error: Exception | None = None
+        self._read = 0.0
+
+    def top_up(self) -> None:
+        """Read until enough frames wait, or to the end."""
+        session = self.session
+        while not self._ended and session.frames_waiting < _FULL and not session.gone:
+            try:
+                block = next(self._blocks, None)
+                block = block if block is None else check_pcm(block)
+            except AudioError as error:
+                block, self._error = None, error
+            with session.changed:
+                if block is None:
+                    self._ended = True
+                    session.drain()
+                else:
+                    session.feed(block)
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come of it."""
+        return self.session.error is not None or (self._ended and self.session.idle)
+
+    @property
+    def news(self) -> bool:
+        """Whether it is worth while to look: more sound can be given, or more than pauses told."""
+        low = not self._ended and self.session.frames_waiting <= _LOW
+        told = any(not isinstance(event, Pause) for event in self.session.events)
+        return low or told or self.over
+
+    def take(self) -> Progress | None:
+        """What is new of it."""
+        with self.session.changed:
+            now, events = self.session.clock.now, self.session.take_events()
+        seconds, self._read = now - self._read, now
+        error = self.session.error or self._error
+        if not (events or seconds or self.over):
+            return None
+        return Progress(self.index, events, seconds, self.over, error if self.over else None)
+
+    def close(self) -> None:
+        if hasattr(self._blocks, "close"):
+            self._blocks.close()
+        worker.post(self.session.stop)
+
+
+def as_transcript(events: Sequence[Event], duration: float) -> Transcript:
+    """All events of a recording -> its transcript."""
+    words = settle_ends(event for event in events if isinstance(event, Word))
+    pauses = [event for event in events if isinstance(event, Pause)]
+    turns = [event for event in events if isinstance(event, EndOfTurn)]
+    return Transcript(" ".join(word.text for word in words), words, pauses, turns, duration)

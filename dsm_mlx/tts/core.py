@@ -1,0 +1,160 @@
+"""A loaded model, as all its handles share it: weights, batches, voices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import mlx.core as mx
+
+from dsm_mlx.errors import CheckpointError
+from dsm_mlx.lm.delays import DelayPattern
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.options import LoadOptions
+from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, Voices, model_identity
+from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.batch import Batch
+from dsm_mlx.runtime.rows import tree_bytes
+from dsm_mlx.runtime.schedule import Cost
+from dsm_mlx.runtime.worker import Pieces
+from dsm_mlx.tts.config import TtsConfig
+from dsm_mlx.tts.frame import TtsFrames
+from dsm_mlx.tts.prompt import PromptCache, SpeechOptions, VoicePrompt
+from dsm_mlx.tts.script import ScriptMachine, ScriptReader, word_tokenizer
+from dsm_mlx.tts.session import LiveText, Session, Timing
+from dsm_mlx.tts.step import TtsStep
+
+
+class TtsCore:
+    """Weights, step, voices and batches. Made by `load` on the worker's thread."""
+
+    def __init__(self, checkpoint: Checkpoint, lm, mimi, tokenizer):
+        self.name, self.bundled = checkpoint.name, checkpoint.files.bundled
+        self.config = config = TtsConfig.read(checkpoint.config)
+        self.lm, self.codec, self._limit = lm, mimi, 1
+        self.timing = Timing(
+            delay_steps=int(config.audio_delay * mimi.config.frame_rate),
+            pattern=DelayPattern(lm.config.delays[1 : 1 + lm.config.dep_q]),
+            frame_rate=mimi.config.frame_rate,
+            sample_rate=mimi.config.sample_rate,
+        )
+        self.voices = Voices.of(checkpoint)
+        self.tokenize = word_tokenizer(tokenizer)
+        self.conditioned = SPEAKER_CONDITIONER in lm.config.conditioners.by_name
+        self.slots = config.max_speakers if self.conditioned else 1
+        cfg = lm.config.conditioners.by_name.get("cfg")
+        self.cfg_names = {float(name): name for name in cfg.values} if cfg else {}
+        self._identity = model_identity(checkpoint)
+        self.use(TtsStep(lm, mimi, self.timing.delay_steps))
+        self._cost = Cost()
+        self._batches: dict[tuple[bool, int], Batch] = {}
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Pieces[TtsCore]:
+        """CheckpointError for what is damaged, or no text-to-speech model."""
+        lm = checkpoint.load_lm(options.bits, options.dtype, options.codebooks, options.cache)
+        yield
+        if not lm.config.dep_q:
+            raise CheckpointError(
+                f"{checkpoint.name}: a speech-to-text model (expected text-to-speech)"
+            )
+        conditioners = lm.config.conditioners
+        if set(conditioners.cross) - {SPEAKER_CONDITIONER}:
+            raise CheckpointError(f"{checkpoint.name}: attends to more than {SPEAKER_CONDITIONER}")
+        clones = SPEAKER_CONDITIONER not in conditioners.by_name
+        mimi = checkpoint.load_codec_for(lm, lm.config.dep_q, encoder=clones)
+        yield
+        return cls(checkpoint, lm, mimi, checkpoint.load_tokenizer())
+
+    def use(self, step: TtsStep) -> None:
+        """Compute with another step over the same weights, such as one that records. Before the
+        first session."""
+        self.step = step
+        identity = self._identity
+        self.prompts = PromptCache(step, self.timing, self.config.max_speakers, identity)
+
+    def row_bytes(self) -> int:
+        """The memory of one row, with guidance if the checkpoint asks for it."""
+        guided = not self.cfg_names and self.guidance != 1
+        conditions = {"guidance": mx.zeros((1,))} if guided else {}
+        return tree_bytes(self.step.init_state(conditions, mx.zeros((1, 2), mx.uint32)))
+
+    def allow(self, rows: int) -> None:
+        """Let there be at least so many rows. On the worker's thread."""
+        self._limit = max(self._limit, rows)
+        for batch in self._batches.values():
+            batch.limit = self._limit
+
+    @property
+    def guidance(self) -> float | None:
+        """What `cfg=None` means: the checkpoint's own, else 2 where the model was taught it, else
+        none (1; None where it is a condition that can be left out)."""
+        if self.config.guidance is not None:
+            return self.config.guidance
+        if self.cfg_names:
+            return 2.0 if 2.0 in self.cfg_names else None
+        return 1.0
+
+    def voice(self, paths: Sequence[Path]) -> VoicePrompt:
+        """The voices in these files. On the caller's thread, which may have to read sound.
+
+        Raises:
+            CheckpointError: a voice file that is damaged or for another model.
+            AudioError: sound to clone from that cannot be read, or is too short or too long.
+        """
+        key = tuple((str(path), path.stat().st_mtime_ns) for path in paths)
+        sound = None
+        if paths and not self.conditioned and not worker.run(self.prompts.known, key):
+            sound = self.prompts.sound_of(paths[0])
+        return worker.run_pieces(self.prompts.read(key, paths, sound))
+
+    def script(self) -> LiveText:
+        """For a text that is yet to come."""
+        reader = ScriptReader(
+            self.tokenize, frame_rate=self.timing.frame_rate, speakers=self.conditioned
+        )
+        machine = ScriptMachine(self.lm.config.text_card, self.config.second_stream_ahead)
+        return LiveText(reader, machine)
+
+    def open(
+        self,
+        script: LiveText,
+        voice: VoicePrompt,
+        options: SpeechOptions,
+        seed: int,
+        *,
+        keep_words: bool = False,
+        live: bool = True,
+        changed=None,
+    ) -> Session:
+        """A session on a row, or waiting for one if it is not live. BusyError where none is."""
+
+        def opened() -> Pieces[Session]:
+            state, keys_values = yield from self.prompts.start(voice, options, seed)
+            session = Session(
+                state,
+                keys_values,
+                script,
+                self.timing,
+                voice.prefix,
+                keep_words,
+                live=live,
+                changed=changed,
+            )
+            self.batch(options.guidance is not None, voice.length).join(session)
+            return session
+
+        return worker.run_pieces(opened())
+
+    def batch(self, guided: bool, length: int) -> Batch:
+        """The batch of those who agree on what their arrays must. On the worker's thread."""
+        key = guided, length
+        if key not in self._batches:
+            batch = Batch(TtsFrames(self.step, self.name), self.name, self._limit, self._cost)
+            self._batches[key] = batch
+            worker.shared.add(batch)
+        return self._batches[key]
+
+    @property
+    def batches(self) -> list[Batch]:
+        return list(self._batches.values())
