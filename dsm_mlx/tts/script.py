@@ -10,19 +10,19 @@ Reference: `script_to_entries` and `StateMachine` of moshi 0.2.13 (`models/tts.p
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 
 from dsm_mlx.lm.tokens import MAIN_SPEAKER, NEW_WORD, NOTHING, OTHER_SPEAKER, PADDING
+from dsm_mlx.tts import tags
 
-_BREAK = re.compile(r"""<break\s+time=(["'])(\d+(?:\.\d*)?)(ms|s)\1\s*/?>""")
-_LONGEST_TAG = 200
-_LONGEST_BREAK = 3600.0
-_REPLACED = {"\u2019": "'", ":": " ", "(": "", ")": ""}
+_REPLACED = {"\u2019": "'", ":": " ", "(": "", ")": "", "\u200b": " "}
+_UNDERSTOOD = 'in a text only <break time="500ms"/> and <break time="0.5s"/> are understood'
+_MOST_TOLD, _MOST_NAMED, _LONGEST_SHOWN = 20, 3, 40
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,24 @@ class Entry:
 def word_tokenizer(processor) -> Callable[[str], tuple[int, ...]]:
     """A function from a word to its tokens, for a `SentencePieceProcessor`.
 
-    What the tokenizer does not know is left out: its id for that is 0, which to the model means
-    "new word". A word of which nothing else is left has no tokens.
+    A sign that the tokenizer does not know leaves the word before it is encoded, so that the rest
+    has the tokens that it has alone: those of `The` for `"The`. (With fallback to bytes it knows
+    every sign.) A word of which nothing is left has no tokens.
     """
-    unknown = processor.unk_id()
+    # Its id for what it does not know is 0, which to the model means "new word".
+    unknown, space = processor.unk_id(), processor.piece_to_id("▁")
+
+    @lru_cache(maxsize=4096)
+    def known(sign: str) -> bool:
+        return unknown not in processor.encode(sign)
 
     def tokenize(word: str) -> tuple[int, ...]:
         ids = processor.encode(word)
-        known = tuple(i for i in ids if i != unknown)
-        if len(known) < len(ids) and all(processor.id_to_piece(i) == "▁" for i in known):
-            return ()
-        return known
+        if unknown in ids:
+            ids = processor.encode("".join(filter(known, word)))
+        # Its rules may make of a sign in a word what they do not make of it alone.
+        ids = tuple(i for i in ids if i != unknown)
+        return () if all(i == space for i in ids) else ids
 
     return tokenize
 
@@ -65,36 +72,24 @@ def _unspoken(ch: str) -> bool:
     return category in ("So", "Sk") and ch >= "\u2600"
 
 
-def break_steps(tag: str, frame_rate: float) -> int:
-    """The length in steps of a tag such as `<break time="500ms"/>` or `<break time="0.5s"/>`.
-
-    Raises:
-        ValueError: it is any other tag (named in the message), or a break of more than an hour.
-    """
-    match = _BREAK.fullmatch(tag)
-    if match is None:
-        raise ValueError(
-            f'unknown tag {tag} in the text: only <break time="500ms"/> and <break time="0.5s"/> '
-            "are understood"
-        )
-    seconds = float(match[2]) / (1000.0 if match[3] == "ms" else 1.0)
-    if seconds > _LONGEST_BREAK:
-        raise ValueError(f"{tag} is too long: a break lasts an hour at most")
-    return round(seconds * frame_rate)
-
-
 class ScriptReader:
     """Text, fed in any pieces, to entries. The pieces do not change the result.
 
     As the reference does, a curly apostrophe becomes a straight one, a colon a space, and
-    parentheses are dropped; all other punctuation stays with its word. Emoji and control
-    characters are not spoken.
+    parentheses are dropped; all other punctuation stays with its word. Accents are put together
+    with their letters (NFC). A zero-width space separates words; emoji, format and control
+    characters are not spoken, as if they were not there.
+
+    A tag (see `dsm_mlx.tts.tags`) other than a break is left out and the rest of the text is
+    taken, with a ValueError afterwards that names the tags, unless `refused` is given.
 
     Args:
         tokenize: word to tokens, see `word_tokenizer`.
         frame_rate: steps a second.
         speakers: the model knows speakers, so a change of speaker puts a token before the word.
         padding_between: steps of padding forced between words; more makes for clearer speech.
+        refused: called instead of raising, with the text of that error, once for each tag (20 at
+            most), by whoever feeds.
     """
 
     def __init__(
@@ -104,21 +99,47 @@ class ScriptReader:
         frame_rate: float = 12.5,
         speakers: bool = True,
         padding_between: int = 1,
+        refused: Callable[[str], object] | None = None,
     ):
         self._tokenize = tokenize
         self._frame_rate = frame_rate
         self._speakers = speakers
         self._padding_between = padding_between
+        self._refused = refused
         self._speaker = 0
         self._announced: int | None = None
         self._word: list[str] = []
+        self._unsaid = ""  # what of the word is not spoken, as far as it may be shown
         self._tag = ""  # what may become a tag, from its "<" on
+        self._before = ""  # the character before it
+        self._tag_left_out = False  # right before the next character
+        self._complaints: dict[str, None] = {}
+        self._told: set[str] = set()
+        self._said = False
+        self._left_out: list[str] = []
 
-    def turn(self, speaker: int) -> list[Entry]:
-        """Speaker number `speaker` goes on from here: 0 is the main one. Ends the word before."""
-        entries = self.end()
-        self._speaker = speaker
-        return entries
+    @property
+    def nothing_said(self) -> bool:
+        """No word and no break has come out so far; at the end: nothing of the text can be said."""
+        return not self._said
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Words of which nothing could be said: emoji, letters that the tokenizer does not know.
+
+        Each once, the first 20, cut to 40 characters.
+        """
+        return tuple(self._left_out)
+
+    def turn(self, speaker: int, entries: list[Entry] | None = None) -> list[Entry]:
+        """Speaker number `speaker` goes on from here: 0 is the main one. Ends the word before.
+
+        Arguments and errors as for `end`; the speaker has changed in any case.
+        """
+        try:
+            return self.end(entries)
+        finally:
+            self._speaker = speaker
 
     def feed(self, text: str, entries: list[Entry] | None = None) -> list[Entry]:
         """Add text; returns the entries it completes.
@@ -126,23 +147,13 @@ class ScriptReader:
         entries: a list to add them to, for callers who go on after an error.
 
         Raises:
-            ValueError: the text holds a tag other than `<break time="..."/>`. The tag is left out
+            ValueError: the text holds tags other than `<break time="..."/>`. They are left out
                 and the rest of the text is taken.
         """
         entries = [] if entries is None else entries
-        refused: ValueError | None = None
         for ch in text:
-            if self._tag:
-                try:
-                    self._in_tag(ch, entries)
-                except ValueError as error:
-                    refused = refused or error
-            elif ch == "<":
-                self._tag = ch
-            else:
-                self._plain(ch, entries)
-        if refused:
-            raise refused
+            self._take(ch, entries)
+        self._tell()
         return entries
 
     def end(self, entries: list[Entry] | None = None) -> list[Entry]:
@@ -154,33 +165,42 @@ class ScriptReader:
             ValueError: the text ends inside a break tag.
         """
         entries = [] if entries is None else entries
-        unclosed = self._tag if self._tag.startswith("<break") else ""
-        if unclosed:
+        if tags.is_unclosed_break(self._tag):
+            self._complain(f"the tag {self._tag} is not closed")
             self._tag = ""
         self._not_a_tag(entries)
         self._end_word(entries)
-        if unclosed:
-            raise ValueError(f"the tag {unclosed} in the text is not closed")
+        self._before = ""
+        self._tell()
         return entries
 
-    def _in_tag(self, ch: str, entries: list[Entry]) -> None:
-        if ch == "<" or len(self._tag) == _LONGEST_TAG:
-            self._not_a_tag(entries)
-            self._tag = "<" if ch == "<" else ""
-        elif len(self._tag) == 1 and not (ch.isalpha() or ch in "/!?"):
-            self._not_a_tag(entries)
-        else:
-            self._tag += ch
-            if ch == ">":
-                self._end_tag(entries)
+    def _take(self, ch: str, entries: list[Entry]) -> None:
+        if not self._tag:
+            if ch == "<":
+                self._tag = ch
+            else:
+                self._plain(ch, entries)
             return
-        if ch != "<":
-            self._plain(ch, entries)
+        tag = self._tag + ch
+        if tags.is_tag(tag, self._before.isalnum() or self._before == "_"):
+            self._tag = ""
+            self._end_tag(tag, entries)
+        elif tags.may_become_tag(tag):
+            self._tag = tag
+        else:
+            self._not_a_tag(entries)
+            self._take(ch, entries)
 
-    def _end_tag(self, entries: list[Entry]) -> None:
-        tag, self._tag = self._tag, ""
-        steps = break_steps(tag, self._frame_rate)
+    def _end_tag(self, tag: str, entries: list[Entry]) -> None:
+        self._before = ""
+        try:
+            steps = tags.break_steps(tag, self._frame_rate)
+        except ValueError as error:
+            self._complain(str(error))
+            self._tag_left_out = True
+            return
         self._end_word(entries)
+        self._said = True
         entries.append(Entry((), "", steps))
 
     def _not_a_tag(self, entries: list[Entry]) -> None:
@@ -188,19 +208,49 @@ class ScriptReader:
         for ch in text:
             self._plain(ch, entries)
 
+    def _complain(self, complaint: str) -> None:
+        complaint = " ".join(complaint.split())
+        if self._refused:
+            if complaint in self._told or len(self._told) == _MOST_TOLD:
+                return
+            self._told.add(complaint)
+        self._complaints[complaint] = None
+
+    def _tell(self) -> None:
+        """Say which tags were left out, now that all that was fed has been taken."""
+        complaints, self._complaints = list(self._complaints), {}
+        if not complaints:
+            return
+        more = len(complaints) - _MOST_NAMED
+        named = "; ".join(complaints[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        message = f"{named}: {_UNDERSTOOD}"
+        if not self._refused:
+            raise ValueError(message)
+        self._refused(message)
+
     def _plain(self, ch: str, entries: list[Entry]) -> None:
+        self._before = ch
         ch = _REPLACED.get(ch, ch)
         if ch.isspace():
             self._end_word(entries)
-        elif ch and not _unspoken(ch):
+        elif ch and _unspoken(ch):
+            if ch.isprintable() and len(self._unsaid) < _LONGEST_SHOWN:
+                self._unsaid += ch
+        elif ch:
+            if self._tag_left_out and ch.isalnum():  # as in one<br/>two, but not <b>one</b>!
+                self._end_word(entries)
             self._word.append(ch)
+        self._tag_left_out = self._tag_left_out and not ch
 
     def _end_word(self, entries: list[Entry]) -> None:
-        word = "".join(self._word)
+        word = unicodedata.normalize("NFC", "".join(self._word))
+        unsaid, self._unsaid, self._tag_left_out = self._unsaid, "", False
         self._word.clear()
         tokens = self._tokenize(word) if word else ()
         if not tokens:
+            self._leave_out((word + unsaid)[:_LONGEST_SHOWN])
             return
+        self._said = True
         if self._speakers and self._announced != self._speaker:
             self._announced = self._speaker
             tokens = (MAIN_SPEAKER if self._speaker == 0 else OTHER_SPEAKER, *tokens)
@@ -208,6 +258,10 @@ class ScriptReader:
         if self._padding_between > 0:
             padding = self._padding_between + len(tokens) - 1
         entries.append(Entry(tokens, word, padding))
+
+    def _leave_out(self, word: str) -> None:
+        if word and word not in self._left_out and len(self._left_out) < _MOST_TOLD:
+            self._left_out.append(word)
 
 
 @dataclass
