@@ -192,6 +192,13 @@ def test_what_ends_too_soon_stays():
     assert times(to_srt(words, style=style)) == [(1000, 2000), (2500, 3500), (4000, 6000)]
 
 
+def test_a_word_that_ends_late_makes_nothing_late():
+    words = [Word("one", 0, 5), Word("two", 4, 6), Word("three", 7, 8)]
+    assert times(to_srt(words, style=CaptionStyle(max_chars=5, max_lines=1))) == [
+        (0, 4000), (4000, 6000), (7000, 8000),
+    ]  # fmt: skip
+
+
 def test_words_that_all_begin_at_once():
     for highlight in (False, True):
         spans = times(to_srt(spoken("a b c " * 30, length=0), highlight_words=highlight))
@@ -252,7 +259,7 @@ def test_a_word_is_one_line_of_text_whatever_is_in_it():
     """Line ends and control characters would end a caption, half characters stop its writing."""
     word = Word("\ufeffa\n\nb\x00c\x1b\r\u2028d\x85 \ud83d\ude00\udc80", 0, 1)
     for text in (to_srt([word]), to_vtt([word]), to_txt([word])):
-        assert "a bc d 😀\ufffd\n" in text
+        assert "a bc d 😀\ufffd\n" in text and "\ufeff" not in text
         assert text.encode("utf-8")
     assert to_srt([Word("\x00\n", 0, 1)]) == ""
     assert json.loads(to_json(Transcript("\udc80", [word])))["text"] == "\ufffd"

@@ -99,8 +99,8 @@ def test_a_bare_tag_right_after_a_word_is_prose():
 
 
 def test_a_tag_parts_words_but_not_a_word_from_its_full_stop():
-    assert words("<p>One.</p><p>Two</p>, <b>three</b>! <i>fo</i>(ur)") == [
-        "One.", "Two,", "three!", "fo", "ur",
+    assert words("<p>One.</p><p>Two</p>, <b>three</b>! <i>so</i>-called <i>fo</i>(ur)") == [
+        "One.", "Two,", "three!", "so-called", "fo", "ur",
     ]  # fmt: skip
 
 
@@ -137,6 +137,18 @@ def test_a_turn_changes_although_the_text_before_it_ends_in_a_tag():
         reader.turn(1, entries)
     entries += reader.feed("this ")
     assert [(entry.tokens[0], entry.text) for entry in entries] == [(1, "say"), (2, "this")]
+
+
+def test_what_begins_a_turn_is_not_right_after_a_word():
+    reader = ScriptReader(letters)
+    reader.feed("a List")
+    reader.turn(1)
+    with pytest.raises(ValueError, match="unknown tag <String>"):
+        reader.feed("<String>")
+
+
+def test_what_begins_like_a_break_is_a_word():
+    assert words("<breakfast") == ["<breakfast"] and words("<break:a") == ["<break", "a"]
 
 
 def test_no_more_than_a_tag_is_held_back():
@@ -296,7 +308,18 @@ def test_with_bytes_every_sign_is_known(with_bytes):
     assert words("the\u200bman \x00\ufeff🙂", tokenize) == ["the", "man"]
 
 
+class Contrary:
+    """Knows every sign alone, and none beside others."""
+
+    def unk_id(self):
+        return 0
+
+    def encode(self, word):
+        return [0] * len(word) if len(word) > 1 else [7]
+
+
 def test_nothing_that_means_a_new_word_comes_out_of_a_word():
+    assert word_tokenizer(Contrary())("ab") == ()
     signs = "a\"é=…²½\u0301שß'-—🙂.,"
     rng = random.Random(5)
     for path in (TINY, *FIXTURES):

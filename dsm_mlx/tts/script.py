@@ -45,7 +45,7 @@ def word_tokenizer(processor) -> Callable[[str], tuple[int, ...]]:
     every sign.) A word of which nothing is left has no tokens.
     """
     # Its id for what it does not know is 0, which to the model means "new word".
-    unknown, space = processor.unk_id(), processor.piece_to_id("▁")
+    unknown = processor.unk_id()
 
     @lru_cache(maxsize=4096)
     def known(sign: str) -> bool:
@@ -56,8 +56,7 @@ def word_tokenizer(processor) -> Callable[[str], tuple[int, ...]]:
         if unknown in ids:
             ids = processor.encode("".join(filter(known, word)))
         # Its rules may make of a sign in a word what they do not make of it alone.
-        ids = tuple(i for i in ids if i != unknown)
-        return () if all(i == space for i in ids) else ids
+        return tuple(i for i in ids if i != unknown)
 
     return tokenize
 
