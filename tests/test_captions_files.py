@@ -63,7 +63,7 @@ def test_a_file_is_complete_or_not_there(tmp_path, monkeypatch, where, interrupt
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_disk_that_is_full_is_named(tmp_path, monkeypatch):
     """/dev/full is opened here, not by its name, under which a mistake would replace it."""
-    monkeypatch.setattr("pathlib.Path.open", lambda *_: open("/dev/full", "wb"))
+    monkeypatch.setattr("pathlib.Path.open", lambda *_: open("/dev/full", "wb"))  # noqa: SIM115
     with pytest.raises(OSError, match=r"No space left on device: '.*talk\.json'"):
         write(TRANSCRIPT, tmp_path / "talk.json")
     assert os.listdir(tmp_path) == []
