@@ -372,9 +372,16 @@ def test_a_lost_loudspeaker(player):
         player.write(tone(2400))
 
 
-@pytest.mark.parametrize("chunk", [np.zeros((2, 2)), np.array([np.nan])])
-def test_what_cannot_be_played(player, chunk):
-    with pytest.raises(AudioError, match="expected finite \\(samples,\\)"):
+@pytest.mark.parametrize(
+    "chunk, error, said",
+    [
+        (np.zeros((2, 2)), ValueError, r"shape \(2, 2\)"),
+        (np.array([np.nan]), AudioError, "sound to play: NaN"),
+        (np.array([3e4]), AudioError, "sound to play: samples reach 3e"),
+    ],
+)
+def test_what_cannot_be_played(player, chunk, error, said):
+    with pytest.raises(error, match=said):
         player[0].write(chunk)
 
 

@@ -1,33 +1,17 @@
 """Sound files: what any file becomes, and what a file that is not one says."""
 
-import io
 import os
 import shutil
 import stat
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import soundfile
+from sounds import ffmpeg, needs_ffmpeg, pitch_and_level, tone
 
 from dsm_mlx.audio import AudioFile, read
 from dsm_mlx.errors import AudioError
-
-needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
-
-
-def tone(seconds=1.0, rate=24_000, hertz=440.0, level=0.5):
-    return (level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(
-        "f4"
-    )
-
-
-def pitch_and_level(pcm, rate=24_000):
-    """The strongest frequency in Hz and the amplitude, of the middle of a tone."""
-    middle = pcm[len(pcm) // 4 : -len(pcm) // 4]
-    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
-    return spectrum.argmax() * rate / len(middle), np.sqrt(2 * np.mean(middle**2))
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 192_000])
@@ -83,9 +67,9 @@ def test_a_long_file_is_read_as_it_is_needed(tmp_path):
         for _ in range(60):
             file.write(np.zeros((48_000, 2), "i2"))
     with AudioFile(path) as file:
-        first = next(file.blocks(1920))
-        assert len(first) == 1920
-        assert file._source._file.tell() < 48_000 * 3
+        blocks = file.blocks(1920)
+        assert len(next(blocks)) == 1920
+        assert file._source._reader.stream.tell() < path.stat().st_size / 20
 
 
 def test_one_sample_is_sound(tmp_path):
@@ -98,12 +82,13 @@ def test_one_sample_is_sound(tmp_path):
 
 def encode(path, seconds=2.0, channels=2):
     """A tone as whatever the ending of `path` says."""
-    wav = io.BytesIO()
-    soundfile.write(
-        wav, np.repeat(tone(seconds, 44_100)[:, None], channels, 1), 44_100, format="WAV"
+    ffmpeg(
+        "-i",
+        "pipe:0",
+        path,
+        pcm=np.repeat(tone(seconds, 44_100)[:, None], channels, 1),
+        rate=44_100,
     )
-    command = ["ffmpeg", "-v", "error", "-i", "pipe:0", "-y", str(path)]
-    subprocess.run(command, input=wav.getvalue(), check=True)
 
 
 def check_tone(path, duration=2.0):
@@ -142,13 +127,14 @@ def program(folder, name, script):
 
 
 @needs_ffmpeg
-def test_afconvert_comes_first_and_cleans_up(tmp_path, monkeypatch):
+def test_afconvert_helps_where_ffmpeg_cannot_and_cleans_up(tmp_path, monkeypatch):
     encode(tmp_path / "a.m4a")
-    ffmpeg = shutil.which("ffmpeg")
+    real = shutil.which("ffmpeg")
     # afconvert -f caff -d LEI16 IN OUT
-    program(tmp_path / "bin", "afconvert", f'exec {ffmpeg} -v error -i "$5" -c:a pcm_s16le "$6"\n')
+    program(tmp_path / "bin", "afconvert", f'exec {real} -v error -i "$5" -c:a pcm_s16le "$6"\n')
     program(tmp_path / "bin", "ffmpeg", "exit 1\n")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setitem(sys.modules, "av", None)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     check_tone(tmp_path / "a.m4a")
@@ -156,11 +142,11 @@ def test_afconvert_comes_first_and_cleans_up(tmp_path, monkeypatch):
 
 
 @needs_ffmpeg
-def test_ffmpeg_helps_where_afconvert_cannot(tmp_path, monkeypatch):
-    encode(tmp_path / "a.webm")
+def test_the_error_of_the_best_decoder_is_told(tmp_path, monkeypatch):
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x18ftypM4A " + bytes(100))
     program(tmp_path / "bin", "afconvert", 'echo "Error: ExtAudioFileOpen failed" >&2; exit 1\n')
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    check_tone(tmp_path / "a.webm")
+    check_error(tmp_path / "a.m4a", "ffmpeg: ")
 
 
 @needs_ffmpeg
@@ -175,7 +161,7 @@ def test_without_any_decoder_the_error_says_what_to_install(tmp_path, monkeypatc
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x18ftypM4A " + bytes(100))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "av", None)
-    check_error(tmp_path / "a.m4a", "m4a, mp4, aac and webm need ffmpeg")
+    check_error(tmp_path / "a.m4a", "MP4 (m4a, mov) needs ffmpeg (brew install")
 
 
 # ---- bad files
@@ -206,7 +192,7 @@ def test_empty_file(tmp_path):
 @pytest.mark.parametrize("name", ["a.wav", "a.m4a", "a.mp3", "a.raw", "a"])
 def test_text_that_is_named_like_sound(tmp_path, name):
     (tmp_path / name).write_text("Dear diary, today I heard nothing.\n" * 50)
-    check_error(tmp_path / name, "not a sound file that can be read")
+    check_error(tmp_path / name, "not a sound file that can be read: it is plain text")
 
 
 def test_no_samples(tmp_path):
@@ -229,7 +215,7 @@ def test_not_a_number_inside(tmp_path, bad):
 
 def test_absurd_rate(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(100), 3)
-    check_error(tmp_path / "a.wav", "sample rate 3 Hz: expected 1000 to 768000 Hz")
+    check_error(tmp_path / "a.wav", "a sample rate of 3 Hz (expected 1000 to 768000 Hz)")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
@@ -264,54 +250,3 @@ def test_random_bytes(tmp_path):
     rng = np.random.default_rng(0)
     path.write_bytes(b"RIFF" + rng.bytes(5000))
     check_error(path, "")
-
-
-# ---- arrays
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "int32"])
-def test_arrays_are_scaled(dtype):
-    full = 1 if dtype.startswith("float") else np.iinfo(dtype).max
-    pcm = read((tone() * full).astype(dtype))
-    assert pcm.dtype == np.float32
-    np.testing.assert_allclose(pcm, tone(), atol=1e-4)
-
-
-def test_arrays_are_resampled_and_mixed():
-    stereo = np.stack([tone(1, 48_000), np.zeros(48_000, "f4")], axis=1)
-    pcm = read(stereo, sample_rate=48_000)
-    assert len(pcm) == 24_000
-    assert abs(pitch_and_level(pcm)[1] - 0.25) < 0.001
-
-
-def test_a_file_and_its_array_are_the_same(tmp_path):
-    soundfile.write(tmp_path / "a.wav", tone(1, 16_000), 16_000, subtype="FLOAT")
-    np.testing.assert_array_equal(
-        read(tmp_path / "a.wav"), read(tone(1, 16_000), sample_rate=16_000)
-    )
-
-
-@pytest.mark.parametrize(
-    ("array", "expected"),
-    [
-        (np.zeros(0, "f4"), "no sound in it (0 samples)"),
-        (np.zeros((1, 24_000), "f4"), r"shape (1, 24000): expected (samples,) or"),
-        (np.zeros((2, 2, 2), "f4"), "shape (2, 2, 2)"),
-        (np.float32(1), "shape ()"),
-        (np.zeros((5, 0), "f4"), "shape (5, 0)"),
-        (np.array([0, np.nan], "f4"), "NaN or infinity at 0.000 s"),
-        (np.array([np.inf, 0], "f8"), "NaN or infinity at 0.000 s"),
-        (np.zeros(5, bool), "type bool: expected float, int16 or int32"),
-        (np.array(["a"]), "type <U1"),
-    ],
-)
-def test_bad_arrays(array, expected):
-    with pytest.raises(AudioError) as raised:
-        read(array)
-    assert expected in str(raised.value)
-
-
-@pytest.mark.parametrize("rate", [0, -1, 10, 10**9, float("nan")])
-def test_bad_rate(rate):
-    with pytest.raises(AudioError, match="expected 1000 to 768000 Hz"):
-        read(tone(), sample_rate=rate)

@@ -4,20 +4,28 @@ Nothing here knows of models; soundfile, soxr and sounddevice are imported when 
 """
 
 from dsm_mlx.audio.devices import Device, list_devices
-from dsm_mlx.audio.files import AudioFile, read
+from dsm_mlx.audio.encodings import ENCODINGS, RawFormat
 from dsm_mlx.audio.microphone import Microphone
-from dsm_mlx.audio.pcm import read_stream
+from dsm_mlx.audio.samples import check_pcm, check_rate
+from dsm_mlx.audio.sound import AudioFile, Sound, read, read_stream
 from dsm_mlx.audio.speaker import Speaker
-from dsm_mlx.audio.wav import WavWriter, to_s16le
+from dsm_mlx.audio.writer import SoundWriter, WavWriter, to_s16le, writable_formats
 
 __all__ = [
+    "ENCODINGS",
     "AudioFile",
     "Device",
     "Microphone",
+    "RawFormat",
+    "Sound",
+    "SoundWriter",
     "Speaker",
     "WavWriter",
+    "check_pcm",
+    "check_rate",
     "list_devices",
     "read",
     "read_stream",
     "to_s16le",
+    "writable_formats",
 ]

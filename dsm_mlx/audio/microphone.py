@@ -19,14 +19,15 @@ from dsm_mlx.audio.devices import (
     open_stream,
     refresh_devices,
 )
-from dsm_mlx.audio.resample import Resampler, mix
+from dsm_mlx.audio.downmix import Downmix
+from dsm_mlx.audio.resample import Resampler
 from dsm_mlx.errors import AudioError
 
 QUEUE_BLOCKS = 500  # 10 s for a consumer that stalls, as at its first, compiling step
 SILENT_SECONDS = 2.0
 SILENT = (
     "only silence arrives from %r: it is muted, or this program has no permission "
-    "(macOS: System ConfigReader > Privacy & Security > Microphone)"
+    "(macOS: System Settings > Privacy & Security > Microphone)"
 )
 
 
@@ -34,8 +35,8 @@ class Microphone:
     """Sound from an input device: iterate it for float32 (samples,) blocks at `sample_rate` Hz.
 
     `device` is an index, a part of the name, or None for the system's default. The device runs
-    at its own rate and is down-mixed to mono. It records from here on until `close()`, which may
-    come from any thread and ends the iteration.
+    at its own rate and is down-mixed to mono (see `Downmix`). It records from here on until
+    `close()`, which may come from any thread and ends the iteration.
 
     `.overflows` counts the times that sound was lost because nobody took it; `.silent` is true
     while nothing but zeros has come for 2 s. Both are also logged as warnings. A device that
@@ -58,6 +59,7 @@ class Microphone:
     def _start(self) -> None:
         """Open the device as it is now. Each opening has a queue and an end of its own."""
         self.device = find_device(self._wanted, "input")
+        self._downmix = Downmix(self.device.sample_rate, self.device.name)
         self._resampler = Resampler(self.device.sample_rate, self.sample_rate)
         self._queue = blocks = queue.Queue(QUEUE_BLOCKS)
         self._ended = threading.Event()
@@ -65,7 +67,7 @@ class Microphone:
         def take(data: np.ndarray, frames: int, when: object, status) -> None:
             self.overflows += bool(status.input_overflow)
             try:
-                blocks.put_nowait(mix(data).copy())
+                blocks.put_nowait(data.copy())
             except queue.Full:
                 self.overflows += 1
 
@@ -79,7 +81,7 @@ class Microphone:
     def __iter__(self) -> Iterator[np.ndarray]:
         while (block := self._next()) is not None:
             self._watch(block)
-            out = self._resampler(block)
+            out = self._resampler(self._downmix(block))
             if len(out):
                 yield out
 

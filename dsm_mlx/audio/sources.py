@@ -1,224 +1,205 @@
-"""Who decodes a file: libsndfile, else (m4a, mp4, aac, webm) what the system has.
+"""Who decodes what: WAV and raw samples here, the rest by libsndfile or what the system has.
 
-Each source yields float32 mono blocks and has `.rate`, `.duration` (seconds or None), `close()`.
+Each source yields float32 (samples, channels) at `.rate` Hz, and has `.duration` (seconds or None)
+and `close()`.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Protocol
 
 import numpy as np
 
-from dsm_mlx.audio.pcm import PcmStream
-from dsm_mlx.audio.resample import mix
+from dsm_mlx.audio.afconvert import AfconvertSource, has_afconvert
+from dsm_mlx.audio.encodings import RawFormat
+from dsm_mlx.audio.ffmpeg import FfmpegSource, NoSoundError, has_ffmpeg
+from dsm_mlx.audio.formats import OGG_VIDEO, WAV, Format, guessed, told
+from dsm_mlx.audio.labels import reason
+from dsm_mlx.audio.pyav import PyavSource, has_pyav
+from dsm_mlx.audio.reader import READ_BYTES, Reader
+from dsm_mlx.audio.soundfiles import SoundFileSource, UnreadableError
+from dsm_mlx.audio.wav import PcmSource, open_wav
 from dsm_mlx.errors import AudioError
 
-logger = logging.getLogger("dsm_mlx")
-
-READ_FRAMES = 4096  # a file that breaks off loses less than this
-INSTALL = (
-    "wav, flac, ogg, mp3 and aiff are read directly; m4a, mp4, aac and webm need ffmpeg "
-    "(brew install ffmpeg, apt install ffmpeg) or PyAV (pip install av)"
-)
+BLOCK_SAMPLES = 24_000
+READ = "wav, flac, ogg, mp3 and aiff are read directly"
+INSTALL = "ffmpeg (brew install ffmpeg, apt install ffmpeg) or PyAV (pip install av)"
 
 
-def open_source(path: str):
-    """The source for the file at `path`; raises `AudioError` where there is none."""
-    import soundfile
+class Source(Protocol):
+    """What all sources have."""
 
+    rate: float
+    duration: float | None
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
+
+    def close(self) -> None: ...
+
+
+class ArraySource:
+    """Samples that are in memory: float32 (samples, channels)."""
+
+    def __init__(self, samples: np.ndarray, rate: float) -> None:
+        self.rate, self._samples = rate, samples
+        self.duration: float | None = len(samples) / rate
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self._samples), BLOCK_SAMPLES):
+            yield self._samples[start : start + BLOCK_SAMPLES]
+
+    def close(self) -> None:
+        """The array is the caller's."""
+
+
+def open_path(path: str, stack: ExitStack, raw: RawFormat | None, name: str) -> Source:
+    """The source for the file at `path`; what it holds open is closed with `stack`.
+
+    raw: what samples without a header are, or None where there must be one. Raises AudioError,
+    beginning with `name`.
+    """
+    _check_file(path, name)
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise AudioError(f"{name}: cannot be read: {reason(error)}") from None
+    stack.enter_context(file)
+    format, plain = _look(Reader(file, name), raw, None)
+    return plain or _opened(stack, _decode_file(path, format, name))
+
+
+def open_stream(
+    reader: Reader, stack: ExitStack, raw: RawFormat | None, assumed: RawFormat | None
+) -> Source:
+    """The source for what comes through `reader`; `raw` and `assumed` are as `Sound` has them."""
+    format, plain = _look(reader, raw, assumed)
+    if plain:
+        return plain
+    if format is not OGG_VIDEO and (source := _decode_in_memory(reader)):
+        return _opened(stack, source)
+    if format is None and not reader.seekable:
+        raise AudioError(f"{reader.name}: no sound of a known format{_RAW}")
+    if format is not None and format.streams and (decoders := _streaming_decoders()):
+        return _opened(stack, _tried(decoders[0], reader, format, reader.name))
+    path = _written(reader, stack, format)
+    return _opened(stack, _decode_file(path, format, reader.name))
+
+
+_RAW = " (samples without a header can be read where their format is given: raw=RawFormat(…))"
+
+
+def _look(
+    reader: Reader, raw: RawFormat | None, assumed: RawFormat | None
+) -> tuple[Format | None, PcmSource | None]:
+    """What the bytes are, and their source where that takes no decoder."""
+    format = told(reader)
+    if format is WAV:
+        return format, open_wav(reader)
+    if format is None and raw:
+        return None, PcmSource(reader, raw)
+    format = format or guessed(reader)
+    if format is None and assumed:
+        return None, PcmSource(reader, assumed)
+    if format is not None and not format.sound:
+        raise AudioError(f"{reader.name}: not a sound file that can be read: it is {format.name}")
+    return format, None
+
+
+def _decode_in_memory(reader: Reader) -> SoundFileSource | None:
+    """By libsndfile, from a file object that can seek and stands at its beginning."""
+    stream = reader.hand_over()
+    if stream is None or stream.tell() != 0:
+        return None
+    try:
+        source = SoundFileSource(stream, reader.name)
+        if not (source.loses and _streaming_decoders()):
+            return source
+        source.close()
+    except UnreadableError:
+        pass
+    stream.seek(0)
+    return None
+
+
+def _decode_file(path: str, format: Format | None, name: str) -> Source:
+    """The first decoder that can read the file at `path`."""
+    fallback = None
+    if format is not OGG_VIDEO:
+        try:
+            fallback = SoundFileSource(path, name)
+        except UnreadableError:
+            pass
+        else:
+            if not fallback.loses:
+                return fallback
+    wrong: AudioError | None = None
+    for decoder in _decoders():
+        try:
+            source = _tried(decoder, path, format, name)
+        except NoSoundError:  # noqa: PERF203
+            raise
+        except AudioError as error:
+            wrong = wrong or error
+        else:
+            if fallback:
+                fallback.close()
+            return source
+    if fallback:
+        return fallback
+    needs = f"{format.name} needs {INSTALL}" if format else f"{READ}; others need {INSTALL}"
+    raise wrong or AudioError(f"{name}: not a sound file that can be read: {needs}")
+
+
+def _tried(decoder, source: str | Reader, format: Format | None, name: str) -> Source:
+    try:
+        return decoder(source, format, name)
+    except NoSoundError as error:
+        raise NoSoundError(f"{name}: {error}") from None
+    except (AudioError, OSError) as error:
+        raise AudioError(f"{name}: not a sound file that can be read: {reason(error)}") from None
+
+
+def _decoders() -> list:
+    """What this machine has for files, beside libsndfile; those that keep times come first."""
+    return _streaming_decoders() + ([AfconvertSource] if has_afconvert() else [])
+
+
+def _streaming_decoders() -> list:
+    """What decodes while it comes."""
+    return [FfmpegSource] * has_ffmpeg() + [PyavSource] * has_pyav()
+
+
+def _opened(stack: ExitStack, source: Source) -> Source:
+    stack.callback(source.close)
+    return source
+
+
+def _written(reader: Reader, stack: ExitStack, format: Format | None) -> str:
+    """All that comes, in a temporary file: for decoders that must look at the end first."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dsm_mlx-"))
+    suffix = "." + format.name.split()[0].lower() if format else ""  # a hint for decoders
+    path = os.path.join(folder, "sound" + suffix)
+    reader.settle()
+    try:
+        with open(path, "wb") as file:
+            while data := reader.read(READ_BYTES):
+                file.write(data)
+    except OSError as error:
+        raise AudioError(f"{reader.name}: cannot be kept in {folder}: {reason(error)}") from None
+    return path
+
+
+def _check_file(path: str, name: str) -> None:
     if not os.path.exists(path):
-        raise AudioError(f"{path}: no such file")
+        raise AudioError(f"{name}: no such file")
     if not os.path.isfile(path):
         kind = "a directory" if os.path.isdir(path) else "not a regular file"
-        raise AudioError(f"{path}: {kind}; expected a sound file")
+        raise AudioError(f"{name}: {kind}; expected a sound file")
     if not os.access(path, os.R_OK):
-        raise AudioError(f"{path}: no permission to read it")
+        raise AudioError(f"{name}: no permission to read it")
     if not os.path.getsize(path):
-        raise AudioError(f"{path}: the file is empty")
-    try:
-        return SoundFileSource(path)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
-        return _open_with_system(path)
-
-
-def _open_with_system(path: str):
-    """The first decoder of this machine that can read `path`."""
-    decoders = []
-    if shutil.which("afconvert"):
-        decoders.append(AfconvertSource)
-    if shutil.which("ffmpeg"):
-        decoders.append(FfmpegSource)
-    elif _has_pyav():
-        decoders.append(PyavSource)
-    reason = INSTALL
-    for decoder in decoders:
-        try:
-            return decoder(path)
-        except AudioError as error:  # noqa: PERF203
-            reason = str(error)
-    raise AudioError(f"{path}: not a sound file that can be read: {reason}")
-
-
-class SoundFileSource:
-    """A file that libsndfile reads: wav, flac, ogg, mp3, aiff and more.
-
-    Iterating yields float32 (samples,) at `.rate` Hz; `.duration` is in seconds or None. A file
-    that breaks off gives what came before the break, and a warning.
-    Raises `soundfile.LibsndfileError` where the format is not known.
-    """
-
-    def __init__(self, path: str) -> None:
-        import soundfile
-
-        self._file = soundfile.SoundFile(path)
-        # soundfile seeks after every read of a file that can; mp3 decodes wrongly from there on
-        self._file.seekable = lambda: False
-        self.rate = self._file.samplerate
-        frames = self._file.frames
-        # an unknown length is given as the largest integer
-        self.duration = frames / self.rate if 0 <= frames < 1 << 62 else None
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        import soundfile
-
-        while True:
-            try:
-                block = self._file.read(READ_FRAMES, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                logger.warning("%s breaks off: %s", self._file.name, error.error_string)
-                return
-            if not len(block):
-                return
-            yield mix(block)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class FfmpegSource:
-    """Decoded by ffmpeg while it is read, through a pipe."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        # a playlist must not make ffmpeg open addresses of the network
-        source = ["-protocol_whitelist", "file,pipe", "-i", "file:" + path]
-        target = ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
-        self._process = subprocess.Popen(
-            ["ffmpeg", "-nostdin", "-loglevel", "error", *source, *target],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-        )
-        try:
-            self._stream = PcmStream(self._process.stdout, path)
-            if not self._stream.has_header:
-                raise AudioError(f"ffmpeg: {self._complaint()}")
-        except AudioError:
-            self.close()
-            raise
-        self.rate = self._stream.rate
-        self.duration = _ffprobe_duration(path)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        yield from self._stream
-        if self._process.wait():
-            logger.warning("%s breaks off: %s", self._path, self._complaint())
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._process.stdout.close()
-        self._log.close()
-
-    def _complaint(self) -> str:
-        """The last thing that ffmpeg said."""
-        self._process.wait()
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "no sound")
-
-
-def _ffprobe_duration(path: str) -> float | None:
-    if not shutil.which("ffprobe"):
-        return None
-    source = ["-protocol_whitelist", "file,pipe", "-i", "file:" + path]
-    show = ["-show_entries", "format=duration", "-of", "csv=p=0"]
-    run = subprocess.run(["ffprobe", "-v", "error", *source, *show], capture_output=True, text=True)
-    try:
-        return float(run.stdout)
-    except ValueError:  # "N/A": a recording that was never finished does not know
-        return None
-
-
-class AfconvertSource:
-    """Decoded by afconvert of macOS into a temporary file, which goes with `close`."""
-
-    def __init__(self, path: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="dsm_mlx-")
-        # CAF, because a WAV file ends at 4 GiB; rate and channels stay the file's
-        decoded = os.path.join(self._folder.name, "decoded.caf")
-        run = subprocess.run(
-            ["afconvert", "-f", "caff", "-d", "LEI16", os.path.abspath(path), decoded],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        if run.returncode or not os.path.exists(decoded):
-            self._folder.cleanup()
-            raise AudioError(f"afconvert: {(run.stderr or run.stdout).strip() or 'no sound'}")
-        self._file = SoundFileSource(decoded)
-        self.rate, self.duration = self._file.rate, self._file.duration
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return iter(self._file)
-
-    def close(self) -> None:
-        self._file.close()
-        self._folder.cleanup()
-
-
-def _has_pyav() -> bool:
-    try:
-        import av  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-class PyavSource:
-    """Decoded by PyAV, which brings its own copy of the ffmpeg libraries."""
-
-    def __init__(self, path: str) -> None:
-        import av
-
-        self._path = path
-        try:
-            self._container = av.open("file:" + path, options={"protocol_whitelist": "file,pipe"})
-        except av.FFmpegError as error:
-            raise AudioError(f"PyAV: {error.strerror}") from None
-        if not self._container.streams.audio:
-            self._container.close()
-            raise AudioError("PyAV: there is no sound in it")
-        self.rate = self._container.streams.audio[0].rate
-        length = self._container.duration
-        self.duration = None if length is None else length / av.time_base
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        import av
-
-        planes = av.AudioResampler(format="fltp")  # floats, one row a channel
-        try:
-            for frame in self._container.decode(audio=0):
-                for plain in planes.resample(frame):
-                    yield mix(plain.to_ndarray().T)
-        except av.FFmpegError as error:
-            logger.warning("%s breaks off: %s", self._path, error.strerror)
-
-    def close(self) -> None:
-        self._container.close()
+        raise AudioError(f"{name}: the file is empty")

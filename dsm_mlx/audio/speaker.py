@@ -17,6 +17,7 @@ from dsm_mlx.audio.devices import (
     open_stream,
 )
 from dsm_mlx.audio.resample import Resampler
+from dsm_mlx.audio.samples import check_pcm
 from dsm_mlx.errors import AudioError
 
 DEVICE_SECONDS = 0.1  # what the device holds: PulseAudio stutters with less
@@ -89,11 +90,10 @@ class Speaker:
     def write(self, chunk: np.ndarray) -> None:
         """Queue float32 (samples,) for playing; waits while more than 10 s are queued.
 
-        A `stop()` from another thread ends the wait, and drops the rest of the chunk.
+        What is beyond -1 to 1 is clipped. A `stop()` from another thread ends the wait, and drops
+        the rest of the chunk. Raises what `check_pcm` raises for samples that cannot be sound.
         """
-        chunk = np.asarray(chunk, np.float32)
-        if chunk.ndim != 1 or not np.isfinite(chunk).all():
-            raise AudioError(f"sound to play of shape {chunk.shape}: expected finite (samples,)")
+        chunk = np.clip(check_pcm(chunk, "sound to play", self.sample_rate), -1, 1)
         turn, size = self._turn, int(PIECE_SECONDS * self.sample_rate)
         for start in range(0, len(chunk), size):
             with self._condition:

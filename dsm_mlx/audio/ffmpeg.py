@@ -1,0 +1,155 @@
+"""Whatever ffmpeg decodes, from a file or, while it comes, from a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from dsm_mlx.audio.formats import Format
+from dsm_mlx.audio.matroska import MatroskaReader
+from dsm_mlx.audio.reader import READ_BYTES, Reader
+from dsm_mlx.audio.timeline import CLOCK_SECONDS, on_time
+from dsm_mlx.audio.wav import tell_end
+from dsm_mlx.errors import AudioError
+
+# a playlist must not make ffmpeg open addresses of the network
+PROTOCOLS = ["-protocol_whitelist", "file,pipe"]
+COMMAND = ["ffmpeg", "-nostdin", "-nostats", "-hide_banner", "-loglevel", "level+info"]
+# Times count from where the file as a whole begins. Without an offset, however small, ffmpeg counts
+# those of broadcasts from where the sound begins.
+TIMES = ["-itsoffset", "0.000001"]
+# the first sound, as plain samples with their times, each given out at once
+SOUND = ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "matroska", "-cluster_size_limit", "1"]
+TARGET = [*SOUND, "-flush_packets", "1", "pipe:1"]
+LOG_BYTES = 1 << 16
+_LENGTH = re.compile(r"^\[info\]   Duration: (\S+?),(?: start: (-?[\d.]+),)?", re.MULTILINE)
+_STREAM = re.compile(r"^\[info\]   Stream #0:\d.*?: (Audio|Video|Subtitle|Data|Attachment):", re.M)
+_WRONG = re.compile(r"^(?:\[[^\]]* @ 0x\w+\] )?\[(?:error|fatal|panic)\] (.+)$", re.MULTILINE)
+
+
+def has_ffmpeg() -> bool:
+    return shutil.which("ffmpeg") is not None
+
+
+class FfmpegSource:
+    """Decoded by ffmpeg while it is read, through a pipe.
+
+    source: a path, or a `Reader` whose bytes a thread gives to ffmpeg as they come. Iterating
+    yields float32 (samples, channels) at `.rate` Hz; sound that begins later than the file, or
+    stops for a while, comes with silence there. `.duration` is in seconds or None. Raises
+    AudioError.
+    """
+
+    def __init__(self, source: str | Reader, format: Format | None, name: str) -> None:
+        self._name = name
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._lost: AudioError | None = None
+        piped = isinstance(source, Reader)
+        self._input = "pipe:0" if piped else f"file:{source}"
+        self._process = subprocess.Popen(
+            [*COMMAND, *PROTOCOLS, *TIMES, "-i", self._input, *TARGET],
+            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )
+        try:
+            if piped:
+                source.settle()
+                threading.Thread(target=self._feed, args=(source,), daemon=True).start()
+            self._sound = MatroskaReader(Reader(self._process.stdout, name))
+            self._check(piped)
+        except BaseException:
+            self.close()
+            raise
+        self.rate: float = self._sound.rate
+        self.duration, self._start = self._length(format)
+        only_sound = set(_STREAM.findall(self._said())) == {"Audio"}
+        self._sure = only_sound and format is not None and format.tells_length
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        pieces = ((self._start + time, samples) for time, samples in self._sound)
+        done = 0
+        for block in on_time(pieces, self.rate):
+            yield block
+            done += len(block)
+        failed = self._process.wait()
+        if self._lost:
+            raise self._lost
+        wrong = self._complaint() or ("it failed" if failed else "")
+        tell_end(self._name, done / self.rate, self.duration, self._sure, wrong)
+
+    def close(self) -> None:
+        """End ffmpeg. A stream that it was given is left where it is."""
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
+
+    def _feed(self, reader: Reader) -> None:
+        """Give ffmpeg what comes, until it wants no more."""
+        try:
+            while data := reader.read(READ_BYTES):
+                self._process.stdin.write(data)
+                self._process.stdin.flush()
+        except (AudioError, TypeError) as error:
+            self._lost = error
+        except OSError:  # ffmpeg has ended
+            pass
+        finally:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+    def _check(self, piped: bool) -> None:
+        """Raise AudioError where no sound came."""
+        if self._sound.rate is not None:
+            return
+        self._process.wait()
+        if self._lost:
+            raise self._lost
+        kinds = _STREAM.findall(self._said())
+        if kinds and "Audio" not in kinds:
+            raise NoSoundError(f"there is no sound in it, only {', '.join(map(str.lower, kinds))}")
+        raise AudioError(f"ffmpeg: {self._complaint() or 'there is no sound in it'}")
+
+    def _length(self, format: Format | None) -> tuple[float | None, float]:
+        """The duration, and the time at which the file begins, in seconds."""
+        found = _LENGTH.search(self._said())
+        duration, start = found.groups() if found else (None, None)
+        begin = float(start or 0)
+        if not (format and format.counts_from_zero and 0 < begin <= CLOCK_SECONDS):
+            begin = 0.0
+        return _seconds(duration), begin
+
+    def _complaint(self) -> str | None:
+        """The last thing that was wrong, as ffmpeg says it, without what it calls its input."""
+        wrong = _WRONG.findall(self._said(tail=True))
+        return wrong[-1].strip().removeprefix(f"{self._input}: ") if wrong else None
+
+    def _said(self, tail: bool = False) -> str:
+        """The beginning or the end of what ffmpeg has said so far, which may be a lot."""
+        # not by reading the file, which would move the place where ffmpeg writes
+        size = os.fstat(self._log.fileno()).st_size
+        start = max(0, size - LOG_BYTES) if tail else 0
+        return os.pread(self._log.fileno(), LOG_BYTES, start).decode(errors="replace")
+
+
+class NoSoundError(AudioError):
+    """A file that can be read, and has no sound in it: no other decoder will find some."""
+
+
+def _seconds(text: str | None) -> float | None:
+    """Of "00:01:02.50"; None for "N/A"."""
+    try:
+        hours, minutes, seconds = (text or "").split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None
