@@ -155,10 +155,14 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of speech: float32 `audio` of shape (samples,) and the words that begin in it."""
+    """A piece of speech: float32 `audio` of shape (samples,) and the words that begin in it.
+
+    ahead: how many words are known whose sound is still to come.
+    """
 
     audio: np.ndarray
     words: list[Word] = field(default_factory=list)
+    ahead: int = 0
 
     def __repr__(self) -> str:
         return f"<Chunk of {len(self.audio)} samples, {_counted(self.words)}>"

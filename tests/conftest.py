@@ -6,6 +6,7 @@ from functools import cache
 import golden as fixtures
 import mlx.core as mx
 import pytest
+import small as very_small
 import virtual_microphone as microphone
 
 # A script that runs us in the background leaves us deaf to Ctrl-C, and so our children; tests send
@@ -25,6 +26,17 @@ def checkpoint(tmp_path_factory):
         return fixtures.assemble(name, tmp_path_factory.mktemp("checkpoints") / name)
 
     return assembled
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """`small(name)`: the path of a very small checkpoint like the fixture `name`."""
+
+    @cache
+    def made(name: str):
+        return very_small.checkpoint(name, tmp_path_factory.mktemp("small") / name)
+
+    return made
 
 
 @pytest.fixture(scope="session")

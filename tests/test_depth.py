@@ -48,7 +48,7 @@ def forced_hidden(lm, meta, folder, inputs):
     """What the main model gives at every step when these tokens enter it: (rows, steps, dim)."""
     condition, cross = conditions_of(lm, meta, folder)
     if cross is not None:
-        cross = lm.transformer.keys_values(cross.astype(lm.dtype))
+        cross = [(range(len(cross)), list(lm.keys_values(cross)))]
     state = lm.transformer.init_state(len(inputs), dtype=lm.dtype)
     outputs = []
     for tokens in np.moveaxis(inputs, -1, 0):
@@ -61,17 +61,24 @@ def forced_hidden(lm, meta, folder, inputs):
 
 def forced_depth(lm, meta, hidden, step, expected):
     """Logits (codebooks, rows, card) of one step, when the codes are those of the reference."""
-    depth = lm.depformer
-    guidance = None
+    depth, guidance = lm.depformer, None
     if meta["cfg_coef"] != 1:
         guidance = mx.full((len(meta["scripts"]),), meta["cfg_coef"])
+        hidden = mx.array(np.array(hidden)[in_pairs(len(hidden))])
+        expected = expected[:, in_pairs(len(hidden))]
     token = mx.array([row[step][1] for row in meta["logged_text_tokens"]])
     inputs, past, logits = depth.linear_in(hidden), [None] * len(depth.layers), []
     for k in range(lm.config.dep_q):
         found, past = depth.slice(k, token, inputs, past)
         logits.append(found.astype(mx.float32))
         token = mx.argmax(guide(mx.array(expected[k]), guidance), axis=-1)
-    return mx.stack(logits)
+    logits = np.array(mx.stack(logits))
+    return logits if guidance is None else logits[:, np.argsort(in_pairs(len(hidden)))]
+
+
+def in_pairs(rows: int) -> np.ndarray:
+    """The reference has all rows with the conditions and then all without; we have pairs."""
+    return np.arange(rows).reshape(2, -1).T.reshape(-1)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -14,7 +14,7 @@ _RIDE = 1.1  # how much longer a step of live rows may become by recordings
 _ALONE_SECONDS, _ALONE = 0.02, 1.25  # of recordings while somebody live could come
 PATIENCE = 0.5  # seconds for which a recording may be passed over
 _FORGET = 0.98  # how much a step counts when another one has come
-_OUTLIER = 3.0
+_OUTLIER = 2.0  # times what was predicted: more does not count
 
 Item = TypeVar("Item")
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from dsm_mlx.files.config_reader import ConfigReader
 
+_LONGEST = 60  # seconds
+
 
 @dataclass(frozen=True)
 class SttConfig:
@@ -23,17 +25,18 @@ class SttConfig:
     def read(cls, raw: ConfigReader) -> SttConfig:
         """From a `config.json`."""
         section = raw.section("stt_config", {})
-        languages = section.items("languages", str, []) or _named(
+        languages = section.strings("languages", 1000, []) or _named(
             raw.get("tokenizer_name", str, "")
         )
         return cls(
-            delay=section.get("audio_delay_seconds", float, 0.5),
-            prefix=section.get("audio_silence_prefix_seconds", float, 0.0),
+            delay=section.number("audio_delay_seconds", 0, _LONGEST, 0.5),
+            prefix=section.number("audio_silence_prefix_seconds", 0, _LONGEST, 0.0),
             languages=tuple(languages),
         )
 
 
 def _named(tokenizer: str) -> list[str]:
     """As in tokenizer_en_fr_audio_8000.model."""
-    match = re.search(r"_((?:[a-z]{2}_)+)audio", tokenizer)
+    end = tokenizer[-200:]  # a search through a name without end would take as long
+    match = re.search(r"_((?:[a-z]{2}_)+)audio", end)
     return match[1].strip("_").split("_") if match else ["en"]

@@ -131,8 +131,9 @@ class Session(RuntimeSession):
     def prepare(self) -> bool:
         """Do the tasks that are due."""
         told = False
-        while not self._computing and (task := self._due()):
-            told = True
+        while not self._computing and (at := self._due()) is not None:
+            told, task = True, self.queue[at]
+            del self.queue[at]
             if task.kind == "finish":
                 self._tell(self._word(word) for word in self.words.finish())
             elif task.kind == "restart":
@@ -142,13 +143,12 @@ class Session(RuntimeSession):
                 self._tell([Mark(task.value)])
         return told
 
-    def _due(self) -> _Task | None:
-        """The next task if less than a frame is left before it; it leaves the queue."""
+    def _due(self) -> int | None:
+        """Where the next task is in the queue, if less than a frame is left before it."""
         left = 0
-        for i, item in enumerate(self.queue):
+        for at, item in enumerate(self.queue):
             if isinstance(item, _Task):
-                del self.queue[i]
-                return item
+                return at
             left += item.size
             if left >= self.timing.frame_size:
                 return None
@@ -156,7 +156,7 @@ class Session(RuntimeSession):
 
     @property
     def ready(self) -> bool:
-        return bool(self.frames_waiting) and not self.crowded
+        return bool(self.frames_waiting) and not self.crowded and self._due() is None
 
     def next_frame(self) -> np.ndarray:
         """The next whole frame, float32 (frame_size,). With `changed` held, as all here."""

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dsm_mlx.files.config_reader import ConfigReader
+from dsm_mlx.lm.conditioning import ConditionersConfig
+
+_LONGEST_DELAY = 60  # seconds
+_MOST_AHEAD, _MOST_SPEAKERS = 64, 32
+_QUALITY = "ok"  # what a model with a `control` conditioner is always told
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,17 @@ class TtsConfig:
         """From a `config.json`."""
         tts, sampling = raw.section("tts_config", {}), raw.section("lm_gen_config", {})
         if tts.get("multistream", bool, False):
-            raise tts.error("multistream", "is true (expected false)")
-        temperature = sampling.get("temp", float, 0.6)
-        if temperature < 0:
-            raise sampling.error("temp", f"is {temperature} (expected 0 or more)")
+            raise tts.wrong("multistream", True, "false")
+        ahead = tts.integer("second_stream_ahead", 0, _MOST_AHEAD, 0)
+        if ahead and not raw.get("demux_second_stream", bool, False):
+            raise tts.wrong("second_stream_ahead", ahead, "0 without demux_second_stream")
+        control = ConditionersConfig.read(raw).by_name.get("control")
+        if control and _QUALITY not in control.values:
+            raise raw.error("conditioners", f"control does not know {_QUALITY!r}")
         return cls(
-            audio_delay=tts.get("audio_delay", float),
-            second_stream_ahead=tts.count("second_stream_ahead", 0),
-            max_speakers=tts.positive("max_speakers", 5),
-            temperature=temperature,
-            guidance=sampling.get("cfg_coef", float, None),
+            audio_delay=tts.number("audio_delay", 0, _LONGEST_DELAY),
+            second_stream_ahead=ahead,
+            max_speakers=tts.integer("max_speakers", 1, _MOST_SPEAKERS, 5),
+            temperature=sampling.number("temp", 0, 100, 0.6),
+            guidance=sampling.number("cfg_coef", 0, 100, None),
         )
