@@ -9,7 +9,8 @@ import numpy as np
 logger = logging.getLogger("dsm_mlx")
 
 WINDOW_SECONDS = 0.02
-MEMORY_SECONDS = 0.5  # how long the levels of the past count
+# How long the levels of the past count: a moment is no reason to leave the mean, but to come back.
+MEMORY_SECONDS, ALONE_SECONDS = 0.5, 0.1
 AUDIBLE = 1e-7  # mean square, -70 dB: below, nothing can be lost
 # The mean of n channels that have nothing to do with each other has 1/n of their mean energy. With
 # a twentieth of that, the channels work against each other.
@@ -28,7 +29,6 @@ class Downmix:
     def __init__(self, rate: float, name: str) -> None:
         self._name = name
         self._window = max(1, round(rate * WINDOW_SECONDS))
-        self._keep = np.exp(-WINDOW_SECONDS / MEMORY_SECONDS)
         self._rest: np.ndarray | None = None
         self._levels: np.ndarray | None = None  # mean square of every channel
         self._mean_level = 0.0
@@ -64,13 +64,16 @@ class Downmix:
         """Take the levels of a window into account: the mean from here on, or which channel."""
         if self._levels is None:
             self._levels = np.zeros(len(levels))
-        self._levels = self._keep * self._levels + (1 - self._keep) * levels
-        self._mean_level = self._keep * self._mean_level + (1 - self._keep) * mean_level
+        if levels.mean() < AUDIBLE:
+            return
+        seconds = MEMORY_SECONDS if self._channel is None else ALONE_SECONDS
+        new = 1 - np.exp(-WINDOW_SECONDS / seconds)
+        self._levels += new * (levels - self._levels)
+        self._mean_level += new * (mean_level - self._mean_level)
         expected = self._levels.mean() / len(levels)
-        if self._channel is None and levels.mean() > AUDIBLE:
-            if self._mean_level < CANCELS * expected:
-                self._channel = int(self._levels.argmax())
-                self._tell()
+        if self._channel is None and self._mean_level < CANCELS * expected:
+            self._channel = int(self._levels.argmax())
+            self._tell()
         elif self._channel is not None and self._mean_level > RECOVERS * expected:
             self._channel = None
 

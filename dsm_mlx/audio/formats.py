@@ -123,6 +123,8 @@ def is_text(head: bytes) -> bool:
         return text != "" and all(sign.isprintable() or sign.isspace() for sign in text)
     if not head or _CONTROLS.search(head):
         return False
+    if len(head) == GUESS_BYTES and len(set(head)) < 4:  # the same sample again and again
+        return False
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)  # the last sign may be cut
     except UnicodeDecodeError:
