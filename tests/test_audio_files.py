@@ -11,6 +11,7 @@ import soundfile
 from sounds import ffmpeg, needs_ffmpeg, pitch_and_level, tone
 
 from dsm_mlx.audio import AudioFile, read
+from dsm_mlx.audio.pyav import has_pyav
 from dsm_mlx.errors import AudioError
 
 
@@ -162,6 +163,14 @@ def test_without_any_decoder_the_error_says_what_to_install(tmp_path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "av", None)
     check_error(tmp_path / "a.m4a", "MP4 (m4a, mov) needs ffmpeg (brew install")
+
+
+def test_a_folder_called_av_is_not_pyav(tmp_path, monkeypatch):
+    (tmp_path / "av").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "av", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert not has_pyav()
 
 
 # ---- bad files

@@ -115,6 +115,26 @@ def test_sound_comes_out_while_it_goes_in():
 
 
 @needs_ffmpeg
+def test_leaving_a_pipe_that_stays_open_does_not_hang_nor_abort():
+    """A thread that waits for stdin while Python exits would abort it."""
+    code = """
+import sys
+from dsm_mlx.audio import read_stream
+for block in read_stream(sys.stdin.buffer):
+    print(len(block) > 0, flush=True)
+    break
+"""
+    data = ffmpeg("-i", "-", "-f", "mp3", "-", pcm=tone(8))
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        process.stdin.write(data)
+        process.stdin.flush()  # and it stays open
+        assert process.wait(30) == 0
+        assert (process.stdout.read(), process.stderr.read()) == (b"True\n", b"")
+
+
+@needs_ffmpeg
 @pytest.mark.parametrize("form", ["mp3", "adts"])
 def test_a_stream_joined_in_the_middle(form):
     data = ffmpeg("-i", "-", "-f", form, "-b:a", "64k", "-", pcm=tone(5))

@@ -30,6 +30,7 @@ TIMES = ["-itsoffset", "0.000001"]
 SOUND = ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "matroska", "-cluster_size_limit", "1"]
 TARGET = [*SOUND, "-flush_packets", "1", "pipe:1"]
 LOG_BYTES = 1 << 16
+POLL_SECONDS, CLOSE_SECONDS = 0.1, 1.0
 _LENGTH = re.compile(r"^\[info\]   Duration: (\S+?),(?: start: (-?[\d.]+),)?", re.MULTILINE)
 _STREAM = re.compile(r"^\[info\]   Stream #0:\d.*?: (Audio|Video|Subtitle|Data|Attachment):", re.M)
 _WRONG = re.compile(r"^(?:\[[^\]]* @ 0x\w+\] )?\[(?:error|fatal|panic)\] (.+)$", re.MULTILINE)
@@ -51,7 +52,9 @@ class FfmpegSource:
     def __init__(self, source: str | Reader, format: Format | None, name: str) -> None:
         self._name = name
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        self._lost: AudioError | None = None
+        self._lost: AudioError | TypeError | None = None
+        self._feeder: threading.Thread | None = None
+        self._closed = threading.Event()
         piped = isinstance(source, Reader)
         self._input = "pipe:0" if piped else f"file:{source}"
         self._process = subprocess.Popen(
@@ -64,9 +67,10 @@ class FfmpegSource:
         try:
             if piped:
                 source.settle()
-                threading.Thread(target=self._feed, args=(source,), daemon=True).start()
+                self._feeder = threading.Thread(target=self._feed, args=(source,), daemon=True)
+                self._feeder.start()
             self._sound = MatroskaReader(Reader(self._process.stdout, name))
-            self._check(piped)
+            self._check()
         except BaseException:
             self.close()
             raise
@@ -89,15 +93,18 @@ class FfmpegSource:
 
     def close(self) -> None:
         """End ffmpeg. A stream that it was given is left where it is."""
+        self._closed.set()
         self._process.kill()
         self._process.wait()
+        if self._feeder:
+            self._feeder.join(CLOSE_SECONDS)
         self._process.stdout.close()
         self._log.close()
 
     def _feed(self, reader: Reader) -> None:
         """Give ffmpeg what comes, until it wants no more."""
         try:
-            while data := reader.read(READ_BYTES):
+            while self._wait(reader) and (data := reader.read(READ_BYTES)):
                 self._process.stdin.write(data)
                 self._process.stdin.flush()
         except (AudioError, TypeError) as error:
@@ -108,7 +115,18 @@ class FfmpegSource:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
 
-    def _check(self, piped: bool) -> None:
+    def _wait(self, reader: Reader) -> bool:
+        """Wait until something can be read; False if this was closed meanwhile.
+
+        A thread that waits in a read instead could not be ended, and if that is one of stdin,
+        Python aborts when it exits.
+        """
+        while not self._closed.is_set():
+            if reader.ready(POLL_SECONDS):
+                return True
+        return False
+
+    def _check(self) -> None:
         """Raise AudioError where no sound came."""
         if self._sound.rate is not None:
             return

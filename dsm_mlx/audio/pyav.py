@@ -18,10 +18,9 @@ from dsm_mlx.errors import AudioError
 
 
 def has_pyav() -> bool:
-    try:
-        return find_spec("av") is not None
-    except ValueError:  # a module that was put in its place
-        return False
+    """Whether PyAV is installed; a folder that happens to be called av is not PyAV."""
+    spec = find_spec("av")
+    return spec is not None and spec.origin is not None
 
 
 class PyavSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import select
 from typing import Any
 
 from dsm_mlx.audio.labels import label, reason, short
@@ -49,6 +50,19 @@ class Reader:
             if len(self._kept) > KEPT_BYTES:
                 self._kept = None
         return data
+
+    def ready(self, seconds: float) -> bool:
+        """Wait so long for bytes; True as soon as `read` will not wait, or if that is not known.
+
+        It is known of pipes and files of the system, from which nothing is taken but by `read`.
+        """
+        raw = getattr(self.stream, "raw", self.stream)
+        if self._ahead or not isinstance(raw, io.FileIO):
+            return True
+        try:
+            return bool(select.select([raw.fileno()], [], [], seconds)[0])
+        except (OSError, ValueError):  # more files are open than this can handle
+            return True
 
     def exactly(self, size: int) -> bytes:
         """The next `size` bytes, or fewer where the stream ends."""

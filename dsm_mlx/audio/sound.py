@@ -150,7 +150,7 @@ class AudioFile(Sound):
 
     def __init__(self, path: str | os.PathLike, sample_rate: float = 24_000) -> None:
         self.path = os.fspath(path)
-        super().__init__(path, target=sample_rate)
+        super().__init__(path, target=check_rate(sample_rate))
 
 
 def read(audio: Any, sample_rate: float | None = None, target: float = 24_000) -> np.ndarray:
@@ -171,7 +171,8 @@ def read_stream(
     given, as 16-bit 24 kHz mono, unless it looks like something else. Raises what `Sound` raises.
     """
     assumed = RawFormat() if raw is None else None
-    with Sound(stream, target=sample_rate, raw=raw, assumed=assumed, name=name) as sound:
+    rate = check_rate(sample_rate)
+    with Sound(stream, target=rate, raw=raw, assumed=assumed, name=name) as sound:
         yield from sound
 
 
