@@ -1,27 +1,21 @@
-"""dsm-convert: every flag, bad input, and a folder that appears whole or not at all."""
+"""dsm-convert: every flag, and what it says."""
 
-import errno
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
 
 import golden as fixtures
 import mlx.core as mx
 import pytest
+from converting import Hub, left_over, record, run, specs
 
 import dsm_mlx
-from dsm_mlx.cli import convert as command
-from dsm_mlx.convert import job, output
 from dsm_mlx.convert.recipes import RECIPES
 from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.weights import specs_of
 from dsm_mlx.files import hub
-from dsm_mlx.loading.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,24 +29,6 @@ def source(checkpoint, tmp_path) -> Path:
 @pytest.fixture
 def voiced(checkpoint, tmp_path) -> Path:
     return shutil.copytree(checkpoint("tts-tiny"), tmp_path / "voiced")
-
-
-def run(*args) -> int:
-    return command.main([str(arg) for arg in args])
-
-
-def specs(folder) -> set[str]:
-    return {
-        str(spec) for spec in specs_of(Checkpoint.find(folder, None).outline_lm().model).values()
-    }
-
-
-def record(folder) -> dict:
-    return json.loads((folder / "config.json").read_text())["model_id"]["conversion"]
-
-
-def left_over(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def test_as_a_program(source, tmp_path):
@@ -178,126 +154,37 @@ def test_voices_of_a_listener_are_refused(source, tmp_path, capsys):
     assert "has no voices" in capsys.readouterr().err
 
 
-def test_an_existing_folder_stays_unless_overwritten(source, tmp_path, capsys):
-    new = tmp_path / "new"
-    assert run(source, new) == 0
-    before = (new / "config.json").read_bytes()
-    assert run(source, new, "-q") == 1
-    assert "exists already" in capsys.readouterr().err
-    assert (new / "config.json").read_bytes() == before
-    (new / "mine.txt").write_text("of the old folder")
-    assert run(source, new, "-q", "--overwrite") == 0
-    assert specs(new) and not (new / "mine.txt").exists()
-    assert left_over(tmp_path) == {"source", "new"}
-
-
-def test_only_a_checkpoint_is_overwritten(source, tmp_path, capsys):
-    home = tmp_path / "home"
-    home.mkdir()
-    assert run(source, home, "--overwrite") == 0  # an empty folder
-    shutil.rmtree(home)
-    home.mkdir()
-    (home / "letters.txt").write_text("dear")
-    assert run(source, home, "--overwrite") == 1
-    assert "is not the folder of a checkpoint" in capsys.readouterr().err
-    assert run(source, home / "letters.txt", "--overwrite") == 1
-    assert (home / "letters.txt").read_text() == "dear"
-
-
-@pytest.mark.parametrize("dest", ["source", "."])
-def test_the_source_is_never_overwritten(dest, source, tmp_path, capsys):
-    assert run(source, tmp_path / dest, "--overwrite") == 1
-    assert "holds the source" in capsys.readouterr().err
-    assert Checkpoint.find(source, "stt").load_lm()
-
-
-class Stopped:
-    """Stands for the last thing written; what happens then is up to the test."""
-
-    def __init__(self, monkeypatch, happens):
-        self.folder = None
-        real = job._write_config
-
-        def write(source, folder, *rest):
-            self.folder = folder
-            assert (folder / "model.safetensors").exists()
-            happens()
-            real(source, folder, *rest)
-
-        monkeypatch.setattr(job, "_write_config", write)
-
-
-@pytest.mark.parametrize("existing", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_leaves_nothing(number, existing, source, tmp_path, monkeypatch, capsys):
-    new = tmp_path / "new"
-    if existing:
-        assert run(source, new, "-q") == 0
-    before = {path.name: path.read_bytes() for path in new.glob("*")}
-    handler = signal.getsignal(number)
-    stopped = Stopped(monkeypatch, lambda: os.kill(os.getpid(), number))
-    assert run(source, new, "--overwrite") == 130
-    assert "interrupted; nothing was written" in capsys.readouterr().err
-    assert signal.getsignal(number) == handler
-    assert stopped.folder and not stopped.folder.exists()
-    assert left_over(tmp_path) == ({"source", "new"} if existing else {"source"})
-    assert {path.name: path.read_bytes() for path in new.glob("*")} == before
-
-
-def test_a_full_disk_is_said_in_advance(source, tmp_path, monkeypatch, capsys):
-    usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)
-    monkeypatch.setattr(output.shutil, "disk_usage", lambda _: usage)
-    assert run(source, tmp_path / "new") == 1
-    assert f"{tmp_path / 'new'}: the disk is full" in capsys.readouterr().err
-    assert left_over(tmp_path) == {"source"}
-
-
-def test_a_disk_that_becomes_full(source, tmp_path, monkeypatch, capsys):
-    def full():
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    Stopped(monkeypatch, full)
-    assert run(source, tmp_path / "new") == 1
-    assert "the disk is full; nothing was written" in capsys.readouterr().err
-    assert left_over(tmp_path) == {"source"}
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_writing_tensors_to_a_full_device(tmp_path):
-    with pytest.raises(OSError, match="No space left"), pytest.MonkeyPatch.context() as patch:
-        real = Path.open
-        patch.setattr(Path, "open", lambda path, mode: real(Path("/dev/full"), "wb"))
-        output.write_safetensors(tmp_path / "x", {"w": mx.zeros((1 << 16,))}, {})
-
-
-def test_a_folder_that_cannot_be_made(source, tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert run(source, tmp_path / "file" / "new") == 1
-    assert capsys.readouterr().err.startswith("error: ")
+# As a console script starts the command, and Ctrl-C in the moment when a module is imported.
+INTERRUPTED_START = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:  # as extension modules do it
+                raise ImportError("initialization failed") from None
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupting())
+from dsm_mlx.cli.convert import main
+sys.exit(main(["nowhere", "new"]))
+"""
 
 
 @pytest.mark.parametrize(
-    "part, damage, message",
-    [
-        ("model", lambda p: p.write_bytes(p.read_bytes()[:-10]), "cut short"),
-        ("model", lambda p: p.write_bytes(b"nonsense" * 9), "safetensors"),
-        ("model", lambda p: p.unlink(), "has no file"),
-        ("mimi", lambda p: p.unlink(), "has no file"),
-        ("mimi", lambda p: mx.save_safetensors(str(p), {"x": mx.zeros(1)}), "missing"),
-        ("tokenizer", lambda p: p.unlink(), "has no file"),
-        ("config", lambda p: p.write_text("{"), "not a readable JSON file"),
-        ("config", lambda p: p.write_text("{}"), "is missing"),
-    ],
+    "module",
+    ["mlx.core", "numpy", "mlx.nn.layers", "dsm_mlx.convert.job", "dsm_mlx.cli.conversion"],
 )
-def test_a_damaged_source_is_one_clear_error(part, damage, message, source, tmp_path, capsys):
-    files = {"config": "config.json", "model": "model.safetensors"}
-    config = json.loads((source / "config.json").read_text())
-    files |= {"mimi": config["mimi_name"], "tokenizer": config["tokenizer_name"]}
-    damage(source / files[part])
-    assert run(source, tmp_path / "new") == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and str(source) in error and message in error
-    assert left_over(tmp_path) == {"source"}
+def test_ctrl_c_while_it_starts(module, tmp_path):
+    command = [sys.executable, "-c", INTERRUPTED_START, module]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_what_starts_the_command_imports_nothing_slow():
+    code = "import dsm_mlx.cli.convert, sys; print({'mlx', 'numpy', 'argparse'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_values_too_large_for_float16(source, tmp_path, capsys):
@@ -306,23 +193,40 @@ def test_values_too_large_for_float16(source, tmp_path, capsys):
     tensors["text_linear.weight"] = tensors["text_linear.weight"] * 1e6
     mx.save_safetensors(str(path), tensors)
     assert run(source, tmp_path / "new", "--dtype", "float16") == 1
-    assert "text_linear.weight: has values that float16 cannot hold" in capsys.readouterr().err
+    assert "text_linear.weight: has values that are not finite, or that float16 cannot hold" in (
+        capsys.readouterr().err
+    )
     assert run(source, tmp_path / "new", "--dtype", "bfloat16") == 0
 
 
-@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../outside"])
-@pytest.mark.parametrize("key", ["moshi_name", "mimi_name", "tokenizer_name", "mimi_config_name"])
-def test_names_in_a_config_stay_inside_the_folder(key, name, source, tmp_path, capsys):
-    fixtures.edit_json(source / "config.json", lambda c: c.update({key: name}))
-    assert run(source, tmp_path / "new") == 1
-    assert "is not the name of a file in its folder" in capsys.readouterr().err
+@pytest.mark.parametrize("flags", [[], ["--dtype", "float32"]])
+def test_weights_that_are_not_finite(flags, source, tmp_path, capsys):
+    """Which loading would refuse."""
+    path = source / "model.safetensors"
+    tensors = mx.load(str(path))
+    tensors["text_linear.weight"][3, 5] = float("nan")
+    mx.save_safetensors(str(path), tensors)
+    assert run(source, tmp_path / "new", *flags) == 1
+    error = capsys.readouterr().err
+    assert "text_linear" in error and "has values that are not finite" in error
     assert left_over(tmp_path) == {"source"}
 
 
-def test_two_parts_of_one_name_are_refused(source, tmp_path, capsys):
-    fixtures.edit_json(source / "config.json", lambda c: c.update(mimi_name="config.json"))
-    assert run(source, tmp_path / "new") == 1
-    assert capsys.readouterr().err.startswith("error: ")
+def test_tinys_speaking_half(tmp_path, capsys):
+    new = tmp_path / "new"
+    assert run("tiny", new, "--kind", "tts", "--layout", "pytorch", "--voices", "slt") == 0
+    tts = dsm_mlx.load_tts(new)
+    assert tts.voices() == ["slt"] and record(new)["layout"] == "pytorch"
+    assert tts.synthesize("Good morning.", seed=0).words
+    capsys.readouterr()
+    assert run("--inspect", "tiny", "--kind", "tts") == 0
+    assert "text to speech" in capsys.readouterr().out
+    assert run("tiny", new, "--overwrite") == 0 and dsm_mlx.load_stt(new)
+
+
+def test_a_kind_that_it_is_not(source, tmp_path, capsys):
+    assert run(source, tmp_path / "new", "--kind", "tts") == 1
+    assert "expected 'tts'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -370,6 +274,13 @@ def test_inspect(name, checkpoint, capsys):
         assert part in text
 
 
+def test_inspect_without_a_recipe(source, tmp_path, capsys):
+    assert run(source, tmp_path / "new") == 0
+    assert run("--inspect", tmp_path / "new") == 0
+    text = capsys.readouterr().out
+    assert "converted from" in text and "recipe" not in text and "None" not in text
+
+
 def test_inspect_says_what_is_missing(source, capsys):
     config = json.loads((source / "config.json").read_text())
     (source / config["mimi_name"]).unlink()
@@ -414,22 +325,6 @@ def test_a_hub_repository_of_the_cache(source, tmp_path, monkeypatch):
     found = record(tmp_path / "new")
     assert (found["source"], found["revision"]) == ("someone/some-model", commit)
     assert str(tmp_path) not in (tmp_path / "new" / "config.json").read_text()
-
-
-class Hub:
-    """Stands for the hub's client."""
-
-    calls: ClassVar[list] = []
-    failure: ClassVar[Exception | None] = None
-
-    def create_repo(self, name, exist_ok):
-        if self.failure:
-            raise self.failure
-        self.calls.append(("create", name, exist_ok))
-        return f"https://huggingface.co/{name}"
-
-    def upload_folder(self, folder_path, repo_id):
-        self.calls.append(("upload", folder_path, repo_id))
 
 
 def test_upload(source, tmp_path, monkeypatch, capsys):

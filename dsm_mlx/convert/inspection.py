@@ -112,7 +112,8 @@ def _conversion(source: Source) -> Iterator[tuple[str, str]]:
     if isinstance(record, dict):
         revision = f" at {record['revision']}" if record.get("revision") else ""
         yield "converted from", f"{record.get('source')}{revision}"
-        yield "recipe", str(record.get("recipe"))
+        if record.get("recipe"):
+            yield "recipe", str(record["recipe"])
 
 
 def _file(outline: Outline) -> str:

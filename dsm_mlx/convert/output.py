@@ -1,16 +1,12 @@
-"""Writing: a folder that appears whole or not at all, and tensors one after another."""
+"""Writing files: tensors one after another, and copies."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import json
-import os
 import shutil
 import struct
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import mlx.core as mx
@@ -30,61 +26,6 @@ _DTYPES = {
 _SPARE = 1 << 20  # what a folder needs beside its tensors
 
 
-@contextmanager
-def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder to write to that takes the name `path` when the block ends well.
-
-    Whatever ends the block otherwise, an error or Ctrl-C, nothing of it is left and what was at
-    `path` is untouched.
-
-    Raises:
-        FileExistsError: `path` exists and `overwrite` is False, or it is not a checkpoint's.
-        OSError: it cannot be written; a full disk is told apart.
-    """
-    _check_replaceable(path, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    draft.chmod(0o755)
-    try:
-        yield draft
-        _put_in_place(draft, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(f"{path}: the disk is full; nothing was written") from None
-        raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _check_replaceable(path: Path, overwrite: bool) -> None:
-    if not os.path.lexists(path):
-        return
-    if not overwrite:
-        raise FileExistsError(f"{path}: exists already (give another folder, or --overwrite)")
-    files = {entry.name for entry in path.iterdir()} if path.is_dir() else {"not a folder"}
-    if files and not files & {"config.json", "mimi_config.json"}:
-        raise FileExistsError(f"{path}: is not the folder of a checkpoint, so it is not replaced")
-
-
-def _put_in_place(draft: Path, path: Path) -> None:
-    for file in draft.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-    if not os.path.lexists(path):
-        draft.rename(path)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-    path.rename(old / "old")
-    try:
-        draft.rename(path)
-    except OSError:
-        (old / "old").rename(path)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def check_space(folder: Path, needed: int) -> None:
     """OSError if the disk of `folder` cannot take `needed` bytes."""
     free = shutil.disk_usage(folder).free
@@ -99,7 +40,7 @@ def write_safetensors(path: Path, tensors: dict[str, mx.array], metadata: dict[s
     goes to stderr if that is a terminal.
 
     Raises:
-        CheckpointError: a value that became infinite in float16, or was not a number before.
+        CheckpointError: a value that is not finite, as those are that float16 cannot hold.
         OSError: the file cannot be written.
     """
     header: dict[str, dict] = {"__metadata__": metadata}
@@ -128,8 +69,9 @@ def write_safetensors(path: Path, tensors: dict[str, mx.array], metadata: dict[s
 
 
 def _bytes(name: str, array: mx.array) -> memoryview:
-    if array.dtype == mx.float16 and not mx.isfinite(array).all().item():
-        raise CheckpointError(f"{name}: has values that float16 cannot hold (try bfloat16)")
+    if mx.issubdtype(array.dtype, mx.floating) and not mx.isfinite(array).all().item():
+        small = ", or that float16 cannot hold (try bfloat16)" if array.dtype == mx.float16 else ""
+        raise CheckpointError(f"{name}: has values that are not finite{small}")
     return memoryview(mx.contiguous(array).reshape(-1).view(mx.uint8))
 
 

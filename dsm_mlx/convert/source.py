@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.hub import HubFiles
 from dsm_mlx.loading.checkpoint import MIMI, Checkpoint, Outline
 
@@ -17,13 +18,16 @@ class Source:
     checkpoint: Checkpoint
 
     @classmethod
-    def find(cls, name: str | Path, revision: str | None = None) -> Source:
+    def find(cls, name: str | Path, revision: str | None = None, kind: str | None = None) -> Source:
         """From a folder, its config.json, a hub id or a short name such as "tiny".
+
+        kind: "stt" or "tts", which of the two models of a name is meant; None takes what there
+            is, and of "tiny" the one that hears.
 
         Raises:
             CheckpointError: there is no such thing, or it is neither a model nor a codec.
         """
-        return cls(Checkpoint.find(name, None, revision))
+        return cls(Checkpoint.find(name, kind, revision))
 
     @property
     def kind(self) -> str:
@@ -49,7 +53,33 @@ class Source:
     def folder(self) -> Path:
         """Where its files lie on this machine."""
         file = "config.json" if self.lm else MIMI
-        return self.checkpoint.files.get(file).resolve().parent
+        return self.checkpoint.files.get(file).parent.resolve()
+
+    def file(self, name: str) -> Path:
+        """The file of that name, which is in the source itself.
+
+        Raises:
+            CheckpointError: there is none, or it is a link to something elsewhere.
+        """
+        return self.own(self.checkpoint.files.get(name))
+
+    def own(self, path: Path) -> Path:
+        """`path`, a file of the source, if no link leads from there to another place.
+
+        What a stranger has packed into a folder must not end in a new one that may be published.
+        The hub's cache is made of links to its own store, and they are followed.
+        """
+        files, real = self.checkpoint.files, path.resolve()
+        if isinstance(files, HubFiles):
+            return path
+        homes = [folder.resolve() for folder in (files.folder, files.shared) if folder]
+        homes += [home.parents[1] / "blobs" for home in homes if home.parent.name == "snapshots"]
+        if not any(real.is_relative_to(home) for home in homes):
+            raise CheckpointError(
+                f"{path}: is a link to {real}, out of the source's folder, which is not followed "
+                "(put the file itself there)"
+            )
+        return path
 
     @property
     def published_name(self) -> str:

@@ -18,28 +18,32 @@ def beside(source: Source) -> list[str]:
     return Voices.of(source.checkpoint).names()
 
 
-def chosen(source: Source, wanted: list[str] | None) -> dict[str, Path]:
-    """The name in the new folder -> the file, for each voice that is to be taken along.
+def chosen(source: Source, wanted: list[str] | None) -> list[tuple[str, Path]]:
+    """The name in the new folder and the file, for each voice that is to be taken along.
 
     wanted: names of the source's voices, files, or `hf://owner/repository/path`; None takes all
-        that lie beside the model.
+        that lie beside the model. Of one that is named twice there is one.
 
     Raises:
-        CheckpointError: a voice that is not there or was made for another model.
+        CheckpointError: a voice that is not there, is a link out of the source's folder, or was
+            made for another model.
     """
     if wanted and source.kind != "tts":
         raise CheckpointError(f"{source.published_name}: has no voices (it is {source.kind})")
     known, voices = beside(source), Voices.of(source.checkpoint)
-    files = {}
+    files = []
     for name in known if wanted is None else wanted:
-        path = voices.find(name)
+        own = name.removesuffix(voices.suffix)
+        if own in known:
+            target = safe_name(own + voices.suffix, source.published_name)
+            path = source.file(target)
+        else:
+            path = voices.find(name)
+            target = _name_for(path, voices.suffix)
         if not voices.clones:
             _check(path, source)
-        if name in known:
-            files[safe_name(name + voices.suffix, source.published_name)] = path
-        else:
-            files[_name_for(path, voices.suffix)] = path
-    return files
+        files.append((target, path))
+    return list({(target, path.resolve()): (target, path) for target, path in files}.values())
 
 
 def _check(path: Path, source: Source) -> None:
