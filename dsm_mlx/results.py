@@ -154,6 +154,27 @@ class Transcript:
 
 
 @dataclass(frozen=True)
+class ModelInfo:
+    """What a loaded model is.
+
+    kind: "stt" or "tts". parameters: how many numbers its weights stand for, codec included.
+    bytes: of the weights in memory. bits: the fewest that a weight is kept in where it is
+    quantised, else None. codebooks: how many a frame has. context: seconds that it can look back.
+    delay: seconds by which words lag the sound, or the sound the text.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    bytes: int
+    bits: int | None
+    codebooks: int
+    context: float
+    delay: float
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Chunk:
     """A piece of speech: float32 `audio` of shape (samples,) and the words that begin in it.
 

@@ -58,7 +58,7 @@ class Hearing:
             self.core.step.beginning(None, temperature, script),
             self.core.tokenizer,
             self.core.timing(delay),
-            sampled=temperature > 0,
+            options={"temperature": temperature},
             live=live,
         )
         session.todo = list(self.scripts[script])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.session import Session
@@ -58,6 +59,32 @@ async def wait_async(session: Session, until: Callable[[], bool]) -> None:
     finally:
         session.wake_by(wake, on=False)
     raise_error(session)
+
+
+class _StoppedError(Exception):
+    """Nobody waits any more."""
+
+
+async def in_thread(
+    function: Callable[..., Item],
+    *args: Any,
+    progress: Callable[[Any], None] | None = None,
+    **options: Any,
+) -> Item:
+    """Call a function that takes `progress` in a thread; cancelling ends it at its next one."""
+    stopped = threading.Event()
+
+    def told(value: Any) -> None:
+        if stopped.is_set():
+            raise _StoppedError
+        if progress:
+            progress(value)
+
+    try:
+        return await asyncio.to_thread(function, *args, progress=told, **options)
+    except asyncio.CancelledError:
+        stopped.set()
+        raise
 
 
 class Both(Generic[Item]):

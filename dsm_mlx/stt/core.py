@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections import OrderedDict
 from typing import Any
 
@@ -11,7 +10,9 @@ import mlx.core as mx
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.info import fingerprint, model_info
 from dsm_mlx.loading.options import LoadOptions
+from dsm_mlx.results import ModelInfo
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.batch import Batch
 from dsm_mlx.runtime.rows import tree_bytes
@@ -33,6 +34,7 @@ class SttCore:
         self.lm, self.codec, self.tokenizer = lm, mimi, tokenizer
         self.step = SttStep(lm, mimi)
         self.batch = Batch(SttFrames(self.step, self.name), self.name)
+        self.identity = fingerprint(checkpoint, lm)
         self._beginnings: OrderedDict[float, dict] = OrderedDict()
 
     @classmethod
@@ -49,6 +51,23 @@ class SttCore:
         core = cls(checkpoint, lm, mimi, checkpoint.load_tokenizer())
         worker.shared.add(core.batch)
         return core
+
+    @property
+    def batches(self) -> list[Batch]:
+        return [self.batch]
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is."""
+        return model_info(
+            self.lm,
+            self.codec,
+            name=self.name,
+            kind="stt",
+            codebooks=self.lm.config.n_q,
+            delay=self.config.delay,
+            languages=self.config.languages,
+        )
 
     def row_bytes(self) -> int:
         """The memory of one row."""
@@ -99,10 +118,9 @@ class SttCore:
             heads=self.heads,
         )
 
-    def beginning(self, delay: float, temperature: float, seed: int | None) -> dict:
+    def beginning(self, delay: float, temperature: float, seed: int) -> dict:
         """The state of a row that has heard nothing. On the worker's thread."""
         if temperature:
-            seed = secrets.randbits(32) if seed is None else seed
             return self.step.beginning(self.condition(delay), temperature, seed)
         if delay not in self._beginnings:
             self._beginnings[delay] = self.step.beginning(self.condition(delay))

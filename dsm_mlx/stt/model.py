@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import math
+import secrets
 import threading
 import warnings
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 
-from dsm_mlx.audio import AudioFile, read
+from dsm_mlx.audio import Sound
+from dsm_mlx.checks import check_number, check_seed, check_whole, for_each
 from dsm_mlx.loading.core import open_core
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.options import TurnPolicy
-from dsm_mlx.results import Event, Transcript
+from dsm_mlx.results import Event, ModelInfo, Transcript
 from dsm_mlx.runtime import worker
-from dsm_mlx.runtime.waiting import Both
+from dsm_mlx.runtime.handle import Handle
+from dsm_mlx.runtime.piping import Piped
+from dsm_mlx.runtime.waiting import Both, in_thread
+from dsm_mlx.stt import saving
 from dsm_mlx.stt.core import SttCore
 from dsm_mlx.stt.recordings import Progress, Recordings, as_transcript
 from dsm_mlx.stt.session import Session
@@ -29,22 +33,16 @@ from dsm_mlx.stt.stream import TranscriptStream
 
 log = logging.getLogger("dsm_mlx")
 
-Audio = str | Path | np.ndarray
+Audio = Any
+"""A recording: see `dsm_mlx.audio.Sound` for all that it may be."""
 
 
-class SpeechToText:
-    """A speech-to-text model. Any number of threads may use it at once."""
+class SpeechToText(Handle[SttCore, TranscriptStream]):
+    """A speech-to-text model. Any number of threads and event loops may use it at once.
 
-    def __init__(self, core: SttCore, max_streams: int):
-        self._core = core
-        self.max_streams = max_streams
-        self._streams: weakref.WeakSet[TranscriptStream] = weakref.WeakSet()
-        self._opening = threading.Lock()
-        if core.bundled:
-            log.warning(
-                "using the bundled model `tiny`: it knows synthetic English voices only; for "
-                "people's voices pass a real model, such as --model stt-1b"
-            )
+    It is a handle: what was loaded is shared by all handles of the same files and options, and its
+    memory goes with the last one. Use it in a `with` block, `close` it, or let it be dropped.
+    """
 
     @classmethod
     def load(
@@ -57,12 +55,13 @@ class SpeechToText:
         progress: Callable[[float, str], None] | None = None,
     ) -> SpeechToText:
         """See `dsm_mlx.load_stt`."""
-        return cls(*open_core(SttCore, model, "stt", options, revision, max_streams, progress))
-
-    @property
-    def name(self) -> str:
-        """What the model is known by: a folder or a repository of the hub."""
-        return self._core.name
+        opened = open_core(SttCore, model, "stt", options, revision, max_streams, progress)
+        if opened[0].bundled:
+            log.warning(
+                "using the bundled model `tiny`: it knows synthetic English voices only; for "
+                "people's voices pass a real model, such as --model stt-1b"
+            )
+        return cls(*opened)
 
     @property
     def sample_rate(self) -> int:
@@ -95,9 +94,11 @@ class SpeechToText:
         return self._core.heads
 
     @property
-    def streams(self) -> int:
-        """How many streams are open."""
-        return len(self._streams)
+    def info(self) -> ModelInfo:
+        """What the model is."""
+        return self._core.info
+
+    # ---- streams
 
     def stream(
         self,
@@ -106,6 +107,7 @@ class SpeechToText:
         temperature: float = 0.0,
         seed: int | None = None,
         turns: TurnPolicy | None = None,
+        wait: float = 0.0,
     ) -> TranscriptStream:
         """Open a live stream; use it in a `with` block or close it.
 
@@ -115,38 +117,80 @@ class SpeechToText:
             temperature: of the sampling of words; 0 takes the most likely one.
             seed: makes sampling repeatable.
             turns: when a turn ends.
+            wait: seconds to wait for a stream to be closed where all are in use.
 
         Raises:
-            ValueError: a value out of range, or a delay on a model that has one only.
+            ValueError, TypeError: a value out of range, or a delay on a model that has one only.
+            BusyError: all `max_streams` are in use, or there is no memory for another row.
+        """
+        if turns is not None and not isinstance(turns, TurnPolicy):
+            raise TypeError(f"turns is {turns!r:.80} (expected a TurnPolicy or None)")
+        session = self._session(delay, temperature, seed, turns)
+        return self._open(session, self._core.batch, wait)
+
+    def listen(self, source: Iterable | AsyncIterable, **options: Any) -> Piped[Event]:
+        """The events of a source of sound, for `for` and for `async for`.
+
+        source: an iterable of pcm as `TranscriptStream.push` takes it (read in a thread under
+            `async for`), or an async iterable (for `async for` only).
+        options: as for `stream`, which is owned: it is closed whatever happens.
+        """
+        return Piped(self.stream(**options), source)
+
+    def resume(self, data: bytes) -> TranscriptStream:
+        """Go on with a stream that `TranscriptStream.save` gave, from the very sample.
+
+        Exact on the same kind of device and precision, in any process.
+
+        Raises:
+            ValueError: it is no saved stream, or one of another model, bits, dtype or cache.
             BusyError: no row is free.
         """
-        session = self._session(delay, temperature, seed, turns)
-        worker.run(self._core.batch.join, session)
-        return self._opened(session)
+        core = self._core
+        saved = worker.run(saving.Saved, data, core.identity)
+        options = saved.options
+        session = self._session(
+            options["delay"], options["temperature"], options["seed"], saved.turns
+        )
+        session.beginning = worker.run(saved.state, session.beginning)
+        saving.restore(session, saved.values())
+        return self._open(session, core.batch, 0.0)
 
+    # ---- recordings
+
+    @overload
+    def transcribe(self, audio: list | tuple, **options: Any) -> list[Transcript]: ...
+    @overload
+    def transcribe(self, audio: Audio, **options: Any) -> Transcript: ...
     def transcribe(
         self,
-        audio: Audio | Sequence[Audio],
+        audio,
         *,
-        sample_rate: int | None = None,
+        sample_rate: float | None = None,
         delay: float | None = None,
         batch: int = 8,
         progress: Callable[[float], None] | None = None,
         temperature: float = 0.0,
-        seed: int | Sequence[int] | None = None,
-    ) -> Transcript | list[Transcript]:
+        seed: int | Sequence[int | None] | None = None,
+    ):
         """Transcribe a recording of any length, or a list of them as one batch.
 
-        audio: a path, or an array (samples,) or (samples, channels) with its `sample_rate`.
-        delay, temperature, seed: as in `stream`. batch: how many recordings of a list are heard
-        at the same time. progress: called with the seconds of audio heard since the last call.
-        Raises AudioError for sound that cannot be read.
+        Args:
+            audio: a path, a file object, the bytes of a sound file, or an array (samples,) or
+                (samples, channels) with its `sample_rate`; or a list of such.
+            delay, temperature: as in `stream`. seed: one, or a list for a list.
+            batch: how many recordings of a list are heard at the same time. They use rows that no
+                stream needs, and wait for them.
+            progress: called with the seconds of audio heard since the last call.
+
+        Returns a `Transcript`, or a list of them for a list. Raises AudioError for sound that
+        cannot be read.
         """
-        single = isinstance(audio, (str, Path, np.ndarray))
+        single = not isinstance(audio, (list, tuple))
         items = [audio] if single else list(audio)
         heard: list[list[Event]] = [[] for _ in items]
         durations = [0.0] * len(items)
-        events = self.transcribe_events(
+        parts = self.transcribe_events(
             items,
             sample_rate=sample_rate,
             delay=delay,
@@ -154,8 +198,8 @@ class SpeechToText:
             temperature=temperature,
             seed=seed,
         )
-        with closing(events):
-            for part in events:
+        with closing(parts):
+            for part in parts:
                 if part.error:
                     raise part.error
                 heard[part.index] += part.events
@@ -165,45 +209,37 @@ class SpeechToText:
         results = [as_transcript(events, d) for events, d in zip(heard, durations, strict=True)]
         return results[0] if single else results
 
-    async def atranscribe(self, audio: Audio | Sequence[Audio], **options):
-        """As `transcribe`, without blocking the event loop. Cancelling it frees the rows."""
-        stopped = threading.Event()
-        told = options.pop("progress", None)
+    @overload
+    async def atranscribe(self, audio: list | tuple, **options: Any) -> list[Transcript]: ...
+    @overload
+    async def atranscribe(self, audio: Audio, **options: Any) -> Transcript: ...
+    async def atranscribe(self, audio, **options):
+        """As `transcribe`, without blocking the event loop. Cancelling it frees the rows.
 
-        def progress(seconds: float) -> None:
-            if stopped.is_set():
-                raise _StoppedError
-            if told:
-                told(seconds)
-
-        try:
-            return await asyncio.to_thread(self.transcribe, audio, progress=progress, **options)
-        except asyncio.CancelledError:
-            stopped.set()
-            raise
+        `progress` is called on another thread.
+        """
+        return await in_thread(self.transcribe, audio, **options)
 
     def transcribe_events(
         self,
         audio: Sequence[Audio],
         *,
-        sample_rate: int | None = None,
+        sample_rate: float | None = None,
         delay: float | None = None,
         batch: int = 8,
         temperature: float = 0.0,
-        seed: int | Sequence[int] | None = None,
+        seed: int | Sequence[int | None] | None = None,
     ) -> Both[Progress]:
         """Transcribe a list of recordings, giving out events as they become known.
 
         Arguments as in `transcribe`. For `for` and for `async for`; `close` ends it and frees the
         rows. A recording that cannot be read ends with its error and does not disturb the others.
         """
-        if batch < 1:
-            raise ValueError(f"batch is {batch} (expected at least 1)")
-        items = list(audio)
-        seeds = list(seed) if isinstance(seed, (list, tuple)) else [seed] * len(items)
-        if len(seeds) != len(items):
-            raise ValueError(f"{len(seeds)} seeds for {len(items)} recordings")
-        self._core.nearest_delay(delay)
+        if not isinstance(audio, (list, tuple)):
+            raise TypeError(f"audio is {type(audio).__name__} (expected a list of recordings)")
+        check_whole("batch", batch, 1)
+        items, seeds = list(audio), for_each("seeds", seed, len(audio), "recordings")
+        self._session_options(delay, temperature, None)
 
         def new_session(index: int, changed: threading.Condition) -> Session:
             session = self._session(
@@ -216,41 +252,75 @@ class SpeechToText:
         recordings = Recordings(sounds, new_session, batch)
         return Both(recordings.events(), recordings.stop)
 
-    def hear(self, items: Sequence[Audio], **options) -> Both[Progress]:
+    def hear(self, items: Sequence[Audio], **options: Any) -> Both[Progress]:
         """The older name of `transcribe_events`."""
         warnings.warn("hear is called transcribe_events now", DeprecationWarning, stacklevel=2)
         return self.transcribe_events(items, **options)
 
+    # ---- within
+
+    def _session_options(self, delay, temperature, seed) -> dict[str, Any]:
+        check_number("temperature", temperature, 0.0, 100.0)
+        check_seed(seed)
+        delay = self._core.nearest_delay(delay)
+        if temperature and seed is None:
+            seed = secrets.randbits(32)
+        return {"delay": delay, "temperature": float(temperature), "seed": seed or 0}
+
     def _session(
-        self, delay, temperature, seed, turns, *, live: bool = True, changed=None
+        self,
+        delay: float | None,
+        temperature: float,
+        seed: int | None,
+        turns: TurnPolicy | None,
+        *,
+        live: bool = True,
+        changed: threading.Condition | None = None,
     ) -> Session:
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise ValueError(f"temperature is {temperature} (expected 0 or more)")
         core = self._core
-        delay = core.nearest_delay(delay)
+        options = self._session_options(delay, temperature, seed)
+        turns = turns or TurnPolicy()
         return Session(
-            worker.run(core.beginning, delay, temperature, seed),
+            worker.run(core.beginning, **options),
             core.tokenizer,
-            core.timing(delay),
+            core.timing(options["delay"]),
             turns,
-            sampled=temperature > 0,
+            options={**options, "turns": asdict(turns)},
             live=live,
             changed=changed,
         )
 
-    def _opened(self, session: Session) -> TranscriptStream:
-        stream = TranscriptStream(session, self._streams.discard, None, None)
-        self._streams.add(stream)
-        return stream
+    def _stream_of(self, session: Session) -> TranscriptStream:
+        return TranscriptStream(
+            session,
+            self._closed_stream,
+            partial(self._save, session),
+            partial(self._fork, session),
+        )
+
+    def _save(self, session: Session) -> bytes:
+        core = self._core
+
+        def saved() -> bytes:
+            state = core.batch.value(session)
+            with session.changed:
+                values = saving.plain(session)
+            return saving.to_bytes(state, values, session.options, core.identity)
+
+        return worker.run(saved)
+
+    def _fork(self, session: Session) -> TranscriptStream:
+        core = self._core
+
+        def forked() -> Session:
+            other = session.again(core.batch.value(session))
+            with session.changed:
+                saving.restore(other, saving.plain(session))
+            return other
+
+        return self._open(worker.run(forked), core.batch, 0.0)
 
 
-class _StoppedError(Exception):
-    """The task that waits has been cancelled."""
-
-
-def _blocks(audio: Audio, sample_rate: int | None, target: int) -> Iterator[np.ndarray]:
-    if isinstance(audio, np.ndarray):
-        yield read(audio, sample_rate, target)
-        return
-    with AudioFile(audio, target) as file:
-        yield from file.blocks()
+def _blocks(audio: Audio, sample_rate: float | None, target: int) -> Iterator[np.ndarray]:
+    with Sound(audio, sample_rate, target=target) as sound:
+        yield from sound.blocks()

@@ -40,8 +40,7 @@ class Session(RuntimeSession):
     Args:
         beginning: the state of a row that has heard nothing.
         tokenizer: a SentencePieceProcessor.
-        options: temperature and what else belongs to this stream alone.
-        partials: whether words in progress are told, too.
+        options: what the stream was opened with beside that: "delay", "temperature", "seed".
     """
 
     def __init__(
@@ -51,28 +50,37 @@ class Session(RuntimeSession):
         timing: Timing,
         turns: TurnPolicy | None = None,
         *,
-        sampled: bool = False,
+        options: dict[str, Any] | None = None,
         live: bool = True,
         changed=None,
     ):
         super().__init__(beginning, live=live, changed=changed)
-        self.timing, self.sampled = timing, sampled
-        self.partials = False
+        self._tokenizer, self._policy = tokenizer, turns
+        self.timing, self.options = timing, options or {}
+        self.partials = False  # whether words in progress are told, too
         self._first = beginning
         self.clock = Clock(timing.sample_rate)
         self.words = WordReader(tokenizer, timing.delay)
         self.turns = TurnDetector(timing.frame_rate, turns or TurnPolicy())
         self.energy = None if timing.heads else EnergyPauses(timing.frame_rate)
-        self.queue: deque[np.ndarray | _Task] = deque()
+        self.queue: deque[np.ndarray | Task] = deque()
         self.samples = 0  # in the queue
         self.levels: deque[np.ndarray] = deque()
         self.frame = 0
         self.events: deque[Event] = deque()
         self.untaken = 0  # frames whose events nobody has taken
-        self._shown = ""
+        self.shown = ""
         self._computing = 0
         self._most_untaken = round(UNTAKEN_SECONDS * timing.frame_rate)
         self._append(np.zeros(timing.prefix, np.float32), audio=False)
+
+    def again(self, state: Any) -> Session:
+        """Another session of the same kind, which goes on from `state`."""
+        other = Session(
+            self._first, self._tokenizer, self.timing, self._policy, options=self.options
+        )
+        other.beginning = state
+        return other
 
     # ---- what is given; with `changed` held
 
@@ -86,17 +94,17 @@ class Session(RuntimeSession):
         size = self.timing.frame_size
         frames = self.timing.delay + round(self.timing.frame_rate)
         self._append(np.zeros(-self.samples % size + frames * size, np.float32), audio=False)
-        self.queue.append(_Task("finish"))
+        self.queue.append(Task("finish"))
 
     def restart(self) -> None:
         """The model shall start afresh: it wants its silence first. Times go on. Comes after
         `drain`, so that no word is lost."""
-        self.queue.append(_Task("restart"))
+        self.queue.append(Task("restart"))
         self._append(np.zeros(self.timing.prefix, np.float32), audio=False)
 
     def mark(self, value: Any) -> None:
         """Have `value` come back when all whole frames before it have been heard."""
-        self.queue.append(_Task("mark", value))
+        self.queue.append(Task("mark", value))
 
     def _append(self, pcm: np.ndarray, *, audio: bool) -> None:
         self.clock.advance(pcm.size, audio=audio)
@@ -114,12 +122,17 @@ class Session(RuntimeSession):
     def idle(self) -> bool:
         """Nothing waits to be heard and nothing is being heard; a part of a frame may be left."""
         nothing = not self.frames_waiting and not self._computing
-        return nothing and not any(isinstance(item, _Task) for item in self.queue)
+        return nothing and not any(isinstance(item, Task) for item in self.queue)
 
     @property
     def crowded(self) -> bool:
         """Nobody takes the events, so that no more is heard."""
         return self.live and self.untaken >= self._most_untaken
+
+    @property
+    def sampled(self) -> bool:
+        """Whether its tokens are drawn."""
+        return self.options.get("temperature", 0) > 0
 
     @property
     def partial_word(self) -> str:
@@ -147,7 +160,7 @@ class Session(RuntimeSession):
         """Where the next task is in the queue, if less than a frame is left before it."""
         left = 0
         for at, item in enumerate(self.queue):
-            if isinstance(item, _Task):
+            if isinstance(item, Task):
                 return at
             left += item.size
             if left >= self.timing.frame_size:
@@ -200,9 +213,9 @@ class Session(RuntimeSession):
 
     def _show_partial(self, time: float) -> None:
         partial = self.words.partial if self.partials else ""
-        if partial and partial != self._shown:
+        if partial and partial != self.shown:
             self._tell([Partial(partial, time)])
-        self._shown = partial
+        self.shown = partial
 
     def _tell(self, events) -> None:
         for event in events:
@@ -232,7 +245,7 @@ class Session(RuntimeSession):
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """What happens when all before it has been heard: "finish", "restart" or "mark"."""
 
     kind: str

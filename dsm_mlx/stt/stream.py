@@ -34,7 +34,13 @@ class TranscriptStream:
     row.
     """
 
-    def __init__(self, session: Session, closed: Callable[[TranscriptStream], None], save, fork):
+    def __init__(
+        self,
+        session: Session,
+        closed: Callable[[TranscriptStream], None],
+        save: Callable[[], bytes],
+        fork: Callable[[], TranscriptStream],
+    ):
         """closed: told once, when the stream is closed. save, fork: what the methods do."""
         self._session = session
         self._closed_by, self._save, self._fork = closed, save, fork
@@ -86,7 +92,7 @@ class TranscriptStream:
     async def ready(self) -> None:
         """Wait until `push` would take more. May be cancelled."""
         self._use("push")
-        await wait_async(self._session, lambda: self._session.gone or self._room())
+        await wait_async(self._session, self._may_push)
 
     def mark(self, value: Any) -> None:
         """Have `Mark(value)` among the events, after all that is known of the whole frames before
@@ -149,13 +155,13 @@ class TranscriptStream:
         """A second stream that has heard the same, with the sound that waits and the events that
         were not taken. BusyError where there is no row for it."""
         self._check_open()
-        return self._fork(self)
+        return self._fork()
 
     def save(self) -> bytes:
         """The stream as bytes, from which `SpeechToText.resume` makes it again, also in another
         process. ValueError if a mark's value is none that JSON can hold."""
         self._check_open()
-        return self._save(self)
+        return self._save()
 
     def close(self) -> None:
         """Stop without a flush and give the row back. In a forked process it does nothing."""
@@ -209,7 +215,36 @@ class TranscriptStream:
         if not getattr(self, "_closed", True):
             worker.post(self._session.stop)  # takes no lock, whatever thread this is
 
+    # ---- for those who own the stream
+
+    def finish(self, timeout: float) -> None:
+        """End a pushed stream, and wait until all is heard, `timeout` seconds at most."""
+        if self._way == "push" and not self._closed:
+            self.end()
+            wait(self._session, self._over, timeout)
+
+    def give(self, pcm: np.ndarray) -> None:
+        """Push, when there is room."""
+        self._use("push")
+        wait(self._session, self._may_push)
+        self.push(pcm)
+
+    async def give_async(self, pcm: np.ndarray) -> None:
+        """The same in an event loop."""
+        await self.ready()
+        self.push(pcm)
+
+    def known(self) -> Iterator[Event]:
+        """The events of what was pushed so far, without those that more sound brings."""
+        while not self._session.idle or self._session.events:
+            wait(self._session, lambda: bool(self._session.events) or self._session.idle)
+            while self._session.events:
+                yield self._next(StopIteration)
+
     # ---- within
+
+    def _may_push(self) -> bool:
+        return self._session.gone or self._room()
 
     def _use(self, way: str) -> None:
         self._check_open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import mlx.core as mx
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.info import languages_of, model_info
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, Voices, model_identity
+from dsm_mlx.results import ModelInfo
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.batch import Batch
 from dsm_mlx.runtime.rows import tree_bytes
@@ -30,6 +33,7 @@ class TtsCore:
 
     def __init__(self, checkpoint: Checkpoint, lm, mimi, tokenizer):
         self.name, self.bundled = checkpoint.name, checkpoint.files.bundled
+        self._raw = checkpoint.config
         self.config = config = TtsConfig.read(checkpoint.config)
         self.lm, self.codec, self._limit = lm, mimi, 1
         self.timing = Timing(
@@ -72,6 +76,19 @@ class TtsCore:
         self.step = step
         identity = self._identity
         self.prompts = PromptCache(step, self.timing, self.config.max_speakers, identity)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is."""
+        return model_info(
+            self.lm,
+            self.codec,
+            name=self.name,
+            kind="tts",
+            codebooks=self.lm.config.dep_q,
+            delay=self.config.audio_delay,
+            languages=languages_of(self._raw),
+        )
 
     def row_bytes(self) -> int:
         """The memory of one row, with guidance if the checkpoint asks for it."""
@@ -116,7 +133,7 @@ class TtsCore:
         machine = ScriptMachine(self.lm.config.text_card, self.config.second_stream_ahead)
         return LiveText(reader, machine)
 
-    def open(
+    def session(
         self,
         script: LiveText,
         voice: VoicePrompt,
@@ -125,30 +142,29 @@ class TtsCore:
         *,
         keep_words: bool = False,
         live: bool = True,
-        changed=None,
-    ) -> Session:
-        """A session on a row, or waiting for one if it is not live. BusyError where none is."""
+        changed: threading.Condition | None = None,
+    ) -> Pieces[Session]:
+        """A session that may join the batch `batch_of` it. On the worker's thread."""
+        state, keys_values = yield from self.prompts.start(voice, options, seed)
+        session = Session(
+            state,
+            keys_values,
+            script,
+            self.timing,
+            voice.prefix,
+            keep_words,
+            live=live,
+            changed=changed,
+        )
+        session.key = options.guidance is not None, voice.length
+        self._batch(session.key)
+        return session
 
-        def opened() -> Pieces[Session]:
-            state, keys_values = yield from self.prompts.start(voice, options, seed)
-            session = Session(
-                state,
-                keys_values,
-                script,
-                self.timing,
-                voice.prefix,
-                keep_words,
-                live=live,
-                changed=changed,
-            )
-            self.batch(options.guidance is not None, voice.length).join(session)
-            return session
+    def batch_of(self, session: Session) -> Batch:
+        """The batch of those who agree with it on what their arrays must."""
+        return self._batches[session.key]
 
-        return worker.run_pieces(opened())
-
-    def batch(self, guided: bool, length: int) -> Batch:
-        """The batch of those who agree on what their arrays must. On the worker's thread."""
-        key = guided, length
+    def _batch(self, key: tuple[bool, int]) -> Batch:
         if key not in self._batches:
             batch = Batch(TtsFrames(self.step, self.name), self.name, self._limit, self._cost)
             self._batches[key] = batch

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 import threading
-import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 
+from dsm_mlx.checks import check_number, check_seed, check_whole, for_each, shown
 from dsm_mlx.loading.core import open_core
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.loading.voices import Voice
-from dsm_mlx.results import Chunk, Speech
+from dsm_mlx.results import Chunk, ModelInfo, Speech
 from dsm_mlx.runtime import worker
-from dsm_mlx.runtime.waiting import raise_error
+from dsm_mlx.runtime.handle import Handle
+from dsm_mlx.runtime.piping import Piped
+from dsm_mlx.runtime.waiting import in_thread, raise_error
 from dsm_mlx.tts.core import TtsCore
 from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
 from dsm_mlx.tts.session import LiveText, Session
@@ -30,19 +33,12 @@ Text = str | Turns
 log = logging.getLogger("dsm_mlx")
 
 
-class TextToSpeech:
-    """A text-to-speech model. Any number of threads may use it at once."""
+class TextToSpeech(Handle[TtsCore, SpeechStream]):
+    """A text-to-speech model. Any number of threads and event loops may use it at once.
 
-    def __init__(self, core: TtsCore, max_streams: int):
-        self._core = core
-        self.max_streams = max_streams
-        self._streams: weakref.WeakSet[SpeechStream] = weakref.WeakSet()
-        if core.bundled:
-            log.warning(
-                "using the bundled model `tiny`: it imitates synthetic English voices and knows "
-                "everyday words only; for natural speech pass a real model, such as "
-                "--model tts-1.6b"
-            )
+    It is a handle: what was loaded is shared by all handles of the same files and options, and its
+    memory goes with the last one. Use it in a `with` block, `close` it, or let it be dropped.
+    """
 
     @classmethod
     def load(
@@ -55,12 +51,14 @@ class TextToSpeech:
         progress: Callable[[float, str], None] | None = None,
     ) -> TextToSpeech:
         """See `dsm_mlx.load_tts`."""
-        return cls(*open_core(TtsCore, model, "tts", options, revision, max_streams, progress))
-
-    @property
-    def name(self) -> str:
-        """What the model is known by: a folder or a repository of the hub."""
-        return self._core.name
+        opened = open_core(TtsCore, model, "tts", options, revision, max_streams, progress)
+        if opened[0].bundled:
+            log.warning(
+                "using the bundled model `tiny`: it imitates synthetic English voices and knows "
+                "everyday words only; for natural speech pass a real model, such as "
+                "--model tts-1.6b"
+            )
+        return cls(*opened)
 
     @property
     def sample_rate(self) -> int:
@@ -83,14 +81,20 @@ class TextToSpeech:
         return tuple(self._core.cfg_names)
 
     @property
-    def streams(self) -> int:
-        """How many streams are open."""
-        return len(self._streams)
+    def info(self) -> ModelInfo:
+        """What the model is."""
+        return self._core.info
 
     def voices(self) -> list[str]:
         """Names for `voice`. For a model of the hub, its voice repository is asked if it can be."""
         return self._core.voices.names()
 
+    @overload
+    def synthesize(self, text: str, *args: Any, **options: Any) -> Speech: ...
+    @overload
+    def synthesize(
+        self, text: Sequence[Text] | Turns, *args: Any, **options: Any
+    ) -> Speech | list[Speech]: ...
     def synthesize(
         self,
         text: Text | Sequence[Text],
@@ -98,7 +102,7 @@ class TextToSpeech:
         *,
         temperature: float | None = None,
         cfg: float | None = None,
-        seed: int | Sequence[int] | None = None,
+        seed: int | Sequence[int | None] | None = None,
         padding_bonus: float = 0.0,
         batch: int = 8,
         progress: Callable[[Chunk], None] | None = None,
@@ -127,20 +131,32 @@ class TextToSpeech:
         """
         single = isinstance(text, str) or _is_dialogue(text)
         if not single and not isinstance(text, (list, tuple)):
-            raise ValueError(f"text is {type(text).__name__} (expected str or a list)")
+            raise TypeError(f"text is {shown(text)} (expected str or a list)")
+        check_whole("batch", batch, 1)
         texts = [text] if single else list(text)
-        voices = _for_each(voice, len(texts), "voices")
-        seeds = _for_each(seed, len(texts), "seeds")
+        voices = for_each("voices", voice, len(texts), "texts")
+        seeds = for_each("seeds", seed, len(texts), "texts")
         options = self._options(temperature, cfg, padding_bonus)
         jobs = [
             self._job(*turns, seed)
             for turns, seed in zip(map(_turns, texts, voices), seeds, strict=True)
         ]
-        if batch < 1:
-            raise ValueError(f"batch is {batch} (expected at least 1)")
         self._say(jobs, options, batch, progress)
         results = [job.speech(self.sample_rate) for job in jobs]
         return results[0] if single else results
+
+    @overload
+    async def asynthesize(self, text: str, *args: Any, **options: Any) -> Speech: ...
+    @overload
+    async def asynthesize(
+        self, text: Sequence[Text] | Turns, *args: Any, **options: Any
+    ) -> Speech | list[Speech]: ...
+    async def asynthesize(self, text, *args, **options):
+        """As `synthesize`, without blocking the event loop. Cancelling it frees the rows.
+
+        `progress` is called on another thread.
+        """
+        return await in_thread(self.synthesize, text, *args, **options)
 
     def stream(
         self,
@@ -150,19 +166,39 @@ class TextToSpeech:
         cfg: float | None = None,
         seed: int | None = None,
         padding_bonus: float = 0.0,
+        wait: float = 0.0,
     ) -> SpeechStream:
         """Open a live stream; use it in a `with` block or cancel it.
 
-        Arguments as in `synthesize`. BusyError where no row is free.
+        wait: seconds to wait for a stream to be closed where all are in use. All else is as in
+        `synthesize`. Raises BusyError where all `max_streams` are in use, or there is no memory
+        for another row.
         """
-        options = self._options(temperature, cfg, padding_bonus)
-        script, voices = self._core.script(), self._voice([voice])
-        return self._opened(self._core.open(script, voices, options, _seed(seed)))
+        core, options = self._core, self._options(temperature, cfg, padding_bonus)
+        prompt, script = self._voice([voice]), core.script()
+        session = worker.run_pieces(core.session(script, prompt, options, _seed(seed)))
+        return self._open(session, core.batch_of(session), wait)
 
-    def _opened(self, session: Session) -> SpeechStream:
-        stream = SpeechStream(session, self._streams.discard, None)
-        self._streams.add(stream)
-        return stream
+    def speak(
+        self, source: Iterable[str] | AsyncIterable[str], voice: Voice | None = None, **options: Any
+    ) -> Piped[Chunk]:
+        """The sound of a source of text, for `for` and for `async for`.
+
+        source: an iterable of pieces of text (read in a thread under `async for`), or an async
+            iterable (for `async for` only).
+        voice, options: as for `stream`, which is owned: it is closed whatever happens.
+        """
+        return Piped(self.stream(voice, **options), source)
+
+    # ---- within
+
+    def _stream_of(self, session: Session) -> SpeechStream:
+        return SpeechStream(session, self._closed_stream, partial(self._fork, session))
+
+    def _fork(self, session: Session) -> SpeechStream:
+        core = self._core
+        batch = core.batch_of(session)
+        return self._open(worker.run(lambda: session.again(batch.value(session))), batch, 0.0)
 
     def _say(self, jobs: list[_Job], options: SpeechOptions, batch: int, progress) -> None:
         """Run jobs, at most `batch` at a time."""
@@ -170,17 +206,7 @@ class TextToSpeech:
         try:
             while waiting or running:
                 while waiting and len(running) < batch:
-                    job = waiting.popleft()
-                    job.session = self._core.open(
-                        job.script,
-                        job.voice,
-                        options,
-                        job.seed,
-                        keep_words=True,
-                        live=False,
-                        changed=changed,
-                    )
-                    running.append(job)
+                    running.append(self._begin(waiting.popleft(), options, changed))
                 worker.post()
                 worker.check()
                 with changed:
@@ -195,12 +221,31 @@ class TextToSpeech:
             for job in running:
                 worker.post(job.session.stop)
 
+    def _begin(self, job: _Job, options: SpeechOptions, changed: threading.Condition) -> _Job:
+        core = self._core
+        job.session = worker.run_pieces(
+            core.session(
+                job.script,
+                job.voice,
+                options,
+                job.seed,
+                keep_words=True,
+                live=False,
+                changed=changed,
+            )
+        )
+        worker.run(core.batch_of(job.session).join, job.session)
+        return job
+
     def _job(self, voices: list[Voice | None], turns: list[tuple[int, str]], seed: int | None):
         script = self._core.script()
         for speaker, text in turns:
             script.turn(speaker)
             script.feed(text)
         script.end()
+        if script.nothing_said:
+            what = ", ".join(script.left_out)
+            log.warning("nothing of the text can be said%s", f" ({what})" if what else "")
         return _Job(script, self._voice(voices), _seed(seed))
 
     def _voice(self, voices: list[Voice | None]) -> VoicePrompt:
@@ -216,21 +261,17 @@ class TextToSpeech:
         self, temperature: float | None, cfg: float | None, padding_bonus: float
     ) -> SpeechOptions:
         core = self._core
-        if temperature is None:
-            temperature = core.config.temperature
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise ValueError(f"temperature is {temperature} (expected 0 or more)")
-        if not math.isfinite(padding_bonus):
-            raise ValueError(f"padding_bonus is {padding_bonus} (expected a number)")
-        if cfg is None:
-            cfg = core.guidance
+        temperature = core.config.temperature if temperature is None else temperature
+        cfg = core.guidance if cfg is None else cfg
+        check_number("temperature", temperature, 0.0, 100.0)
+        check_number("padding_bonus", padding_bonus, -1000.0, 1000.0)
+        if cfg is not None:
+            check_number("cfg", cfg, -100.0, 100.0)
         if core.cfg_names:
             if cfg is not None and cfg not in core.cfg_names:
                 known = ", ".join(core.cfg_names.values())
                 raise ValueError(f"cfg is {cfg} (this model knows {known})")
             return SpeechOptions(temperature, None, core.cfg_names.get(cfg), padding_bonus)
-        if not math.isfinite(cfg):
-            raise ValueError(f"cfg is {cfg} (expected a number)")
         return SpeechOptions(temperature, None if cfg == 1 else cfg, None, padding_bonus)
 
 
@@ -274,7 +315,7 @@ def _turns(text: Text, voice: Voice | None) -> tuple[list[Voice | None], list[tu
     if isinstance(text, str):
         return [voice], [(0, text)]
     if not _is_dialogue(text) or not all(len(t) == 2 and isinstance(t[1], str) for t in text):
-        raise ValueError(f"text is {text!r:.80} (expected a string or a list of (voice, text))")
+        raise ValueError(f"text is {shown(text)} (expected a string or a list of (voice, text))")
     voices: list[Voice | None] = []
     for name, _ in text:
         name = voice if name is None else name
@@ -283,18 +324,6 @@ def _turns(text: Text, voice: Voice | None) -> tuple[list[Voice | None], list[tu
     return voices, [(voices.index(voice if v is None else v), t) for v, t in text]
 
 
-def _for_each(value, count: int, what: str) -> list:
-    """One value for all texts, or a list with one for each."""
-    if isinstance(value, (list, tuple)):
-        if len(value) != count:
-            raise ValueError(f"{len(value)} {what} for {count} texts")
-        return list(value)
-    return [value] * count
-
-
 def _seed(seed: int | None) -> int:
-    if seed is None:
-        return secrets.randbits(32)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed is {seed!r} (expected an integer from 0 up)")
-    return seed
+    check_seed(seed)
+    return secrets.randbits(32) if seed is None else seed

@@ -13,6 +13,7 @@ from __future__ import annotations
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -129,6 +130,13 @@ class ScriptReader:
         Each once, the first 20, cut to 40 characters.
         """
         return tuple(self._left_out)
+
+    def copy(self) -> ScriptReader:
+        """A reader that has read the same."""
+        other = copy(self)
+        other._word, other._left_out = self._word.copy(), self._left_out.copy()
+        other._complaints, other._told = self._complaints.copy(), self._told.copy()
+        return other
 
     def turn(self, speaker: int, entries: list[Entry] | None = None) -> list[Entry]:
         """Speaker number `speaker` goes on from here: 0 is the main one. Ends the word before.
@@ -296,6 +304,13 @@ class ScriptMachine:
 
     def __post_init__(self) -> None:
         self._may_pad = self._must_pad = self.initial_padding
+
+    def copy(self) -> ScriptMachine:
+        """A machine that has been given the same and will decide the same."""
+        other = copy(self)
+        other._entries, other._queued = self._entries.copy(), self._queued.copy()
+        other._ahead = self._ahead.copy()
+        return other
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Append entries to what is to be said."""

@@ -46,7 +46,11 @@ class LiveText:
     def turn(self, speaker: int) -> None:
         """Speaker number `speaker` goes on."""
         with self._lock:
-            self._add(self._reader.turn(speaker))
+            entries: list[Entry] = []
+            try:
+                self._reader.turn(speaker, entries)
+            finally:
+                self._add(entries)
 
     def end(self) -> None:
         """No more text follows. ValueError if it ends inside a break tag."""
@@ -75,8 +79,14 @@ class LiveText:
             return self._machine.empty
 
     @property
-    def ended(self) -> bool:
-        return self._ended
+    def nothing_said(self) -> bool:
+        """Whether there is neither a word nor a break in all of it."""
+        return self._reader.nothing_said
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Words of which nothing can be said; the first ones."""
+        return self._reader.left_out
 
     @property
     def words(self) -> int:
@@ -97,8 +107,7 @@ class LiveText:
     def copy(self) -> LiveText:
         """The same text, to go on by itself."""
         with self._lock:
-            reader, machine = self._reader.copy(), deepcopy(self._machine)
-            other = LiveText(reader, machine)
+            other = LiveText(self._reader.copy(), self._machine.copy())
             other._ended, other._words = self._ended, self._words
             return other
 
@@ -156,6 +165,7 @@ class Session(RuntimeSession):
         self.script, self._timing, self._prefix = script, timing, prefix
         self.first = 0 if prefix is None else prefix.shape[1]
         self._step = self.first
+        self.key: Any = None  # of the batch that it may join
         self.chunks: deque[Chunk] = deque()
         self._computing = 0
         self._kept: list[_Spoken] | None = [] if keep_words else None
@@ -178,6 +188,26 @@ class Session(RuntimeSession):
     def over(self) -> bool:
         """Nothing more will be said: all chunks there will be are there."""
         return self.gone or (self.done and not self._computing)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more will be said before more text comes."""
+        return self.over or (self.script.blocked and not self._computing)
+
+    @property
+    def frames_waiting(self) -> int:
+        """Frames of it that could be computed now, as far as that is known: one or none."""
+        return int(self.ready)
+
+    def again(self, state: Any) -> Session:
+        """Another session that goes on as this one, from its row's state. On the worker's thread,
+        between two frames."""
+        with self.changed:
+            other = Session(state, self.keys_values, self.script.copy(), self._timing, self._prefix)
+            other.key, other._step, other._made = self.key, self._step, self._made
+            other._began, other.chunks = self._began, deque(self.chunks)
+            other._waiting, other._latest = deepcopy((self._waiting, self._latest))
+        return other
 
     def begin_frame(self) -> None:
         """A frame of it is being computed from now on, until `end_frame`."""

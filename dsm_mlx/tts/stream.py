@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
+from dsm_mlx.checks import check_text
 from dsm_mlx.results import Chunk
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.waiting import raise_error, wait, wait_async
@@ -20,7 +21,12 @@ class SpeechStream:
     `async with` block cancels what has not been said. A stream that is dropped frees its row.
     """
 
-    def __init__(self, session: Session, closed: Callable[[SpeechStream], None], fork):
+    def __init__(
+        self,
+        session: Session,
+        closed: Callable[[SpeechStream], None],
+        fork: Callable[[], SpeechStream],
+    ):
         """closed: told once, when the stream is closed. fork: what the method does."""
         self._session = session
         self._closed_by, self._fork = closed, fork
@@ -34,8 +40,7 @@ class SpeechStream:
                 the stream goes on), or the text has ended.
         """
         worker.check()
-        if not isinstance(text, str):
-            raise ValueError(f"text is {type(text).__name__} (expected str)")
+        check_text("text", text)
         try:
             self._session.script.feed(text)
         finally:
@@ -76,7 +81,7 @@ class SpeechStream:
         worker.check()
         if self._closed:
             raise ValueError("the stream is closed")
-        return self._fork(self)
+        return self._fork()
 
     def __iter__(self) -> Iterator[Chunk]:
         return self
@@ -116,6 +121,32 @@ class SpeechStream:
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
             worker.post(self._session.stop)  # takes no lock, whatever thread this is
+
+    # ---- for those who own the stream
+
+    def finish(self, timeout: float) -> None:
+        """End the text, and wait until all is said and taken, `timeout` seconds at most."""
+        self.end()
+        wait(self._session, lambda: self._session.over and not self._session.chunks, timeout)
+
+    def give(self, text: str) -> None:
+        """As `feed`."""
+        self.feed(text)
+
+    async def give_async(self, text: str) -> None:
+        """As `feed`."""
+        self.feed(text)
+
+    def known(self) -> Iterator[Chunk]:
+        """The sound that can be made of the text so far."""
+        session = self._session
+        while True:
+            wait(session, lambda: bool(session.chunks) or session.settled)
+            if not session.chunks:
+                return
+            yield self._next(StopIteration)
+
+    # ---- within
 
     def _something(self) -> bool:
         return self._closed or bool(self._session.chunks) or self._session.over

@@ -1,0 +1,50 @@
+"""Checks of arguments: an error of ours names the argument, its value and what was expected."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from dsm_mlx.files.messages import shown
+
+
+def check_number(name: str, value: Any, least: float, most: float) -> None:
+    """TypeError unless `value` is a real number, ValueError unless it is from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {shown(value)} (expected a number)")
+    if not (math.isfinite(value) and least <= value <= most):
+        raise ValueError(f"{name} is {shown(value)} (expected {_span(least, most)})")
+
+
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """TypeError unless `value` is an integer, ValueError unless it is from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} is {shown(value)} (expected an integer)")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{name} is {shown(value)} (expected {_span(least, most)})")
+
+
+def check_seed(seed: Any) -> None:
+    """None, or an integer from 0 up that fits into 64 bits."""
+    if seed is not None:
+        check_whole("seed", seed, 0, 2**64 - 1)
+
+
+def check_text(name: str, value: Any) -> None:
+    """TypeError unless `value` is a string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {shown(value)} (expected str)")
+
+
+def for_each(name: str, value: Any, count: int, of_what: str) -> list:
+    """One value for all of `count` things, or a list with one for each."""
+    if not isinstance(value, (list, tuple)):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(f"{len(value)} {name} for {count} {of_what}")
+    return list(value)
+
+
+def _span(least: float, most: float | None) -> str:
+    return f"{least:g} or more" if most is None else f"{least:g} to {most:g}"

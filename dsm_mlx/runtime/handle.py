@@ -1,0 +1,125 @@
+"""What both wings' models are to their users: a handle on what was loaded."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from typing import Any, Generic, TypeVar
+
+import mlx.core as mx
+
+from dsm_mlx.checks import check_number
+from dsm_mlx.errors import BusyError
+from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.batch import Batch
+from dsm_mlx.runtime.session import Session
+
+Core = TypeVar("Core")
+Stream = TypeVar("Stream")
+
+_LOOK = 0.02  # seconds between two looks for a row that somebody else may have freed
+
+
+class Handle(Generic[Core, Stream]):
+    """Opens streams of a core that it shares, counts them, and closes them.
+
+    max_streams: how many of them may be open at once.
+    """
+
+    def __init__(self, core: Core, max_streams: int):
+        self._loaded: Core | None = core
+        self.max_streams = max_streams
+        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self._opening = threading.Lock()
+
+    @property
+    def _core(self) -> Core:
+        if self._loaded is None:
+            raise ValueError("the model is closed")
+        return self._loaded
+
+    @property
+    def name(self) -> str:
+        """What the model is known by: a folder or a repository of the hub."""
+        return self._core.name
+
+    @property
+    def streams(self) -> int:
+        """How many streams of this handle are open."""
+        return len(self._streams)
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of what this handle shares, for metrics: "rows" and "rows_in_use", "steps" so
+        far, "seconds_a_step" (a mean), "frames_waiting", and "streams" of this handle."""
+        batches: list[Batch] = self._core.batches
+        steps = sum(batch.steps for batch in batches)
+        sessions = [session for batch in batches for session in batch.open]
+        return {
+            "rows": sum(len(batch.sessions) for batch in batches),
+            "rows_in_use": len(sessions),
+            "steps": steps,
+            "seconds_a_step": sum(batch.seconds for batch in batches) / max(steps, 1),
+            "frames_waiting": sum(session.frames_waiting for session in sessions),
+            "streams": self.streams,
+        }
+
+    def close(self, drain: float = 0.0) -> None:
+        """End the streams of this handle, and let go of what was loaded.
+
+        drain: seconds that pushed streams, and speech, have to come to their end by themselves.
+        In a forked process it does nothing.
+        """
+        check_number("drain", drain, 0.0, 86_400.0)
+        streams, self._loaded = list(self._streams), None
+        until = time.monotonic() + drain
+        for stream in streams:
+            if drain:
+                stream.finish(max(0.0, until - time.monotonic()))
+            stream.close()
+        del streams
+        gc.collect()  # a compiled step refers to itself
+        worker.post(mx.clear_cache)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- for the wings
+
+    def _open(self, session: Session, batch: Batch, wait: float) -> Stream:
+        """A stream on a row of `batch`; waits for one, up to `wait` seconds.
+
+        Raises:
+            BusyError: there is none.
+        """
+        check_number("wait", wait, 0.0, 86_400.0)
+        until = time.monotonic() + wait
+        while True:
+            try:
+                return self._try_to_open(session, batch)
+            except BusyError:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_LOOK)
+
+    def _try_to_open(self, session: Session, batch: Batch) -> Stream:
+        with self._opening:
+            if len(self._streams) >= self.max_streams:
+                raise BusyError(
+                    f"{self.name}: all {self.max_streams} streams are in use (close one, or load "
+                    "the model with a larger max_streams)"
+                )
+            worker.run(batch.join, session)
+            stream = self._stream_of(session)
+            self._streams.add(stream)
+            return stream
+
+    def _stream_of(self, session: Session) -> Stream:
+        raise NotImplementedError
+
+    def _closed_stream(self, stream: Stream) -> None:
+        self._streams.discard(stream)

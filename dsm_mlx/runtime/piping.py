@@ -1,0 +1,92 @@
+"""From a source to what comes of it: a stream that is fed by an iterable and owned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Generic, Protocol, TypeVar
+
+Out = TypeVar("Out", covariant=True)
+
+
+class Pipe(Protocol[Out]):
+    """What a stream must be able to do for that."""
+
+    def give(self, item: Any) -> None:
+        """Take an item of the source, when there is room."""
+
+    async def give_async(self, item: Any) -> None:
+        """The same in an event loop."""
+
+    def known(self) -> Iterator[Out]:
+        """What comes of the items so far."""
+
+    def end(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def __iter__(self) -> Iterator[Out]: ...
+
+    def __aiter__(self) -> AsyncIterator[Out]: ...
+
+
+class Piped(Generic[Out]):
+    """What comes of a source, for `for` and for `async for`, once.
+
+    The stream is closed when the iteration ends, however it ends. Under `async for` an iterable is
+    read in a thread, and an async iterable in a task. An error of the source is raised after all
+    that came of it before.
+    """
+
+    def __init__(self, stream: Pipe[Out], source: Iterable | AsyncIterable):
+        if not isinstance(source, (Iterable, AsyncIterable)):
+            stream.close()
+            raise TypeError(
+                f"source is {type(source).__name__} (expected an iterable or an async iterable)"
+            )
+        self._stream, self._source = stream, source
+
+    def __iter__(self) -> Iterator[Out]:
+        try:
+            if not isinstance(self._source, Iterable):
+                raise TypeError(
+                    f"source is {type(self._source).__name__}, which is asynchronous (use async "
+                    "for)"
+                )
+            for item in self._source:
+                self._stream.give(item)
+                yield from self._stream.known()
+            self._stream.end()
+            yield from self._stream
+        finally:
+            self._stream.close()
+
+    async def __aiter__(self) -> AsyncIterator[Out]:
+        giving = asyncio.ensure_future(self._give())
+        try:
+            async for out in self._stream:
+                yield out
+            await giving  # raises what went wrong with the source
+        finally:
+            self._stream.close()
+            giving.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await giving
+
+    async def _give(self) -> None:
+        source = self._source
+        try:
+            if isinstance(source, AsyncIterable):
+                async for item in source:
+                    await self._stream.give_async(item)
+            else:
+                items = iter(source)
+                while (item := await asyncio.to_thread(next, items, _END)) is not _END:
+                    await self._stream.give_async(item)
+        finally:
+            with suppress(ValueError):  # it is closed already
+                self._stream.end()
+
+
+_END = object()
