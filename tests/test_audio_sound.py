@@ -189,6 +189,23 @@ def test_a_stream_that_fails_in_the_middle():
             heard(read_stream(Broken(data), name="it"))
 
 
+@needs_ffmpeg
+def test_an_error_of_the_streams_own_is_not_lost():
+    """It happens in another thread."""
+
+    class Surprise(Exception):
+        pass
+
+    class Broken(Pipe):
+        def read1(self, size=-1):
+            if self.at >= len(self.data):
+                raise Surprise
+            return super().read1(size)
+
+    with pytest.raises(Surprise):
+        heard(read_stream(Broken(FLAC)))
+
+
 def test_a_file_object_is_read_from_where_it_stands():
     for data in (WAV, FLAC):
         stream = io.BytesIO(b"sixteen bytes of" + data)

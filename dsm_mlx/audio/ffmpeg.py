@@ -52,7 +52,7 @@ class FfmpegSource:
     def __init__(self, source: str | Reader, format: Format | None, name: str) -> None:
         self._name = name
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        self._lost: AudioError | TypeError | None = None
+        self._lost: Exception | None = None
         self._feeder: threading.Thread | None = None
         self._closed = threading.Event()
         piped = isinstance(source, Reader)
@@ -107,10 +107,10 @@ class FfmpegSource:
             while self._wait(reader) and (data := reader.read(READ_BYTES)):
                 self._process.stdin.write(data)
                 self._process.stdin.flush()
-        except (AudioError, TypeError) as error:
-            self._lost = error
         except OSError:  # ffmpeg has ended
             pass
+        except Exception as error:  # of the stream that we read: for whoever iterates
+            self._lost = error
         finally:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()

@@ -85,7 +85,7 @@ class SoundFileSource:
             samples, promised = count_samples(file)
             seconds = samples / self.rate
             if self._promised is None or self._promised < seconds - TOLERANCE_SECONDS:
-                self.loses = "its header does not tell its length; with ffmpeg all of it is read"
+                self.loses = "its header does not tell its whole length; ffmpeg would read all"
                 self._promised = seconds
             elif promised is None:
                 self._promised = None  # a guess of libsndfile's
@@ -94,7 +94,7 @@ class SoundFileSource:
             pages = scan(file)
             self._cut = not pages.whole
             if pages.chained:
-                self.loses = "it holds several streams in a row; with ffmpeg all are read"
+                self.loses = "it holds several streams in a row; ffmpeg would read all"
         elif self._file.format in ("AIFF", "AU"):
             self._promised = _promised(file, self._promised)
 
