@@ -119,6 +119,10 @@ class Batch:
         """
         self._let_go()
         row = self._free_row()
+        if row is None and any(other.gone for other in self.sessions):
+            self._finish_frame()  # in which they still are
+            self._let_go()
+            row = self._free_row()
         if row is None and session.live:
             row = self._rest_one()
         if row is not None:
@@ -132,8 +136,14 @@ class Batch:
             self._waiting.append(session)
 
     def value(self, session: Session) -> Any:
-        """The state of a session as a value of its own, at a whole frame."""
+        """The state of a session as a value of its own, at a whole frame.
+
+        Raises:
+            ValueError: it has been closed. What ended it, if anything did.
+        """
         self._finish_frame()
+        if session.gone:
+            raise session.error or ValueError("the stream is closed")
         if session.beginning is not None:
             return session.beginning
         return self._rows.get(session.row)
@@ -325,9 +335,13 @@ class Batch:
         for session in self.sessions:
             if session is None or session.gone:
                 continue
-            with session.changed:
-                news = session.prepare()
-                ready, urgent = session.ready, session.urgent
+            try:
+                with session.changed:
+                    news = session.prepare()
+                    ready, urgent = session.ready, session.urgent
+            except Exception as error:  # this session's alone
+                session.fail(error)
+                continue
             if news:
                 session.tell()
             if not ready:

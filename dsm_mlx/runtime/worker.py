@@ -8,6 +8,7 @@ longer than one step or one piece of loading, and user code never runs on it.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import queue
 import threading
@@ -15,11 +16,13 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from dsm_mlx.runtime.batch import Batch
+
+log = logging.getLogger("dsm_mlx")
 
 Value = TypeVar("Value")
 Pieces = Generator[Any, None, Value]
@@ -139,9 +142,13 @@ class Worker:
         return True
 
     def _loop(self) -> None:
-        while not self._over:
-            if not self.turn():
-                self._rest()
+        try:
+            while not self._over:
+                if not self.turn():
+                    self._rest()
+        except BaseException as error:  # a fault of ours; but nobody shall wait for ever
+            log.critical("dsm_mlx's thread has failed", exc_info=error)
+            self._over = f"dsm_mlx's thread has failed ({type(error).__name__}: {error})"
         self._end()
         self._parked.set()
         # MLX aborts the process when a thread that used it ends before the process does, and
@@ -174,11 +181,11 @@ class Worker:
             return
         with self._start:
             if self._thread is None:
+                os.register_at_fork(after_in_child=self._forked)
                 thread = threading.Thread(target=self._loop, name="dsm_mlx worker", daemon=True)
                 thread.start()
                 self._thread = thread
                 atexit.register(self.park)
-                os.register_at_fork(after_in_child=self._forked)
 
     def park(self) -> None:
         """Stop after the current turn. Whoever waits gets a RuntimeError."""
@@ -225,15 +232,15 @@ class _Job:
 
     def go_on(self) -> bool:
         """One piece; whether that was the last. Whatever it raises belongs to the caller."""
-        if self._unwanted:
-            self._pieces.close()
-            return True
         try:
+            if self._unwanted:
+                self._pieces.close()
+                return True
             told = next(self._pieces)
         except StopIteration as end:
-            self._future.set_result(end.value)
+            self._settle(self._future.set_result, end.value)
         except BaseException as error:
-            self._future.set_exception(error)
+            self._settle(self._future.set_exception, error)
         else:
             if self._watched:
                 self._told.put(told)
@@ -243,9 +250,13 @@ class _Job:
         return True
 
     def fail(self, error: Exception) -> None:
-        if not self._future.done():
-            self._future.set_exception(error)
+        self._settle(self._future.set_exception, error)
         self._told.put(_NOTHING_MORE)
+
+    def _settle(self, settle: Callable[[Any], None], outcome: Any) -> None:
+        """Once: at exit its caller may give it up while it is being run."""
+        with suppress(InvalidStateError):
+            settle(outcome)
 
 
 _NOTHING_MORE = object()
