@@ -1,6 +1,7 @@
 """The benchmark runs and says what it should; its figures are not judged here."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,15 @@ import pytest
 BENCH = Path(__file__).parents[1] / "tools/bench.py"
 
 
-def bench(*arguments, status=0):
+def bench(*arguments, status=0, path=None):
+    """path: of modules that stand for others."""
+    paths = filter(None, (path and str(path), os.environ.get("PYTHONPATH")))
     done = subprocess.run(
-        [sys.executable, BENCH, *map(str, arguments)], capture_output=True, text=True, check=False
+        [sys.executable, BENCH, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == status, done.stderr
     return done
@@ -55,9 +62,93 @@ def test_random_weights_of_an_official_shape():
         (["tiny", "--random", "stt-1b"], 2),
         (["--random", "mimi"], 2),
         (["tiny", "--frames", "0"], 2),
+        (["tiny", "--soak", "0"], 2),
+        (["tiny", "--soak", "-1"], 2),
+        (["tiny", "--soak", "nan"], 2),
+        (["tiny", "--soak", "inf"], 2),
+        (["--random", "stt-1b", "--against", "moshi_mlx", "--peer-python", "x", "--soak", "1"], 2),
+        (["--random", "stt-1b", "--against", "moshi_mlx", "--peer-python", "x", "--plot", "x"], 2),
         (["/no/such/folder"], 1),
     ],
 )
 def test_what_it_cannot_do_is_one_line(arguments, status):
     done = bench(*arguments, status=status)
     assert "Traceback" not in done.stderr and done.stderr.strip()
+
+
+MATPLOTLIB = """
+class Figure:
+    def __init__(self, **_):
+        self.canvas = self
+    def get_supported_filetypes(self):
+        return {"png": "Portable Network Graphics"}
+    def add_subplot(self):
+        return self
+    def plot(self, values, *_, **__):
+        self.count = len(values)
+    def set(self, **_):
+        pass
+    def savefig(self, path, **_):
+        if "broken" in path.name:
+            raise OSError(28, "No space left on device", str(path))
+        open(path, "w").write(str(self.count))
+"""
+
+
+@pytest.fixture
+def matplotlib(tmp_path):
+    """A folder with what stands for matplotlib, which is not needed to test with."""
+    package = tmp_path / "modules/matplotlib"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "figure.py").write_text(MATPLOTLIB)
+    return package.parent
+
+
+def test_a_plot(checkpoint, matplotlib, tmp_path):
+    args = checkpoint("stt-tiny"), "--frames", 3, "--plot", tmp_path / "plot"
+    assert "frame ms" in bench(*args, path=matplotlib).stdout
+    assert (tmp_path / "plot.png").read_text() == "3"
+
+
+def test_a_plot_that_fails_in_the_end_loses_nothing(checkpoint, matplotlib, tmp_path):
+    args = checkpoint("stt-tiny"), "--frames", 3, "--plot", tmp_path / "broken.png"
+    done = bench(*args, status=1, path=matplotlib)
+    assert "frame ms" in done.stdout and "No space left" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "file, message",
+    [
+        ("missing/plot.png", "there is no folder"),
+        ("plot.txt", "expected png"),
+        ("folder.png", "it is a folder"),
+        ("folder", "folder.png: cannot be written (it is a folder"),
+    ],
+)
+def test_a_plot_that_cannot_be_is_said_first(file, message, matplotlib, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    done = bench("tiny", "--plot", tmp_path / file, status=1, path=matplotlib)
+    assert done.stderr.startswith(f"error: --plot {tmp_path / file}") and message in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not done.stdout  # nothing was begun
+
+
+def test_without_matplotlib_that_is_said_first(matplotlib, tmp_path):
+    (matplotlib / "matplotlib/figure.py").write_text("raise ImportError")
+    done = bench("tiny", "--plot", tmp_path / "plot.png", status=1, path=matplotlib)
+    assert done.stderr == "error: --plot needs matplotlib (pip install matplotlib)\n"
+
+
+def test_what_is_measured_is_shown_if_more_fails(checkpoint, tmp_path):
+    """A name that another process, which is timed from its start, does not find."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import bench, benchmark.latency as latency\n"
+        "latency._FIRST_WORD = 'raise SystemExit(\"it broke\")'\n"
+        "sys.exit(bench.main(sys.argv[2:]))"
+    )
+    args = BENCH.parent, checkpoint("stt-tiny"), "--frames", 2, "--cold", "--json"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == "error: it broke"
+    assert json.loads(done.stdout)["rows 1"]["frame ms"]["median"] > 0

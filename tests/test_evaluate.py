@@ -1,9 +1,11 @@
 """tools/evaluate.py: its figures against what is known, and the command as users run it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import evaluate as command
+import golden as fixtures
 import numpy as np
 import pytest
 from evaluation import figures, forcing, report
@@ -12,6 +14,7 @@ from evaluation.speaking import Recorder, Speaking
 from test_lm_golden import load
 
 import dsm_mlx
+from dsm_mlx.errors import CheckpointError
 from dsm_mlx.runtime import worker
 from dsm_mlx.tts.prompt import SpeechOptions
 
@@ -129,9 +132,9 @@ def test_the_bundled_model_and_a_recipe(tmp_path, capsys):
 def test_without_a_model_it_is_every_recipe_on_the_bundled_one(monkeypatch, capsys):
     asked = []
 
-    def evaluate(args):
+    def evaluate(args, rows):
         asked.append((args.models, args.recipes))
-        return [], ""
+        return ""
 
     monkeypatch.setattr(command, "evaluate", evaluate)
     assert run() == 0
@@ -139,11 +142,9 @@ def test_without_a_model_it_is_every_recipe_on_the_bundled_one(monkeypatch, caps
 
 
 def test_the_codec_is_compared_too(checkpoint, tmp_path):
-    rows, _ = command.evaluate(
-        command.parser().parse_args(
-            [str(checkpoint("stt-q64")), "--recipes", "small-4", "--audio", str(DEMOS / "bus.wav")]
-        )
-    )
+    args = [checkpoint("stt-q64"), "--recipes", "small-4", "--audio", DEMOS / "bus.wav"]
+    rows: list[dict] = []
+    command.evaluate(command.parser().parse_args([str(arg) for arg in args]), rows)
     assert rows[1]["code_agreement"] < 1 and rows[0]["code_agreement"] == 1
 
 
@@ -180,7 +181,8 @@ def test_the_table_is_markdown():
     "args, message",
     [
         (["/no/such/model", "tiny"], "no such folder"),
-        (["tiny", "tiny", "--audio", "/no/such.wav"], "/no/such.wav"),
+        (["tiny", "tiny", "--audio", "/no/such.wav"], "/no/such.wav: no such file"),
+        (["tiny", "tiny", "--kind", "tts", "--stt", "/no/listener"], "/no/listener"),
         (["tiny", "--recipes", "q8", "--audio", str(Path(__file__).parent / "reference")], "sound"),
     ],
 )
@@ -204,6 +206,121 @@ def test_usage_errors(args, capsys):
     assert "usage:" in capsys.readouterr().err
 
 
-def test_a_speaker_is_not_compared_with_a_listener(checkpoint, capsys):
+@pytest.fixture
+def measured(monkeypatch) -> list:
+    """The models that were measured, which takes no time here."""
+    models = []
+
+    class Judge:
+        def evaluate(self, model, dtype):
+            models.append(str(model))
+            row = {"text_agreement": 1.0, "text_kl": 0.0, "code_agreement": 1.0, "wer": 0.5}
+            return row | {"peak_bytes": 1e6, "ms_per_frame": 1.0}
+
+    monkeypatch.setattr(command, "Listening", lambda items: Judge())
+    monkeypatch.setattr(command, "Speaking", lambda *_: Judge())
+    return models
+
+
+def altered(checkpoint, name, folder, change) -> Path:
+    shutil.copytree(checkpoint(name), folder)
+    fixtures.edit_json(folder / "config.json", change)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name, change, message",
+    [
+        (
+            "stt-tiny",
+            lambda c: c.setdefault("stt_config", {}).update(audio_delay_seconds=2.5),
+            "its delay is 2.5 s, not 0.5 s",
+        ),
+        (
+            "stt-tiny",
+            lambda c: c.setdefault("stt_config", {}).update(audio_silence_prefix_seconds=1.0),
+            "its silence before the sound is 1.0 s, not 0.0 s",
+        ),
+        ("stt-tiny", lambda c: c.update(text_card=64), "its number of text tokens is 64"),
+        ("stt-tiny", lambda c: c.update(card=63), "its number of values of a code is 63"),
+        ("tts-tiny", lambda c: c["tts_config"].update(audio_delay=0.4), "its delay is 0.4 s"),
+        ("tts-tiny", lambda c: c["delays"].__setitem__(2, 1), "its delay pattern is ["),
+    ],
+)
+def test_models_that_cannot_be_compared(
+    name, change, message, checkpoint, tmp_path, measured, capsys
+):
+    """Told at once, and not when the first one has been measured for an hour."""
+    other = altered(checkpoint, name, tmp_path / "other", change)
+    assert run(checkpoint(name), other) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {other}: cannot be compared with {checkpoint(name)}")
+    assert message in error and not measured
+
+
+def test_models_with_other_tokenizers(checkpoint, tmp_path, measured, capsys):
+    other = altered(checkpoint, "stt-tiny", tmp_path / "other", lambda c: None)
+    tokenizer = other / json.loads((other / "config.json").read_text())["tokenizer_name"]
+    tokenizer.write_bytes((Path(dsm_mlx.__file__).parent / "tiny/tokenizer.model").read_bytes())
+    assert run(checkpoint("stt-tiny"), other) == 1
+    assert "its tokenizer is" in capsys.readouterr().err and not measured
+
+
+def test_models_that_can_be_compared(checkpoint, tmp_path, measured):
+    other = altered(checkpoint, "stt-tiny", tmp_path / "other", lambda c: None)
+    assert run(checkpoint("stt-tiny"), other) == 0
+    assert measured == [str(checkpoint("stt-tiny")), str(other)]
+
+
+def test_a_speaker_is_not_compared_with_a_listener(checkpoint, measured, capsys):
     assert run(checkpoint("tts-tiny"), checkpoint("stt-tiny")) == 1
-    assert "stt-tiny: is stt, which cannot be compared" in capsys.readouterr().err
+    assert "its kind is stt, not tts" in capsys.readouterr().err
+    assert run("tiny", fixtures.CHECKPOINTS / "mimi-tiny") == 1
+    assert "is a codec alone" in capsys.readouterr().err and not measured
+
+
+def test_tinys_speaking_half(measured, capsys):
+    assert run("tiny", "tiny", "--kind", "tts") == 0
+    assert measured == ["tiny", "tiny"]
+    megabytes = capsys.readouterr().out.splitlines()[-1].split("|")[2]
+    half = Path(dsm_mlx.__file__).parent / "tiny"
+    files = half / "tts/model.safetensors", half / "mimi.safetensors"
+    assert float(megabytes) == round(sum(file.stat().st_size for file in files) / 1e6, 1)
+
+
+@pytest.mark.parametrize("bad", ["missing/figures.json", ".", "file/figures.json", "x" * 300])
+def test_a_file_that_cannot_be_written_is_said_first(bad, tmp_path, measured, capsys):
+    (tmp_path / "file").write_text("")
+    assert run("tiny", "tiny", "--json", tmp_path / bad) == 1
+    assert f"error: --json {tmp_path / bad}: cannot be written (" in capsys.readouterr().err
+    assert not measured and [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_figures_are_printed_before_they_are_written(tmp_path, measured, monkeypatch, capsys):
+    def full(path, text):
+        assert "| tiny" in capsys.readouterr().out
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(command.outputs, "save", full)
+    assert run("tiny", "tiny", "--json", tmp_path / "figures.json") == 1
+    assert "No space left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "failure, status", [(CheckpointError("it broke"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_what_is_measured_is_printed_if_more_fails(
+    failure, status, tmp_path, measured, monkeypatch, capsys
+):
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(command, "convert", fail)
+    out = tmp_path / "figures.json"
+    assert run("tiny", "--recipes", "q8", "--json", out) == status
+    shown = capsys.readouterr()
+    assert "| tiny" in shown.out and shown.err.splitlines()[-1] in (
+        "error: it broke",
+        "interrupted",
+    )
+    assert not out.exists()  # it would look as if it were all

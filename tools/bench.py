@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
 from pathlib import Path
 
 import mlx.core as mx
+import outputs
 from benchmark import against, latency, machine, models, run, stt, tts
 
-from dsm_mlx import CheckpointError
+from dsm_mlx.cli.common import exit_status
 from dsm_mlx.loading.checkpoint import DTYPES, Checkpoint
 from dsm_mlx.runtime import worker
 
@@ -32,12 +34,23 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     if options.compile:
         os.environ["DSM_MLX_COMPILE"] = "1"
+    return exit_status(lambda: bench(options))
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure, and show what is known, even where something goes wrong after that."""
+    if options.plot:
+        options.plot = outputs.check_plot(options.plot, "--plot")
+    about = {"model": options.model or f"random {options.random}", "device": machine.name()}
+    known: dict = {}
     try:
-        result = worker.run(measure, options)
-    except (CheckpointError, ValueError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(result, indent=1) if options.json else table(result))
+        seconds = worker.run(compare if options.against else measure, options, known)
+    finally:
+        if known:
+            result = about | known
+            print(json.dumps(result, indent=1) if options.json else table(result), flush=True)
+    if options.plot:
+        run.plot(seconds, about["model"], options.plot)
     return 0
 
 
@@ -61,7 +74,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--frames", type=int, default=100, help="frames to time (default: 100)")
     add("--rows", type=int, nargs="+", default=[1], metavar="N", help="batch sizes to time")
     add("--cold", action="store_true", help="time a new process to its first word or sound, too")
-    add("--soak", type=float, metavar="HOURS", help="run one stream for so much sound instead")
+    add("--soak", type=hours, metavar="HOURS", help="run one stream for so much sound instead")
     add("--plot", metavar="FILE", help="draw the time of each frame")
     add("--against", choices=("moshi_mlx",), help="time both, in turns, on the same weights")
     add(
@@ -80,48 +93,59 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--random mimi needs --against moshi_mlx")
     if options.cold and not options.model:
         parser.error("--cold needs a model")
+    if options.against and (options.soak or options.plot):
+        parser.error("--against goes with neither --soak nor --plot")
     if options.frames < 1 or min(options.rows) < 1:
         parser.error("--frames and --rows must be 1 or more")
     return options
+
+
+def hours(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text} (expected hours above 0)")
+    return value
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def measure(options: argparse.Namespace) -> dict:
-    result = {"model": options.model or f"random {options.random}", "device": machine.name()}
-    if options.against:
-        how = options.peer_python, options.frames, options.cache
-        return result | against.compare(options.random, *how, say)
+def compare(options: argparse.Namespace, known: dict) -> None:
+    """Put another library's figures into `known`, and ours."""
+    how = options.peer_python, options.frames, options.cache
+    known |= against.compare(options.random, *how, say)
+
+
+def measure(options: argparse.Namespace, known: dict) -> list[float]:
+    """Put figures into `known` as they are there; returns the seconds of each frame."""
     say("memory bandwidth")
     bandwidth = machine.bandwidth()
     say("loading")
     start = time.perf_counter()
     subject = load(options)
-    result |= {
+    loaded = time.perf_counter() - start
+    known |= {
         "bits": options.bits,
         "bandwidth GB/s": bandwidth / 1e9,
         "import seconds": machine.import_seconds(),
-        "load seconds": time.perf_counter() - start,
+        "load seconds": loaded,
     }
     mx.clear_cache()
     mx.reset_peak_memory()
     if options.soak:
-        result["soak"], seconds = run.soak(subject, options.soak, say)
+        known["soak"], seconds = run.soak(subject, options.soak, say)
     else:
         for rows in options.rows:
             say(f"{rows} row{'s' * (rows > 1)}, {options.frames} frames")
             figures, seconds = run.time_rows(subject, rows, options.frames, bandwidth)
-            result[f"rows {rows}"] = figures
+            known[f"rows {rows}"] = figures
         say("parts")
-        result["parts, ms"] = subject.parts(options.frames)
-    if options.plot:
-        run.plot(seconds, result["model"], options.plot)
+        known["parts, ms"] = subject.parts(options.frames)
     if options.cold:
         say("cold start")
-        result["cold start, seconds"] = cold_start(options, subject)
-    return result
+        known["cold start, seconds"] = cold_start(options, subject)
+    return seconds
 
 
 def cold_start(options: argparse.Namespace, subject) -> dict:

@@ -4,9 +4,11 @@
     python tools/evaluate.py                                every recipe on the bundled model
     python tools/evaluate.py ORIGINAL CONVERTED --audio FOLDER
     python tools/evaluate.py kyutai/tts-1.6b-en_fr --recipes q8 mixed-4 --stt stt-1b
+    python tools/evaluate.py tiny --kind tts --recipes      the half of tiny that speaks
 
 The first model is the reference: the others are given its tokens, and their logits compared with
-its own. docs/convert.md tells what the columns mean.
+its own. docs/convert.md tells what the columns mean. What is known of the models that are done is
+printed even where another one fails.
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from evaluation import report
+import outputs
+from evaluation import comparable, report
 from evaluation.listening import Listening, recordings
 from evaluation.speaking import Speaking
 from tqdm import tqdm
 
+from dsm_mlx.cli.common import exit_status
 from dsm_mlx.convert.job import Wanted, convert
 from dsm_mlx.convert.recipes import RECIPES
 from dsm_mlx.convert.source import Source
-from dsm_mlx.errors import AudioError, CheckpointError
 from dsm_mlx.loading.checkpoint import DTYPES
 
 _HERE = Path(__file__).parent
@@ -37,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python tools/evaluate.py", description="Compare converted models with their source."
     )
     p.add_argument("models", nargs="*", help="folders, hub ids, short names; the first: reference")
+    p.add_argument("--kind", choices=("stt", "tts"), help="which half of tiny (default: stt)")
     p.add_argument(
         "--recipes",
         nargs="*",
@@ -61,35 +65,36 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, 1 (failed), 2 (usage)."""
+    """Run the command; returns the exit status: 0, 1 (failed), 2 (usage), 130 (interrupted)."""
     p = parser()
     args = p.parse_args(argv)
     if not args.models:
         args.models, args.recipes = ["tiny"], args.recipes or []
     if args.recipes is None and len(args.models) < 2:
         p.error("give a model to compare with the first, or --recipes")
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.json:
+        outputs.check(args.json, "--json")
+    rows: list[dict] = []
     try:
-        rows, data = evaluate(args)
-        if args.json:
-            args.json.write_text(report.as_json(rows, data) + "\n", encoding="utf-8")
-        print(report.table(rows))
-        return 0
-    except (CheckpointError, AudioError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-    return 1
+        data = evaluate(args, rows)
+    finally:
+        if rows:
+            print(report.table(rows), flush=True)
+    if args.json:
+        outputs.save(args.json, report.as_json(rows, data) + "\n")
+    return 0
 
 
-def evaluate(args: argparse.Namespace) -> tuple[list[dict], str]:
-    """A row of figures for each model, and in words what they were measured on."""
-    sources = [Source.find(model) for model in args.models]
-    for source in sources:
-        if source.kind != sources[0].kind or source.lm is None:
-            raise ValueError(f"{source.published_name}: is {source.kind}, which cannot be compared")
+def evaluate(args: argparse.Namespace, rows: list[dict]) -> str:
+    """Append a row of figures for each model as it is done; in words what all were measured on."""
+    sources = [Source.find(model, kind=args.kind) for model in args.models]
+    comparable.check(args.models, sources)
     judge, data = _speaking(args) if sources[0].kind == "tts" else _listening(args)
     names = [] if args.recipes is None else args.recipes or list(RECIPES)
-    rows = []
     bar = tqdm(total=len(sources) + len(names), desc="models", disable=None)
     for model, source in zip(args.models, sources, strict=True):
         rows.append(_row(judge, model, source, args.dtype))
@@ -100,7 +105,7 @@ def evaluate(args: argparse.Namespace) -> tuple[list[dict], str]:
             rows.append(_row(judge, folder, Source.find(folder), args.dtype, name))
         bar.update()
     bar.close()
-    return rows, data
+    return data
 
 
 def _listening(args: argparse.Namespace) -> tuple[Listening, str]:
@@ -115,6 +120,8 @@ def _speaking(args: argparse.Namespace) -> tuple[Speaking, str]:
     if not texts:
         raise ValueError(f"{file}: holds no text")
     texts = texts if args.text else texts[:_TEXTS]
+    if args.stt:
+        Source.find(args.stt, kind="stt")
     return Speaking(texts, args.voice, args.stt), f"{len(texts)} texts of {file.name}"
 
 

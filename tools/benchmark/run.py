@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import mlx.core as mx
 
@@ -70,12 +71,10 @@ def soak(subject, hours: float, say) -> tuple[dict, list[float]]:
     return figures, seconds
 
 
-def plot(seconds: list[float], title: str, path: str) -> None:
-    """Draw the time of each frame. ValueError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ValueError("--plot needs matplotlib (pip install matplotlib)") from None
+def plot(seconds: list[float], title: str, path: Path) -> None:
+    """Draw the time of each frame."""
+    from matplotlib.figure import Figure
+
     axes = (figure := Figure(figsize=(9, 4))).add_subplot()
     axes.plot([1e3 * s for s in seconds], ".", markersize=2)
     axes.set(title=title, xlabel="frame", ylabel="ms", ylim=0)

@@ -33,14 +33,16 @@ class Recording:
 def recordings(paths: list[Path]) -> list[Recording]:
     """Sound files and the sound files of folders; a text lies beside each as NAME.txt.
 
-    AudioError if there is none.
+    AudioError if there is none, or one that is named is missing.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
             files += sorted(file for file in path.iterdir() if file.suffix.lower() in _SOUND)
-        else:
+        elif path.is_file():
             files.append(path)
+        else:
+            raise AudioError(f"{path}: no such file or folder")
     if not files:
         raise AudioError(f"{', '.join(map(str, paths))}: no sound files")
     texts = [file.with_suffix(".txt") for file in files]
