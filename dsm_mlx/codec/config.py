@@ -9,6 +9,9 @@ from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.transformer import TransformerConfig
 
+# Far above what any such codec has, and far below what would fill a memory.
+_WIDEST, _MOST_CODES, _LONGEST_CONTEXT = 1 << 14, 1 << 16, 10_000
+
 
 @dataclass(frozen=True)
 class SeanetConfig:
@@ -32,23 +35,24 @@ class SeanetConfig:
 
     @classmethod
     def read(cls, raw: ConfigReader) -> SeanetConfig:
-        for key, expected in (
-            ("causal", True),
-            ("true_skip", True),
-        ):
-            if raw.get(key, bool, expected) is not expected:
-                raise raw.error(key, f"must be {str(expected).lower()} for Mimi")
+        for key in ("causal", "true_skip"):
+            if not raw.get(key, bool, True):
+                raise raw.wrong(key, False, "true")
         for key, expected in (("activation", "ELU"), ("norm", "none"), ("pad_mode", "constant")):
             raw.choice(key, (expected,), expected)
-        widths = {
-            name: raw.positive(name, getattr(cls, name))
-            for name in cls.__dataclass_fields__
-            if name != "ratios"
+        sizes = {
+            name: raw.integer(name, 1, most, getattr(cls, name)) for name, most in _SEANET.items()
         }
-        ratios = raw.items("ratios", int, list(cls.ratios))
-        if not ratios or min(ratios) < 1:
-            raise raw.error("ratios", f"is {ratios} (expected integers above 0)")
-        return cls(ratios=tuple(ratios), **widths)
+        ratios = raw.integers("ratios", 1, 64, 8, list(cls.ratios))
+        if not ratios:
+            raise raw.wrong("ratios", ratios, "integers above 0")
+        return cls(ratios=tuple(ratios), **sizes)
+
+
+# Each layer's dilation is a power of the base, and what a layer keeps grows with it.
+_SEANET = {"channels": 1, "dimension": _WIDEST, "n_filters": 1024, "n_residual_layers": 8}
+_SEANET |= {"compress": 64, "dilation_base": 4}
+_SEANET |= dict.fromkeys(("kernel_size", "residual_kernel_size", "last_kernel_size"), 256)
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,13 @@ class MimiConfig:
         seanet = SeanetConfig.read(raw.section("seanet", {}))
         quantizer = raw.section("quantizer", {})
         config = cls(
-            sample_rate=raw.positive("sample_rate", 24000),
-            frame_rate=raw.positive("frame_rate", 12.5, float),
+            sample_rate=raw.integer("sample_rate", 1000, 192_000, 24000),
+            frame_rate=raw.number("frame_rate", 1, 1000, 12.5),
             seanet=seanet,
             transformer=_read_transformer(raw.section("transformer", {})),
-            n_q=quantizer.parts("n_q", 32),
-            bins=quantizer.positive("bins", 2048),
-            code_dim=quantizer.positive("dimension", 256),
+            n_q=quantizer.integer("n_q", 1, 64, 32),
+            bins=quantizer.integer("bins", 1, _MOST_CODES, 2048),
+            code_dim=quantizer.integer("dimension", 1, _WIDEST, 256),
         )
         if config.transformer.dim != seanet.dimension:
             raise CheckpointError(
@@ -102,17 +106,17 @@ class MimiConfig:
 def _read_transformer(raw: ConfigReader) -> TransformerConfig:
     raw.choice("positional_embedding", ("rope",), "rope")
     raw.choice("gating", ("none",), "none")
-    dim = raw.positive("d_model", 512)
+    dim = raw.integer("d_model", 1, _WIDEST, 512)
     return TransformerConfig(
         dim=dim,
-        heads=raw.divisor("num_heads", dim, 8),
-        layers=raw.parts("num_layers", 8),
-        hidden=raw.positive("dim_feedforward", 2048),
-        context=raw.positive("context", 250),
+        heads=raw.divisor("num_heads", dim, 8, even=True),  # pairs, which the positions rotate
+        layers=raw.integer("num_layers", 1, 64, 8),
+        hidden=raw.integer("dim_feedforward", 1, _MOST_CODES, 2048),
+        context=raw.integer("context", 1, _LONGEST_CONTEXT, 250),
         norm=raw.choice("norm", ("layer_norm",), "layer_norm"),
         gated=False,
-        max_period=raw.positive("max_period", 10000.0, float),
-        layer_scale=raw.get("layer_scale", float, None) is not None or not raw.values,
+        max_period=raw.number("max_period", 1, 1e9, 10000.0),
+        layer_scale=raw.number("layer_scale", 0, 1e6, None) is not None or not raw.values,
     )
 
 

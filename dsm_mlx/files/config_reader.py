@@ -1,4 +1,8 @@
-"""Reading JSON settings: every missing key or wrong type is one CheckpointError that names it."""
+"""Reading JSON settings: a missing key, a wrong type or a value out of bounds is one
+CheckpointError that names it.
+
+A number is asked for with its bounds, so that nothing is ever made of one that is absurd.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.files.messages import cut, named, shown
 
 _MISSING = object()
-_MOST, _MOST_PARTS = 10**6, 1000
+_MOST_BYTES = 1 << 20
 _KINDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
 _KINDS |= {dict: "an object", list: "a list"}
 
@@ -27,15 +32,25 @@ class ConfigReader:
     @classmethod
     def read(cls, path: Path) -> ConfigReader:
         """Read a JSON file that holds one object."""
+        source = named(path)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                raw = file.read(_MOST_BYTES + 1)
         except FileNotFoundError:
-            raise CheckpointError(f"{path}: no such file") from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}: not a readable JSON file ({error})") from None
+            raise CheckpointError(f"{source}: no such file") from None
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{source}: cannot be read ({cut(str(error), 80)})") from None
+        if len(raw) > _MOST_BYTES:
+            raise CheckpointError(f"{source}: larger than a config can be ({_MOST_BYTES} bytes)")
+        try:
+            values = json.loads(raw.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(
+                f"{source}: not a readable JSON file ({cut(str(error), 80)})"
+            ) from None
         if not isinstance(values, dict):
-            raise CheckpointError(f"{path}: expected a JSON object")
-        return cls(values, str(path))
+            raise CheckpointError(f"{source}: expected a JSON object")
+        return cls(values, source)
 
     def get(self, key: str, kind: type, default: Any = _MISSING) -> Any:
         """The value of `key` as `kind`; null counts as absent. Without a default it is required."""
@@ -44,62 +59,79 @@ class ConfigReader:
             if default is _MISSING:
                 raise self.error(key, f"is missing (expected {_KINDS[kind]})")
             return default
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(key, f"is {value!r} (expected {_KINDS[kind]})")
-        if kind is float and not math.isfinite(value):
-            raise self.error(key, f"is {value} (expected a finite number)")
+        wanted = (int, float) if kind is float else kind
+        if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+            raise self.wrong(key, value, _KINDS[kind])
+        if kind is not float:
+            return value
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf
+        if not math.isfinite(value):
+            raise self.wrong(key, value, "a finite number")
         return value
 
-    def positive(self, key: str, default: Any = _MISSING, kind: type = int) -> Any:
-        """An integer, or another `kind` of number, above 0 and an integer not beyond reason."""
+    def integer(self, key: str, low: int, high: int, default: Any = _MISSING) -> Any:
+        """An integer from `low` to `high`; the default is taken as it is."""
+        return self._within(key, int, low, high, default)
+
+    def number(self, key: str, low: float, high: float, default: Any = _MISSING) -> Any:
+        """A float from `low` to `high`; the default is taken as it is."""
+        return self._within(key, float, low, high, default)
+
+    def _within(self, key: str, kind: type, low: float, high: float, default: Any) -> Any:
         value = self.get(key, kind, default)
-        if value is not None and value <= 0:
-            raise self.error(key, f"is {value} (expected {_KINDS[kind]} above 0)")
-        if kind is int and value is not None and value > _MOST:
-            raise self.error(key, f"is {value} (expected an integer of at most {_MOST})")
+        if self.values.get(key) is not None and not low <= value <= high:
+            only = f"{low}" if low == high else f"{_KINDS[kind]} from {low} to {high}"
+            raise self.wrong(key, value, only)
         return value
 
-    def count(self, key: str, default: Any = _MISSING) -> int:
-        """An integer from 0 up."""
-        value = self.get(key, int, default)
-        if value < 0:
-            raise self.error(key, f"is {value} (expected an integer from 0 up)")
-        return value
-
-    def parts(self, key: str, default: Any = _MISSING, least: int = 1) -> int:
-        """How many layers or the like there are: as many as no file has would fill the memory."""
-        value = self.get(key, int, default)
-        if not least <= value <= _MOST_PARTS:
-            raise self.error(key, f"is {value} (expected an integer from {least} to {_MOST_PARTS})")
-        return value
-
-    def divisor(self, key: str, whole: int, default: Any = _MISSING) -> int:
-        """A positive integer that divides `whole`."""
-        value = self.positive(key, default)
-        if whole % value:
-            raise self.error(key, f"is {value} (expected a divisor of {whole})")
+    def divisor(self, key: str, whole: int, default: Any = _MISSING, *, even: bool = False) -> int:
+        """An integer above 0 that divides `whole`. even: what it leaves must be even."""
+        value = self.integer(key, 1, whole, default)
+        if whole % value or (even and whole // value % 2):
+            left = " that leaves an even number" if even else ""
+            raise self.wrong(key, value, f"a divisor of {whole}{left}")
         return value
 
     def choice(self, key: str, allowed: tuple, default: Any = _MISSING) -> Any:
         """A string that must be one of `allowed`."""
         value = self.get(key, str, default)
         if value not in allowed:
-            raise self.error(key, f"is {value!r} (expected one of {', '.join(map(str, allowed))})")
+            raise self.wrong(key, value, f"one of {', '.join(map(str, allowed))}")
         return value
 
-    def items(self, key: str, kind: type, default: Any = _MISSING) -> list:
-        """A list whose entries all are of `kind`."""
+    def integers(self, key: str, low: int, high: int, most: int, default: Any = _MISSING) -> Any:
+        """A list of at most `most` integers from `low` to `high`."""
+        values = self._items(key, most, default)
+        for value in values or ():
+            if type(value) is not int or not low <= value <= high:
+                problem = f"holds {shown(value)} (expected integers from {low} to {high})"
+                raise self.error(key, problem)
+        return values
+
+    def strings(self, key: str, most: int, default: Any = _MISSING) -> Any:
+        """A list of at most `most` strings, none of them longer than a line."""
+        values = self._items(key, most, default)
+        for value in values or ():
+            if not isinstance(value, str) or len(value) > 80:
+                raise self.error(key, f"holds {shown(value)} (expected short strings)")
+        return values
+
+    def _items(self, key: str, most: int, default: Any) -> Any:
         values = self.get(key, list, default)
-        for value in values or []:
-            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-                raise self.error(key, f"holds {value!r} (expected {_KINDS[kind]})")
+        if values and len(values) > most:
+            raise self.error(key, f"holds {len(values)} values (expected at most {most})")
         return values
 
     def section(self, key: str, default: Any = _MISSING) -> ConfigReader:
         """An object inside this one."""
-        return ConfigReader(self.get(key, dict, default), f"{self.source}: {key}")
+        return ConfigReader(self.get(key, dict, default), f"{self.source}: {cut(key, 40)}")
+
+    def wrong(self, key: str, value: Any, expected: str) -> CheckpointError:
+        """The error for a value that is not what was `expected`."""
+        return self.error(key, f"is {shown(value)} (expected {expected})")
 
     def error(self, key: str, problem: str) -> CheckpointError:
-        return CheckpointError(f"{self.source}: '{key}' {problem}")
+        return CheckpointError(f"{self.source}: '{cut(key, 40)}' {problem}")

@@ -7,17 +7,22 @@ masked position becomes `learnt_padding`.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from dsm_mlx.files.config_reader import ConfigReader
+from dsm_mlx.files.messages import shown
 
 _CONTINUOUS = ("continuous", "continuous_attribute", "ContinuousAttribute")
 _KINDS = {"lut": "lut", "Lut": "lut", "tensor": "tensor", "Tensor": "tensor"}
 _KINDS |= dict.fromkeys(_CONTINUOUS, "continuous")
 _OF_NUMBERS = {"cfg", "delay"}  # the names of their values are looked up by number
+
+WIDEST = 1 << 16  # of anything: far above what such models have, far below what fills a memory
+_MOST, _MOST_BINS, _LARGEST = 16, 4096, 1e6
 
 
 @dataclass(frozen=True)
@@ -36,19 +41,18 @@ class ConditionerConfig:
         name = raw.choice("type", tuple(_KINDS))
         kind = _KINDS[name]
         inner = raw.section(name, raw.values)
+        dim = inner.integer("dim", 1, WIDEST)
         if kind == "lut":
-            values = tuple(inner.items("possible_values", str, []))
-            n_bins = inner.positive("n_bins")
-            if len(values) > n_bins:
-                raise inner.error("possible_values", f"has more than n_bins, {n_bins}, values")
-            return cls(kind, inner.positive("dim"), n_bins, values)
+            n_bins = inner.integer("n_bins", 1, _MOST_BINS)
+            return cls(kind, dim, n_bins, tuple(inner.strings("possible_values", n_bins, [])))
         if kind == "tensor":
-            return cls(kind, inner.positive("dim"))
+            return cls(kind, dim)
+        check_sinusoids(inner, dim)
         return cls(
             kind,
-            inner.positive("dim"),
-            scale_factor=inner.get("scale_factor", float, 1.0),
-            max_period=inner.get("max_period", float, 10000.0),
+            dim,
+            scale_factor=inner.number("scale_factor", -_LARGEST, _LARGEST, 1.0),
+            max_period=inner.number("max_period", 1, 1e9, 10000.0),
         )
 
 
@@ -66,28 +70,52 @@ class ConditionersConfig:
     def read(cls, raw: ConfigReader) -> ConditionersConfig:
         """From `conditioners` and `fuser` of a config; both may be absent, null or empty."""
         conditioners, fuser = raw.section("conditioners", {}), raw.section("fuser", {})
-        by_name = {
-            name: ConditionerConfig.read(conditioners.section(name)) for name in conditioners.values
-        }
-        if fuser.items("prepend", str, []):
+        if len(conditioners.values) > _MOST:
+            count = len(conditioners.values)
+            raise raw.error("conditioners", f"are {count} (expected at most {_MOST})")
+        by_name = {name: _read_named(conditioners, name) for name in conditioners.values}
+        if fuser.strings("prepend", _MOST, []):
             raise fuser.error("prepend", "is not supported (expected an empty list)")
-        config = cls(
+        return cls(
             by_name,
-            sum=tuple(fuser.items("sum", str, [])),
-            cross=tuple(fuser.items("cross", str, [])),
+            sum=_read_fused(fuser, "sum", by_name, ("lut", "continuous")),
+            cross=_read_fused(fuser, "cross", by_name, ("tensor",)),
             cross_positions=fuser.get("cross_attention_pos_emb", bool, False),
-            cross_positions_scale=fuser.get("cross_attention_pos_emb_scale", float, 1.0),
+            cross_positions_scale=fuser.number(
+                "cross_attention_pos_emb_scale", -_LARGEST, _LARGEST, 1.0
+            ),
         )
-        for key in ("sum", "cross"):
-            for name in getattr(config, key):
-                if name not in by_name:
-                    raise fuser.error(key, f"names {name!r}, which is not a conditioner")
-        for name in _OF_NUMBERS & by_name.keys():
-            entry = by_name[name]
-            if entry.kind == "lut" and not _are_numbers(entry.values):
-                listed = ", ".join(map(repr, entry.values)) or "nothing"
-                raise conditioners.error(name, f"knows {listed} (expected numbers)")
-        return config
+
+
+def _read_named(conditioners: ConfigReader, name: str) -> ConditionerConfig:
+    if not re.fullmatch(r"[A-Za-z_]\w{0,63}", name, re.ASCII):  # it is part of the tensors' names
+        raise conditioners.error(name, "is not a name (expected letters, digits and _)")
+    entry = ConditionerConfig.read(conditioners.section(name))
+    if name in _OF_NUMBERS and entry.kind == "lut" and not _are_numbers(entry.values):
+        listed = shown(list(entry.values)) if entry.values else "nothing"
+        raise conditioners.error(name, f"knows {listed} (expected numbers)")
+    return entry
+
+
+def _read_fused(
+    fuser: ConfigReader, key: str, known: dict[str, ConditionerConfig], kinds: tuple[str, ...]
+) -> tuple[str, ...]:
+    names = fuser.strings(key, _MOST, [])
+    for name in names:
+        if name not in known:
+            raise fuser.error(key, f"names {shown(name)}, which is not a conditioner")
+        if known[name].kind not in kinds:
+            kind, expected = known[name].kind, " or ".join(kinds)
+            raise fuser.error(key, f"names {name!r}, which is of type {kind} (expected {expected})")
+    if len(set(names)) != len(names):
+        raise fuser.wrong(key, names, "every name once")
+    return tuple(names)
+
+
+def check_sinusoids(raw: ConfigReader, dim: int) -> None:
+    """CheckpointError unless `sinusoids` can be as wide: in pairs, and at least two of them."""
+    if dim % 2 or dim < 4:
+        raise raw.wrong("dim", dim, "an even number from 4 up, for an embedding of positions")
 
 
 def _are_numbers(values: tuple[str, ...]) -> bool:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dsm_mlx.files.config_reader import ConfigReader
-from dsm_mlx.lm.conditioning import ConditionersConfig
+from dsm_mlx.lm.conditioning import WIDEST, ConditionersConfig, check_sinusoids
+from dsm_mlx.lm.tokens import PADDING
 from dsm_mlx.transformer import TransformerConfig
+
+# What the tensors of a file do not bear out (delays, the context) is bounded more closely.
+_MOST_VALUES = 1 << 20
+_MOST_STREAMS, _MOST_LAYERS, _MOST_HEADS = 64, 256, 64
+_LONGEST_DELAY, _LONGEST_CONTEXT = 256, 10_000  # frames
+_NORMS = ("rms_norm_f32", "rms_norm", "layer_norm")
 
 
 @dataclass(frozen=True)
@@ -57,22 +64,28 @@ class LmConfig:
         hidden: width of the feed-forward's halves where the weights' file tells it; by default
         it follows from `hidden_scale` as in the reference.
         """
-        dim, n_q, dep_q = raw.positive("dim"), raw.parts("n_q"), raw.get("dep_q", int)
+        dim, n_q = raw.integer("dim", 1, WIDEST), raw.integer("n_q", 1, _MOST_STREAMS)
+        dep_q = raw.integer("dep_q", 0, n_q)
         if dep_q not in (0, n_q):
-            raise raw.error("dep_q", f"is {dep_q} (expected 0 or n_q, {n_q})")
+            raise raw.wrong("dep_q", dep_q, f"0 or n_q, {n_q}")
         conditioners = ConditionersConfig.read(raw)
-        text_card = raw.positive("text_card")
+        if conditioners.cross_positions:
+            check_sinusoids(raw, dim)
+        if not raw.get("causal", bool, True):
+            raise raw.wrong("causal", False, "true")
+        raw.integer("existing_text_padding_id", PADDING, PADDING, PADDING)
+        text_card = raw.integer("text_card", PADDING + 1, _MOST_VALUES)
         return cls(
             dim=dim,
             n_q=n_q,
             dep_q=dep_q,
-            card=raw.positive("card"),
+            card=raw.integer("card", 1, _MOST_VALUES),
             text_card=text_card,
-            text_card_out=raw.positive("text_card_out", text_card),
+            text_card_out=raw.integer("text_card_out", PADDING + 1, text_card, text_card),
             delays=_read_delays(raw, n_q),
             transformer=_read_transformer(raw, dim, hidden, bool(conditioners.cross)),
-            extra_heads=raw.parts("extra_heads_num_heads", 0, least=0),
-            extra_heads_dim=raw.positive("extra_heads_dim", 6),
+            extra_heads=raw.integer("extra_heads_num_heads", 0, _MOST_HEADS, 0),
+            extra_heads_dim=raw.integer("extra_heads_dim", 1, _MOST_HEADS, 6),
             demux_second_stream=raw.get("demux_second_stream", bool, False),
             conditioners=conditioners,
             depth=_read_depth(raw, dep_q) if dep_q else None,
@@ -85,56 +98,67 @@ def gated_width(feed_forward: int, dim: int) -> int:
 
 
 def _read_delays(raw: ConfigReader, n_q: int) -> tuple[int, ...]:
-    delays = raw.items("delays", int)
-    if len(delays) != n_q + 1 or min(delays) < 0:
-        raise raw.error("delays", f"is {delays} (expected {n_q + 1} integers from 0 up)")
+    delays = raw.integers("delays", 0, _LONGEST_DELAY, _MOST_STREAMS + 1)
+    if len(delays) != n_q + 1:
+        raise raw.wrong("delays", delays, f"{n_q + 1} integers")
     if delays[0] != 0:
         raise raw.error("delays", f"starts with {delays[0]} (the text stream must have delay 0)")
     return tuple(delays)
 
 
-def _read_transformer(raw: ConfigReader, dim: int, hidden: int | None, cross: bool):
+def _read_transformer(
+    raw: ConfigReader, dim: int, hidden: int | None, attends: bool
+) -> TransformerConfig:
     raw.choice("positional_embedding", ("rope",), "rope")
     raw.choice("gating", ("silu",), "silu")
-    feed_forward = int(raw.get("hidden_scale", float, 4.0) * dim)
+    cross = raw.get("cross_attention", bool, attends)
+    if attends and not cross:
+        raise raw.wrong("cross_attention", cross, "true, because the fuser names what to attend to")
     return TransformerConfig(
         dim=dim,
-        heads=raw.divisor("num_heads", dim),
-        layers=raw.parts("num_layers"),
-        hidden=hidden or gated_width(feed_forward, dim),
-        context=raw.positive("context"),
-        norm=raw.choice("norm", ("rms_norm_f32", "rms_norm", "layer_norm"), "rms_norm_f32"),
-        max_period=raw.positive("max_period", 10000.0, float),
-        cross_attention=raw.get("cross_attention", bool, cross),
+        heads=raw.divisor("num_heads", dim, even=True),  # pairs, which the positions rotate
+        layers=raw.integer("num_layers", 1, _MOST_LAYERS),
+        hidden=hidden or _scaled(raw, dim),
+        context=raw.integer("context", 1, _LONGEST_CONTEXT),
+        norm=raw.choice("norm", _NORMS, "rms_norm_f32"),
+        max_period=raw.number("max_period", 1, 1e9, 10000.0),
+        cross_attention=cross,
     )
+
+
+def _scaled(raw: ConfigReader, dim: int) -> int:
+    """The feed-forward's width as `hidden_scale` has it."""
+    scale = raw.number("hidden_scale", 0, 64, 4.0)
+    hidden = gated_width(int(scale * dim), dim)
+    if hidden < 1:
+        raise raw.wrong("hidden_scale", scale, f"a multiple of {dim} of 2 or more")
+    return hidden
 
 
 def _read_depth(raw: ConfigReader, dep_q: int) -> DepthConfig:
     raw.choice("depformer_pos_emb", ("none",), "none")
     raw.choice("depformer_gating", ("silu",), "silu")
-    dim = raw.positive("depformer_dim")
+    dim = raw.integer("depformer_dim", 1, WIDEST)
     heads = raw.divisor("depformer_num_heads", dim)
-    feed_forward = raw.get(
-        "depformer_dim_feedforward", int, int(raw.get("hidden_scale", float, 4.0) * dim)
-    )
-    hidden = gated_width(feed_forward, dim)
-    if hidden < 1:
-        raise raw.error("depformer_dim_feedforward", f"is {feed_forward} (expected 2 or more)")
+    feed_forward = raw.integer("depformer_dim_feedforward", 2, _MOST_VALUES, None)
+    hidden = gated_width(feed_forward, dim) if feed_forward else _scaled(raw, dim)
     if not raw.get("depformer_weights_per_step", bool, False):
-        raise raw.error("depformer_weights_per_step", "is false (expected true)")
-    schedule = raw.items("depformer_weights_per_step_schedule", int, list(range(dep_q)))
-    if len(schedule) != dep_q or sorted(set(schedule)) != list(range(max(schedule) + 1)):
-        raise raw.error(
-            "depformer_weights_per_step_schedule",
-            f"is {schedule} (expected {dep_q} integers that use every index from 0 up)",
-        )
+        raise raw.wrong("depformer_weights_per_step", False, "true")
     return DepthConfig(
         dim=dim,
         heads=heads,
-        layers=raw.parts("depformer_num_layers"),
+        layers=raw.integer("depformer_num_layers", 1, _MOST_LAYERS),
         hidden=hidden,
-        schedule=tuple(schedule),
+        schedule=_read_schedule(raw, dep_q),
         multi_linear=raw.get("depformer_multi_linear", bool, False),
-        low_rank=raw.positive("depformer_low_rank_embeddings", None),
-        norm=raw.choice("norm", ("rms_norm_f32", "rms_norm", "layer_norm"), "rms_norm_f32"),
+        low_rank=raw.integer("depformer_low_rank_embeddings", 1, WIDEST, None),
+        norm=raw.choice("norm", _NORMS, "rms_norm_f32"),
     )
+
+
+def _read_schedule(raw: ConfigReader, dep_q: int) -> tuple[int, ...]:
+    key = "depformer_weights_per_step_schedule"
+    schedule = raw.integers(key, 0, dep_q - 1, _MOST_STREAMS, list(range(dep_q)))
+    if len(schedule) != dep_q or sorted(set(schedule)) != list(range(max(schedule) + 1)):
+        raise raw.wrong(key, schedule, f"{dep_q} integers that use every index from 0 up")
+    return tuple(schedule)

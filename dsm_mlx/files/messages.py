@@ -1,0 +1,37 @@
+"""How values and names stand in an error: on one line, and never longer than they are worth."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother, _BRIEF.maxlong = 3, 80, 80, 40
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value as Python writes it, in one line of at most `most` characters.
+
+    Cheap for values of any size: what is not shown is not written out either.
+    """
+    try:
+        text = _BRIEF.repr(value)
+    except Exception:  # such as an integer of more digits than Python is willing to write
+        text = f"a value of type {type(value).__name__}"
+    return cut(text, most)
+
+
+def named(path: str | os.PathLike) -> str:
+    """A path, without quotes, short enough for a line."""
+    return cut(os.fspath(path), 200)
+
+
+def cut(text: str, most: int) -> str:
+    """`text` in one line of at most `most` characters; the middle of a longer one goes."""
+    if len(text) > 2 * most:
+        text = text[:most] + text[-most:]
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    if len(line) <= most:
+        return line
+    end = (most - 3) // 2
+    return f"{line[: most - 3 - end]}...{line[len(line) - end :]}"
