@@ -10,6 +10,7 @@ import sys
 import threading
 
 import golden as fixtures
+import mlx.core as mx
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -77,8 +78,16 @@ def test_weights_of_another_kind(folder, content):
     assert f"{folder / MODEL}: not a safetensors file" in error_of(folder)
 
 
+def change_tensors(path, change) -> None:
+    """Apply `change` to the tensors of a safetensors file."""
+    tensors = mx.load(str(path))
+    mx.eval(tensors)
+    change(tensors)
+    mx.save_safetensors(str(path), tensors)
+
+
 def test_a_tensor_is_missing(folder):
-    rewrite(folder / MODEL, lambda header: header.pop("text_linear.weight"))
+    change_tensors(folder / MODEL, lambda tensors: tensors.pop("text_linear.weight"))
     assert f"{folder / MODEL}: does not fit" in error_of(folder)
     assert "missing: text_linear.weight [96, 64]" in error_of(folder)
 
@@ -102,10 +111,10 @@ def test_a_tensor_is_misshapen(folder):
 
 
 def test_many_faults_are_one_error(folder):
-    fixtures.edit_json(folder / "config.json", lambda c: c.update(dim=128, num_layers=30))
+    fixtures.edit_json(folder / "config.json", lambda c: c.update(dim=128))
     message = error_of(folder)
     assert str(folder / MODEL) in message and "more" in message
-    assert len(message) < 2000
+    assert len(message.replace(str(folder), "")) < 400
 
 
 def malformed(change):
@@ -144,7 +153,7 @@ def test_a_malformed_header(folder, change):
 def test_a_tensor_without_the_bytes_of_its_shape(folder):
     """It would read what belongs to its neighbours."""
     rewrite(folder / MODEL, malformed(lambda t: t.update(shape=[1, 1, 128])))
-    assert "out_norm.alpha has" in error_of(folder) and "[1, 1, 128]" in error_of(folder)
+    assert "'out_norm.alpha' has 128 bytes (expected 256: BF16 [1, 1, 128])" in error_of(folder)
 
 
 # ---- configs ---------------------------------------------------------------------------------
@@ -253,7 +262,7 @@ def test_delays_that_are_not_numbers(folder, values):
 @pytest.mark.parametrize("ratios", [[], [8, 6, 0, 4], [8, -6, 5, 4]])
 def test_a_codec_with_impossible_strides(folder, ratios):
     fixtures.edit_json(folder / "mimi_config.json", lambda c: c["seanet"].update(ratios=ratios))
-    assert f"{folder / 'mimi_config.json'}: seanet: 'ratios' is" in error_of(folder)
+    assert f"{folder / 'mimi_config.json'}: seanet: 'ratios' " in error_of(folder)
 
 
 def test_a_codec_with_too_few_codebooks(folder):

@@ -1,18 +1,24 @@
-"""The header of a safetensors file, checked before anything is read from it."""
+"""The header of a safetensors file, checked before anything is read from it.
+
+MLX trusts what a header says, so everything is checked here that the format demands: the bytes of
+each tensor are those that its shape needs, and together they fill the file, without gap or overlap.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.files.messages import named, shown
 
-_MAX_HEADER = 100_000_000
+_MOST_BYTES = 10_000_000  # of a header: some hundred times what such models have
+_LONGEST_SIDE = 2**31 - 1  # what MLX can hold
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2}
 _BYTES |= {"I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+FLOATS = ("F32", "BF16", "F16")
 
 
 @dataclass(frozen=True)
@@ -36,40 +42,91 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Parse and check the header. CheckpointError if the file is not whole."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = struct.unpack("<Q", file.read(8))[0]
-            if length > min(size - 8, _MAX_HEADER):
-                raise CheckpointError(
-                    f"{path}: not a safetensors file, or cut short inside its header"
-                )
-            raw = json.loads(file.read(length))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
-    except (struct.error, ValueError, RecursionError):
-        raise CheckpointError(f"{path}: not a safetensors file") from None
-    try:
-        metadata = raw.pop("__metadata__", None) or {}  # MLX writes null
-        tensors = {name: TensorInfo(tuple(t["shape"]), t["dtype"]) for name, t in raw.items()}
-        needed = 8 + length + max((t["data_offsets"][1] for t in raw.values()), default=0)
-        for name, info in tensors.items():
-            _check_extent(path, name, info, *raw[name]["data_offsets"])
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
-        raise CheckpointError(f"{path}: not a safetensors file (its header is malformed)") from None
-    if size < needed:
-        raise CheckpointError(f"{path}: cut short: {size} bytes, expected {needed}")
+    """Parse and check the header. CheckpointError if the file is not whole or not as it says."""
+    source = named(path)
+    raw, size = _read(path, source)
+    metadata = raw.pop("__metadata__", None) or {}  # MLX writes null
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _malformed(source, "its metadata are not strings")
+    tensors, extents = {}, []
+    for name, entry in raw.items():
+        tensors[name], extent = _read_entry(source, name, entry)
+        extents.append((*extent, name))
+    _check_cover(source, sorted(extents), size)
     return Header(tensors, metadata)
 
 
-def _check_extent(path: Path, name: str, info: TensorInfo, start: int, end: int) -> None:
-    """A tensor must have the bytes that its shape needs: readers trust the shape."""
-    if info.dtype not in _BYTES:
-        raise CheckpointError(f"{path}: {name} is of type {info.dtype}, which is not supported")
-    needed = math.prod(info.shape) * _BYTES[info.dtype]
-    if min(info.shape, default=0) < 0 or start < 0 or end - start != needed:
-        shape = list(info.shape)
+def _read(path: Path, source: str) -> tuple[dict, int]:
+    """The header's object, and how many bytes follow it."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or not 2 <= length <= _MOST_BYTES:
+                raise CheckpointError(f"{source}: not a safetensors file, or one without a header")
+            if length > size - 8:
+                raise CheckpointError(f"{source}: cut short inside its header")
+            text = file.read(length)
+    except OSError as error:
+        raise CheckpointError(f"{source}: cannot be read ({error.strerror})") from None
+    try:
+        raw = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{source}: not a safetensors file") from None
+    if not isinstance(raw, dict):
+        raise _malformed(source, "it is not an object")
+    return raw, size - 8 - length
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    """An object whose keys are all different: readers would not agree which of two counts."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _read_entry(source: str, name: str, entry: object) -> tuple[TensorInfo, tuple[int, int]]:
+    """One tensor's info, and where its bytes begin and end."""
+    if not isinstance(entry, dict):
+        raise _malformed(source, f"{shown(name)} is no object")
+    shape, dtype, extent = (entry.get(key) for key in ("shape", "dtype", "data_offsets"))
+    if not _are_counts(shape) or max(shape, default=0) > _LONGEST_SIDE:
+        raise _malformed(source, f"{shown(name)} has the shape {shown(shape)}")
+    if not _are_counts(extent) or len(extent) != 2:
+        raise _malformed(source, f"{shown(name)} has the offsets {shown(extent)}")
+    if not isinstance(dtype, str) or dtype not in _BYTES:
         raise CheckpointError(
-            f"{path}: {name} has {end - start} bytes (expected {needed}: {info.dtype} {shape})"
+            f"{source}: {shown(name)} is of type {shown(dtype)}, which is not supported"
         )
+    start, end = extent
+    needed = math.prod(shape) * _BYTES[dtype]
+    if end - start != needed:
+        raise CheckpointError(
+            f"{source}: {shown(name)} has {end - start} bytes (expected {shown(needed)}: {dtype} "
+            f"{shown(shape)})"
+        )
+    return TensorInfo(tuple(shape), dtype), (start, end)
+
+
+def _are_counts(values: object) -> bool:
+    """Whether these are integers from 0 up."""
+    return isinstance(values, list) and all(type(v) is int and v >= 0 for v in values)
+
+
+def _check_cover(source: str, extents: list[tuple[int, int, str]], size: int) -> None:
+    """The tensors, in their order, must fill the `size` bytes after the header."""
+    end = 0
+    for start, stop, name in extents:
+        if start != end:
+            fault = "overlaps the tensor before it" if start < end else "does not follow on another"
+            raise _malformed(source, f"{shown(name)} {fault}: it begins at {start}, not at {end}")
+        end = stop
+    if size < end:
+        raise CheckpointError(f"{source}: cut short: {size} bytes of tensors, expected {end}")
+    if size > end:
+        raise CheckpointError(f"{source}: has {size - end} bytes that belong to no tensor")
+
+
+def _malformed(source: str, fault: str) -> CheckpointError:
+    return CheckpointError(f"{source}: not a safetensors file: its header is malformed ({fault})")

@@ -7,57 +7,36 @@ from functools import cached_property
 from pathlib import Path
 
 import mlx.core as mx
-import mlx.nn as nn
 
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.codec.config import OFFICIAL, MimiConfig
 from dsm_mlx.codec.mimi import Mimi
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.files import safetensors, weight_map
+from dsm_mlx.files import safetensors
 from dsm_mlx.files.config_reader import ConfigReader
-from dsm_mlx.files.hub import Files, LocalFiles, locate
+from dsm_mlx.files.hub import CONFIG, Files, LocalFiles, locate
+from dsm_mlx.files.messages import named, shown
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.loading.quantization import GROUP_SIZES, quantize, quantize_as_in_file
-from dsm_mlx.loading.weights import FLOAT32, materialise
+from dsm_mlx.loading import fit
+from dsm_mlx.loading.options import DTYPES, LoadOptions, check_integer, default_cache, dtype_of
+from dsm_mlx.loading.outline import Outline
+from dsm_mlx.loading.quantization import quantize, quantize_as_in_file
+from dsm_mlx.loading.weights import FLOAT32
 from dsm_mlx.runtime import worker
-from dsm_mlx.runtime.device import on_cpu
 
-DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
+__all__ = [
+    "DTYPES",
+    "Checkpoint",
+    "Outline",
+    "default_cache",
+    "dtype_of",
+    "load_codec",
+    "load_mimi",
+]
 MIMI, MIMI_CONFIG = "mimi.safetensors", "mimi_config.json"  # of a codec alone
-_LISTED = 10
-
-
-@dataclass(frozen=True)
-class Outline:
-    """A model as it lies in a file, with nothing read yet but the file's header."""
-
-    path: Path
-    header: safetensors.Header
-    model: nn.Module
-    layout: weight_map.WeightMap
-    quantized: bool
-
-    def tensors(self) -> dict[str, mx.array]:
-        """The file's tensors, lazy. CheckpointError unless they are just those expected."""
-        expected, found = weight_map.expected_shapes(self.layout), self.header.shapes
-        problems = [f"missing: {n} {list(s)}" for n, s in expected.items() if n not in found]
-        problems += [f"unexpected: {name}" for name in found if name not in expected]
-        problems += [
-            f"misshapen: {name} is {list(found[name])}, expected {list(shape)}"
-            for name, shape in expected.items()
-            if name in found and found[name] != shape
-        ]
-        if problems:
-            listed = "; ".join(problems[:_LISTED])
-            more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
-            raise CheckpointError(f"{self.path}: does not fit its config: {listed}{more}")
-        try:
-            return mx.load(str(self.path), format="safetensors")
-        except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{self.path}: cannot be loaded ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -79,25 +58,24 @@ class Checkpoint:
 
         With None it may be of either kind, or a folder without a config.json that holds a codec.
         """
-        if kind is None and model is not None:
-            folder = Path(model).expanduser()
-            if folder.is_dir() and not (folder / "config.json").exists():
-                return cls._of_codec(folder)
-        files = locate(model, kind or "stt", revision)
-        config = ConfigReader.read(files.get("config.json"))
+        mark = (CONFIG,) if kind else (CONFIG, MIMI)
+        files = locate(model, kind or "stt", revision, mark)
+        if kind is None and isinstance(files, LocalFiles) and not files.has(CONFIG):
+            return cls._of_codec(files)
+        config = ConfigReader.read(files.get(CONFIG))
         found = config.get("model_type", str, kind)
         if kind and found != kind:
-            raise config.error("model_type", f"is {found!r} (expected {kind!r})")
+            raise config.wrong("model_type", found, repr(kind))
         return cls(files, config)
 
     @classmethod
-    def _of_codec(cls, folder: Path) -> Checkpoint:
-        if not (folder / MIMI).is_file():
-            raise CheckpointError(f"{folder}: holds neither config.json nor {MIMI}")
+    def _of_codec(cls, files: LocalFiles) -> Checkpoint:
+        if not files.has(MIMI):
+            raise CheckpointError(f"{named(files.folder)}: holds neither {CONFIG} nor {MIMI}")
         names = {"mimi_name": MIMI}
-        if (folder / MIMI_CONFIG).is_file():
+        if files.has(MIMI_CONFIG):
             names["mimi_config_name"] = MIMI_CONFIG
-        return cls(LocalFiles(folder), ConfigReader(names, str(folder)), codec_alone=True)
+        return cls(files, ConfigReader(names, named(files.folder)), codec_alone=True)
 
     @property
     def name(self) -> str:
@@ -108,7 +86,7 @@ class Checkpoint:
         """ "stt", "tts" or "codec". A config without it is of a "tts" if the model writes codes."""
         if self.codec_alone:
             return "codec"
-        default = "tts" if self.config.get("dep_q", int, 0) else "stt"
+        default = "tts" if self.config.values.get("dep_q") else "stt"
         return self.config.choice("model_type", ("stt", "tts"), default)
 
     @cached_property
@@ -117,15 +95,16 @@ class Checkpoint:
 
     def outline_lm(self) -> Outline:
         """The language model without its weights, to be loaded or converted."""
-        header = safetensors.read_header(self.weights)
+        path, header = self.weights, safetensors.read_header(self.weights)
         convention = lm_layout.recognise(header.tensors)
         if convention is None:
-            raise CheckpointError(f"{self.weights}: not the weights of a DSM model")
-        model = MultistreamLM(LmConfig.read(self.config, _feed_forward_width(header)))
+            raise CheckpointError(f"{named(path)}: not the weights of a DSM model")
+        config = LmConfig.read(self.config, _feed_forward_width(header))
+        fit.check_lm(config, self.config.source, header, path, convention)
+        model = MultistreamLM(config)
         plain = lm_layout.layout_of(model, convention)
         quantized = quantize_as_in_file(model, header, plain)
-        layout = lm_layout.layout_of(model, convention)
-        return Outline(self.weights, header, model, layout, quantized)
+        return Outline(path, header, model, lm_layout.layout_of(model, convention), quantized)
 
     def load_lm(
         self,
@@ -136,24 +115,17 @@ class Checkpoint:
     ) -> MultistreamLM:
         """The language model; layout and quantisation are recognised from the file.
 
-        bits: 4 or 8 quantises a checkpoint that is not quantised yet.
-        codebooks: how many a text-to-speech model shall write; None: all that it can.
-        dtype: of activations and unquantised weights; None: float32 on the CPU, else bfloat16.
-        cache: of keys and values, a dtype or "q8"; None: as `dtype`, or bfloat16 if that is left
-        open and the weights are quantised.
+        The arguments are those of `LoadOptions`.
         """
-        if bits not in (None, *GROUP_SIZES):
-            raise ValueError(f"bits is {bits!r} (expected 4 or 8)")
-        if cache not in (None, *DTYPES, "q8"):
-            raise ValueError(f"cache is {cache!r} (expected {', '.join(DTYPES)} or q8)")
+        options = LoadOptions(bits, dtype, cache, codebooks)
         outline = self.outline_lm()
         model = outline.model
-        model.load_weights(list(weight_map.load(outline.layout, outline.tensors()).items()))
+        outline.read_into_model()
         if codebooks is not None:
             model.keep_codebooks(codebooks)
         if bits and not outline.quantized:
             quantize(model, bits)
-        materialise(model, dtype_of(dtype), keep=FLOAT32)
+        outline.materialise(dtype_of(options.dtype), keep=FLOAT32)
         model.cache = cache or default_cache(dtype, bool(bits) or outline.quantized)
         return model
 
@@ -193,14 +165,15 @@ class Checkpoint:
         from sentencepiece import SentencePieceProcessor
 
         path = self.files.get(self.config.get("tokenizer_name", str))
+        source = named(path)
         try:
             tokenizer = SentencePieceProcessor(model_file=str(path))
         except (RuntimeError, OSError, TypeError):
-            raise CheckpointError(f"{path}: not a SentencePiece model") from None
-        limit = self.config.positive("text_card")
+            raise CheckpointError(f"{source}: not a SentencePiece model") from None
+        limit = self.config.get("text_card", int)
         if tokenizer.get_piece_size() > limit:
             raise CheckpointError(
-                f"{path}: has {tokenizer.get_piece_size()} pieces (expected at most text_card, "
+                f"{source}: has {tokenizer.get_piece_size()} pieces (expected at most text_card, "
                 f"{limit})"
             )
         return tokenizer
@@ -224,13 +197,14 @@ def load_mimi(
 
 def _load_mimi(outline: Outline, codebooks: int | None, encoder: bool, decoder: bool) -> MimiModel:
     model, known = outline.model, outline.model.config.n_q
+    check_integer("codebooks", codebooks)
     if codebooks is None:
         codebooks = known
     if not 1 <= codebooks <= known:
-        raise ValueError(f"codebooks is {codebooks} (expected 1 to {known})")
-    model.load_weights(list(weight_map.load(outline.layout, outline.tensors()).items()))
+        raise ValueError(f"codebooks is {shown(codebooks)} (expected 1 to {known})")
+    outline.read_into_model()
     model.keep_codebooks(codebooks, encoder=encoder, decoder=decoder)
-    materialise(model, mx.float32)
+    outline.materialise(mx.float32)
     return model
 
 
@@ -240,9 +214,11 @@ def load_codec(model: str | Path | None = None, *, codebooks: int | None = None)
     return worker.run(lambda: Mimi(checkpoint.load_mimi(codebooks)))
 
 
-def _outline_mimi(weights: Path, config: ConfigReader | None) -> Outline:
+def _outline_mimi(weights: Path, raw: ConfigReader | None) -> Outline:
     header = safetensors.read_header(weights)
-    model = MimiModel(MimiConfig.read(config) if config else OFFICIAL)
+    config = MimiConfig.read(raw) if raw else OFFICIAL
+    fit.check_mimi(config, raw.source if raw else "the official Mimi", header, weights)
+    model = MimiModel(config)
     quantized = quantize_as_in_file(model, header, codec_layout.pytorch(model))
     return Outline(weights, header, model, codec_layout.pytorch(model), quantized)
 
@@ -251,17 +227,3 @@ def _feed_forward_width(header: safetensors.Header) -> int | None:
     """Half the height of the first SwiGLU, which versions of the reference compute differently."""
     shape = header.shapes.get("transformer.layers.0.gating.linear_in.weight")
     return shape[0] // 2 if shape else None
-
-
-def dtype_of(name: str | None) -> mx.Dtype:
-    """The dtype of activations that a name stands for; None: what is fast on this device."""
-    if name is None:
-        return mx.float32 if on_cpu() else mx.bfloat16
-    if name not in DTYPES:
-        raise ValueError(f"dtype is {name!r} (expected one of {', '.join(DTYPES)})")
-    return DTYPES[name]
-
-
-def default_cache(dtype: str | None, quantized: bool) -> str | None:
-    """How keys and values are kept: smaller where the user left it open and wants small weights."""
-    return "bfloat16" if dtype is None and quantized else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 
 import mlx.core as mx
@@ -13,14 +14,16 @@ from dsm_mlx.lm.embedding import TokenEmbedding
 from dsm_mlx.runtime.device import limit_memory_once, on_cpu
 
 FLOAT32 = ("condition_provider",)  # what stays float32 whatever the dtype
+_FEW = 1 << 14  # values that are added up in no time, however they lie
 _QUANTIZED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
 
 
-def materialise(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
+def materialise(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> str | None:
     """Bring the weights of `model` into memory, floating ones as `dtype`.
 
     keep: paths under which they become float32 instead. Tables of embeddings and the scales of
     quantised weights are never made wider: their values count, not their type.
+    Returns the path of a weight that is not finite, after which it stopped, or None.
     """
     limit_memory_once()
     narrow = _may_be_narrow(model)
@@ -34,14 +37,28 @@ def materialise(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -
         return array.astype(target)
 
     model.update(tree_map_with_path(cast, model.parameters()))
-    if on_cpu():
-        _lay_out_for_cpu(model)
-    for arrays in _in_loading_order(model):
-        for array in arrays:
-            mx.eval(array)
+    turned = _lay_out_for_cpu(model) if on_cpu() else set()
+    weights = _in_loading_order(model)
+    return next((n for n, array in weights if not bring_in(array, -1 if n in turned else 0)), None)
 
 
-def _in_loading_order(model: nn.Module) -> list[list[mx.array]]:
+def bring_in(array: mx.array, axis: int = 0) -> bool:
+    """Evaluate an array; whether all of it is finite.
+
+    A sum takes one pass and next to no memory, and tells: only if it is not finite is every value
+    looked at, because it may have overflowed.
+
+    axis: along which neighbours are far apart in memory. Adding up along it is four times as fast.
+    """
+    if not mx.issubdtype(array.dtype, mx.floating):
+        mx.eval(array)
+        return True
+    total = array.sum(axis).sum() if array.size > _FEW else array.sum()
+    mx.eval(array, total)
+    return math.isfinite(total.item()) or mx.isfinite(array).all().item()
+
+
+def _in_loading_order(model: nn.Module) -> list[tuple[str, mx.array]]:
     """The parameters, to be evaluated one at a time: what the file holds is freed in between.
 
     Neighbours stay together, because some are cut out of one tensor. The largest come first: on
@@ -49,8 +66,9 @@ def _in_loading_order(model: nn.Module) -> list[list[mx.array]]:
     """
     parameters = tree_flatten(model.parameters())
     neighbours = groupby(parameters, key=lambda item: item[0].rsplit(".", 2)[0])
-    groups = [[array for _, array in items] for _, items in neighbours]
-    return sorted(groups, key=lambda arrays: -max(array.nbytes for array in arrays))
+    groups = [list(items) for _, items in neighbours]
+    groups.sort(key=lambda items: -max(array.nbytes for _, array in items))
+    return [item for items in groups for item in items]
 
 
 def _may_be_narrow(model: nn.Module) -> set[str]:
@@ -64,11 +82,14 @@ def _may_be_narrow(model: nn.Module) -> set[str]:
     return paths
 
 
-def _lay_out_for_cpu(model: nn.Module) -> None:
-    """Keep matrices as (in, out) in memory, whatever their shape says.
+def _lay_out_for_cpu(model: nn.Module) -> set[str]:
+    """Keep matrices as (in, out) in memory, whatever their shape says; the paths of those.
 
     The BLAS of MLX's CPU wheel is half as fast with its second operand transposed.
     """
-    for module in model.modules():
+    paths = set()
+    for path, module in model.named_modules():
         if isinstance(module, (nn.Linear, Matrix)):
             module.weight = mx.contiguous(module.weight.T).T
+            paths.add(f"{path}.weight")
+    return paths

@@ -1,0 +1,99 @@
+"""A model as it lies in a file: every tensor accounted for before any is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+
+from dsm_mlx.errors import CheckpointError
+from dsm_mlx.files import safetensors, weight_map
+from dsm_mlx.files.messages import cut, named, shown
+from dsm_mlx.loading.weights import materialise
+
+_LONGEST_LIST = 180  # characters
+_STORED = {mx.uint32: ("U32",), mx.uint8: ("U8",)}  # how parts of quantised weights lie in files
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A model as it lies in a file, with nothing read yet but the file's header."""
+
+    path: Path
+    header: safetensors.Header
+    model: nn.Module
+    layout: weight_map.WeightMap
+    quantized: bool
+
+    def tensors(self) -> dict[str, mx.array]:
+        """The file's tensors, lazy. CheckpointError unless they are just those expected."""
+        problems = list(self._problems())
+        if problems:
+            listed = _listed(problems)
+            raise CheckpointError(f"{named(self.path)}: does not fit its config: {listed}")
+        return self._read()
+
+    def _read(self) -> dict[str, mx.array]:
+        try:
+            return mx.load(str(self.path), format="safetensors")
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{named(self.path)}: cannot be loaded ({cut(str(error), 100)})"
+            ) from None
+
+    def _problems(self) -> Iterator[str]:
+        expected, found = weight_map.expected_shapes(self.layout), self.header.tensors
+        for name, shape in expected.items():
+            if name not in found:
+                yield f"missing: {name} {list(shape)}"
+        for name in found:
+            if name not in expected:
+                yield f"unexpected: {cut(name, 80)}"
+        for name, shape in expected.items():
+            if name in found and found[name].shape != shape:
+                given = shown(list(found[name].shape))
+                yield f"misshapen: {name} is {given}, expected {list(shape)}"
+        parameters = dict(tree_flatten(self.model.parameters()))
+        for group in self.layout:
+            types = _STORED.get(parameters[group.names[0]].dtype, safetensors.FLOATS)
+            for name in group.files:
+                if name in found and found[name].dtype not in types:
+                    yield f"mistyped: {name} is {found[name].dtype}, expected {' or '.join(types)}"
+
+    def read_into_model(self) -> None:
+        """Give the model its weights, lazy still: `materialise` brings them into memory."""
+        parameters = weight_map.load(self.layout, self.tensors())
+        self.model.load_weights(list(parameters.items()))
+
+    def materialise(self, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
+        """See `weights.materialise`. CheckpointError for a weight that is not finite."""
+        name = materialise(self.model, dtype, keep)
+        if name is not None:
+            raise CheckpointError(f"{named(self.path)}: {self._why_not_finite(name, dtype)}")
+
+    def _why_not_finite(self, parameter: str, dtype: mx.Dtype) -> str:
+        """Which tensor is to blame for a parameter that is not finite."""
+        module = parameter.rpartition(".")[0]
+        tensors = self._read()
+        for group in self.layout:
+            for name in group.files if _has(group, module) else ():
+                if not mx.isfinite(tensors[name]).all().item():
+                    return f"{name} holds values that are not finite"
+        return f"{parameter} has values too large for {str(dtype).rpartition('.')[2]}"
+
+
+def _has(group: weight_map.Group, module: str) -> bool:
+    return any(name.rpartition(".")[0] == module for name in group.names)
+
+
+def _listed(problems: list[str]) -> str:
+    """As many as fit on a line, and how many more there are."""
+    count = 1
+    while count < len(problems) and len("; ".join(problems[: count + 1])) <= _LONGEST_LIST:
+        count += 1
+    more = f"; and {len(problems) - count} more" if count < len(problems) else ""
+    return "; ".join(problems[:count]) + more
