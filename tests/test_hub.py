@@ -2,12 +2,15 @@
 
 import logging
 import shutil
+import threading
+from pathlib import Path
 
 import pytest
 
 import dsm_mlx
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.files import hub
+from dsm_mlx.files import hub, network
+from dsm_mlx.loading.checkpoint import Checkpoint
 
 
 @pytest.fixture
@@ -17,16 +20,17 @@ def cache(tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    real = huggingface_hub.hf_hub_download
     wanted = []
 
-    def download(repository, file, **options):
-        if not options.get("local_files_only"):
-            wanted.append((repository, file, options.get("revision")))
-            raise OSError("no network here\nsecond line")
-        return real(repository, file, cache_dir=tmp_path, **options)
+    def download(*_, **__):
+        pytest.fail("the client must not be left to find out that there is no network")
+
+    def ask(url, **_):
+        wanted.append(url.partition("huggingface.co/")[2])
+        raise OSError("no network here\nsecond line")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", ask)
     return tmp_path, wanted
 
 
@@ -59,7 +63,7 @@ def test_a_revision_is_passed_on(cache, checkpoint):
     dsm_mlx.load_stt("someone/some-model", revision="v2")
     with pytest.raises(CheckpointError):
         dsm_mlx.load_stt("someone/some-model", revision="v3")
-    assert wanted == [("someone/some-model", "config.json", "v3")]
+    assert wanted == ["someone/some-model/resolve/v3/config.json"]
 
 
 def test_no_network_is_one_clear_line(cache):
@@ -114,3 +118,138 @@ def test_a_file_that_is_not_its_config(checkpoint, name):
     file = checkpoint("stt-tiny") / name
     with pytest.raises(CheckpointError, match=r"its config\.json"):
         hub.locate(file, "stt")
+
+
+# ---- names -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tiny", "stt-1b", "./stt-1b"])
+def test_a_folder_wins_over_a_short_name(checkpoint, tmp_path, monkeypatch, name):
+    shutil.copytree(checkpoint("stt-tiny"), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert hub.locate(name, "stt") == hub.LocalFiles(Path(name))
+    assert dsm_mlx.load_stt(name).name == str(Path(name))
+
+
+def test_a_folder_with_a_codec_wins_where_a_codec_is_wanted(checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not Checkpoint.find("tiny", None).codec_alone
+    shutil.copy(next(checkpoint("stt-tiny").glob("mimi-*")), tmp_path / "tiny/mimi.safetensors")
+    shutil.copy(checkpoint("stt-tiny") / "mimi_config.json", tmp_path / "tiny")
+    assert Checkpoint.find("tiny", None).codec_alone
+    assert dsm_mlx.load_codec("tiny").sample_rate == 24000
+    assert hub.locate("tiny", "stt").bundled  # it holds no model
+
+
+def test_a_folder_of_something_else_does_not_hide_a_short_name(tmp_path, monkeypatch):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "stt-1b").write_text("notes")
+    monkeypatch.chdir(tmp_path)
+    assert hub.locate("tiny", "tts").bundled
+    assert hub.locate("stt-1b", "stt").repository == hub.REPOSITORIES["stt-1b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("stt-1B", "stt-1b"), ("sst-1b", "stt-1b"), ("Tiny", "tiny"), ("tts-0.75", "tts-0.75b")],
+)
+def test_a_misspelt_name_is_answered_with_the_near_one(name, meant):
+    with pytest.raises(CheckpointError, match=f"did you mean '{meant}'"):
+        hub.locate(name, "stt")
+
+
+def test_a_misspelt_repository_too(cache, monkeypatch):
+    def no_such(*_, **__):
+        raise network.NoRepository("kyutai/stt-1b-en_fr-candel: no such repository")
+
+    monkeypatch.setattr(network, "download", no_such)
+    with pytest.raises(CheckpointError, match="did you mean 'kyutai/stt-1b-en_fr-candle'"):
+        hub.locate("kyutai/stt-1b-en_fr-candel", "stt").get("config.json")
+
+
+LONG = "n" * 5000
+
+
+@pytest.mark.parametrize(
+    "name", ["", LONG, f"{LONG}/{LONG}", f"/{LONG}/config.json", "a\0b", "a\nb", "~nobody-here/x y"]
+)
+def test_names_of_nothing(cache, name):
+    with pytest.raises(CheckpointError) as error:
+        dsm_mlx.load_stt(name)
+    assert len(str(error.value)) < 350 and str(error.value).isprintable()
+
+
+def test_file_names_of_nothing(cache, tmp_path):
+    """As they may stand in a config."""
+    for files in (hub.LocalFiles(tmp_path), hub.HubFiles("someone/some-model")):
+        for name in (LONG, "a\0b", f"{LONG}/x", "\udcff"):
+            with pytest.raises(CheckpointError) as error:
+                files.get(name)
+            assert len(str(error.value)) < 350 and str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("model", [5, b"tiny", ["tiny"], 1.5, True, {}])
+def test_a_model_of_a_wrong_type(model):
+    for load in (dsm_mlx.load_stt, dsm_mlx.load_tts, dsm_mlx.load_codec):
+        with pytest.raises(TypeError, match=r"model is .* \(expected a folder, a name"):
+            load(model)
+
+
+@pytest.mark.parametrize("revision", [5, b"main", ["main"]])
+def test_a_revision_of_a_wrong_type(revision):
+    for model in ("tiny", "stt-1b"):
+        with pytest.raises(TypeError, match="revision is"):
+            dsm_mlx.load_stt(model, revision=revision)
+
+
+@pytest.mark.parametrize("revision", ["", "../../main", "/etc", "a//b", "a\nb", LONG])
+def test_a_revision_that_cannot_be_one(revision):
+    with pytest.raises(ValueError, match="revision is") as error:
+        dsm_mlx.load_stt("stt-1b", revision=revision)
+    assert len(str(error.value)) < 200
+
+
+# ---- the hub's client ------------------------------------------------------------------------
+
+
+def test_a_hub_that_is_busy_is_left_to_its_client(monkeypatch, tmp_path):
+    """It knows how long to wait before it asks again."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def busy(*_, **__):
+        raise HfHubHTTPError.__new__(HfHubHTTPError)
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", busy)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda _, file, **__: tmp_path / file)
+    assert hub.HubFiles("a/b").get("config.json") == tmp_path / "config.json"
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for(cache, monkeypatch):
+    import huggingface_hub
+
+    never = threading.Event()
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: never.wait(60))
+    monkeypatch.setattr(network, "_PATIENCE", 0.2)
+    with pytest.raises(network.Unreachable, match=r"no answer within 0\.2 s"):
+        hub.HubFiles("a/b").get("config.json")
+    never.set()
+
+
+def test_the_client_is_quiet_while_it_is_asked_and_as_before_afterwards(cache, monkeypatch, caplog):
+    import huggingface_hub
+
+    names = ("huggingface_hub.utils._http", "httpx2", "httpx")
+    before = [logging.getLogger(name).getEffectiveLevel() for name in names]
+
+    def talk(*_, **__):
+        for name in names:
+            logging.getLogger(name).warning("Retrying in 8s [Retry 4/5].")
+        raise OSError("no network here")
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", talk)
+    with caplog.at_level(logging.WARNING), pytest.raises(CheckpointError):
+        hub.HubFiles("a/b").get("config.json")
+    assert "Retry" not in caplog.text
+    assert [logging.getLogger(name).getEffectiveLevel() for name in names] == before

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.files import network
+from dsm_mlx.files.messages import named, shown
 
 log = logging.getLogger("dsm_mlx")
 
 BUNDLED = Path(__file__).parent.parent / "tiny"
 BUNDLED_VOICE = BUNDLED / "tts"  # codec and tokenizer are those of BUNDLED
+CONFIG = "config.json"
 
 # Short names stand for the repository that can do most: of the two 1B repositories in PyTorch
 # layout only "-candle" has the pause heads.
@@ -21,6 +27,8 @@ REPOSITORIES = {
     "tts-1.6b": "kyutai/tts-1.6b-en_fr",
     "tts-0.75b": "kyutai/tts-0.75b-en-public",
 }
+
+_NAMES = ("tiny", *REPOSITORIES)
 
 # What `model=None` looks for in the cache, best first.
 PREFERRED = {
@@ -53,89 +61,114 @@ class LocalFiles:
     def name(self) -> str:
         return "tiny" if self.bundled else str(self.folder)
 
+    def has(self, file: str) -> bool:
+        """Whether there is a file of that name, which is not one out of a config."""
+        return os.path.isfile(self.folder / file)
+
     def get(self, file: str) -> Path:
         file = safe_name(file, self.name)
         for folder in filter(None, (self.folder, self.shared)):
-            if (folder / file).is_file():
+            if os.path.isfile(folder / file):
                 return folder / file
-        raise CheckpointError(f"{self.folder}: has no file {file!r}")
+        raise network.NoFile(f"{named(self.folder)}: has no file {shown(file)}")
 
 
 @dataclass(frozen=True)
 class HubFiles:
-    """A repository on the hub. Files that are in the cache are used without any network call."""
+    """A repository on the hub. Files that are in the cache are used without any network call.
+
+    Making one for a name or a revision that cannot be is a CheckpointError.
+    """
 
     repository: str
     revision: str | None = None
     bundled = False
+
+    def __post_init__(self):
+        network.check_names(self.repository, self.revision)
 
     @property
     def name(self) -> str:
         return self.repository
 
     def get(self, file: str) -> Path:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
         file = safe_name(file, self.name)
         try:
-            return Path(
-                hf_hub_download(
-                    self.repository, file, revision=self.revision, local_files_only=True
-                )
-            )
-        except LocalEntryNotFoundError:
-            pass
-        try:
-            log.info("downloading %s from %s", file, self.repository)
-            return Path(hf_hub_download(self.repository, file, revision=self.revision))
-        except Exception as error:  # the hub's client raises many unrelated types
-            raise CheckpointError(
-                f"{self.repository}: cannot get {file!r} from the Hugging Face hub "
-                f"({_first_line(error)})"
-            ) from None
+            return network.download(self.repository, file, self.revision)
+        except network.NoRepository as error:
+            known = {name for names in PREFERRED.values() for name in names}
+            raise CheckpointError(f"{error}{did_you_mean(self.repository, known)}") from None
 
 
 Files = LocalFiles | HubFiles
 
 
-def locate(model: str | Path | None, kind: str, revision: str | None = None) -> Files:
+def locate(
+    model: str | os.PathLike | None,
+    kind: str,
+    revision: str | None = None,
+    mark: Iterable[str] = (CONFIG,),
+) -> Files:
     """Where the files of `model` are.
 
     model: a folder or its config.json, a hub id, a short name, or None for the best model of
         `kind` ("stt" or "tts") that is on this machine, else the bundled one; None never
         downloads anything.
+    mark: files by any of which a folder is known, so that it wins over a short name that is
+        spelt as it is.
+
+    Raises:
+        CheckpointError: there is no such thing.
+        TypeError: `model` or `revision` is not of a type that it can be.
     """
+    if revision is not None and not isinstance(revision, str):
+        raise TypeError(f"revision is {shown(revision)} (expected a string or None)")
     if model is None:
         files = best_local(kind)
         log.info("using model %s", files.name)
         return files
-    if str(model) == "tiny":
-        return _bundled(kind)
-    if str(model) in REPOSITORIES:
-        return HubFiles(REPOSITORIES[str(model)], revision)
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return LocalFiles(path)
-    if path.is_file():
-        if path.name == "config.json":
-            return LocalFiles(path.parent)
-        raise CheckpointError(f"{path}: expected a folder or its config.json")
-    if _looks_like_repository(str(model)):
-        return HubFiles(str(model), revision)
+    name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model
+    if not isinstance(name, str):
+        raise TypeError(f"model is {shown(model)} (expected a folder, a name, or None)")
+    path = os.path.expanduser(name)
+    if name in _NAMES and not any(os.path.isfile(os.path.join(path, file)) for file in mark):
+        return _bundled(kind) if name == "tiny" else HubFiles(REPOSITORIES[name], revision)
+    if os.path.isdir(path):
+        return LocalFiles(Path(path))
+    if os.path.isfile(path):
+        if os.path.basename(path) == CONFIG:
+            return LocalFiles(Path(path).parent)
+        raise CheckpointError(f"{named(path)}: expected a folder or its {CONFIG}")
+    if _looks_like_repository(name):
+        return HubFiles(name, revision)
     raise CheckpointError(
-        f"model {str(model)!r}: no such folder, and not a name I know "
+        f"model {shown(name)}: no such folder, and not a name I know{did_you_mean(name, _NAMES)} "
         f"(expected a folder, a hub id such as kyutai/stt-1b-en_fr-mlx, or one of "
-        f"{', '.join(['tiny', *REPOSITORIES])})"
+        f"{', '.join(_NAMES)})"
     )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What a message says after a name that is not among those `known`; "" if none is near."""
+    plain = {entry.lower(): entry for entry in known}
+    near = difflib.get_close_matches(name[:200].lower(), plain, n=2, cutoff=0.7)
+    return f"; did you mean {' or '.join(shown(plain[entry]) for entry in near)}?" if near else ""
 
 
 def safe_name(file: str, owner: str) -> str:
     """`file` if it stays inside its folder; names in a config are not to be trusted."""
-    path = PurePosixPath(file)
-    if not file or path.is_absolute() or ".." in path.parts or "\\" in file or ":" in file:
-        raise CheckpointError(f"{owner}: {file!r} is not the name of a file in its folder")
+    if not stays_inside(file):
+        raise network.NoFile(
+            f"{named(owner)}: {shown(file)} is not the name of a file in its folder"
+        )
     return file
+
+
+def stays_inside(file: str) -> bool:
+    """Whether this names a file in a folder, on any system; where a link leads is not looked at."""
+    path = PurePosixPath(file)
+    parts = bool(file) and not path.is_absolute() and ".." not in path.parts
+    return parts and not set(file) & set("\\:\0")
 
 
 def _looks_like_repository(name: str) -> bool:
@@ -157,23 +190,16 @@ def _bundled(kind: str) -> Files:
 
 def _is_cached(repository: str) -> bool:
     """Whether the cache holds the config and all files it names, so that nothing is downloaded."""
-    from huggingface_hub import try_to_load_from_cache
-
     from dsm_mlx.files.config_reader import ConfigReader
 
-    def cached(file: str) -> str | None:
-        path = try_to_load_from_cache(repository, file)
-        return path if isinstance(path, str) else None
-
-    found = cached("config.json")
+    found = network.cached(repository, CONFIG)
     if found is None:
         return False
-    config = ConfigReader.read(Path(found))
+    config = ConfigReader.read(found)
     names = [config.get("moshi_name", str, "model.safetensors")]
     names += [config.get(key, str, None) for key in _NAMED]
-    return all(cached(safe_name(name, repository)) for name in names if name is not None)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return all(
+        network.cached(repository, safe_name(name, repository))
+        for name in names
+        if name is not None
+    )

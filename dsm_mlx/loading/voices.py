@@ -8,20 +8,24 @@ piece of sound, which it hears before it speaks.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlx.core as mx
+import numpy as np
 
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.files import safetensors
-from dsm_mlx.files.hub import Files, HubFiles, LocalFiles
+from dsm_mlx.files import network, safetensors
+from dsm_mlx.files.hub import Files, HubFiles, LocalFiles, did_you_mean, stays_inside
+from dsm_mlx.files.messages import cut, named, shown
 from dsm_mlx.loading.checkpoint import Checkpoint
 
 REPOSITORY = "kyutai/tts-voices"
 DEFAULT_VOICE = "expresso/ex03-ex01_happy_001_channel1_334s.wav"  # that of Kyutai's own scripts
 SPEAKER_CONDITIONER = "speaker_wavs"
 _SOUND = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
+_MOST_FRAMES = 3000  # of a voice: four minutes
 _ANY = ".safetensors"  # the suffix where the model does not say for whom its voices are made
 
 Voice = str | os.PathLike
@@ -56,16 +60,24 @@ class Voices:
         """Those beside the model; for a model of the hub, those of the voice repository, or if it
         cannot be asked, those of them that are on this machine."""
         if isinstance(self.files, LocalFiles):
-            folder = self.files.folder
-            found = [str(p.relative_to(folder).as_posix()) for p in folder.rglob("*")]
-        else:
-            found = _in_repository()
-        ends = _SOUND if self.clones else self.suffix
-        found = [name for name in found if name.endswith(ends)]
-        if self.suffix == _ANY and isinstance(self.files, LocalFiles):
+            return self._beside(self.files.folder)
+        try:
+            return self._of(network.list_files(REPOSITORY))
+        except CheckpointError:
+            return self._of(network.cached_files(REPOSITORY))
+
+    def _beside(self, folder: Path) -> list[str]:
+        found = [path for path in folder.rglob("*") if os.path.isfile(path)]
+        if self.suffix == _ANY:
             # The name alone does not tell: the model's own weights end so, too.
-            found = [name for name in found if _is_voice(self.files.folder / name)]
-        return sorted(name.removesuffix(self.suffix) for name in found)
+            found = [path for path in found if path.suffix == _ANY and _is_voice(path)]
+        names = (path.relative_to(folder).as_posix() for path in found)
+        return self._of([name for name in names if stays_inside(name)])
+
+    def _of(self, files: list[str]) -> list[str]:
+        """The names of the voices among these files."""
+        ends = _SOUND if self.clones else self.suffix
+        return sorted(file.removesuffix(self.suffix) for file in files if file.endswith(ends))
 
     def default(self) -> str | None:
         """The voice for those who name none; None: the model chooses one."""
@@ -76,8 +88,8 @@ class Voices:
         names = self.names()
         if not names:
             raise CheckpointError(
-                f"{self.files.name}: has no voice (a file *{self.suffix}) beside it; name one from "
-                f"https://huggingface.co/{REPOSITORY}"
+                f"{named(self.files.name)}: has no voice (a file *{self.suffix}) beside it; name "
+                f"one from https://huggingface.co/{REPOSITORY}"
             )
         return names[0]
 
@@ -86,17 +98,23 @@ class Voices:
 
         Raises:
             CheckpointError: there is none, or it is not of the kind that this model takes.
+            TypeError: it is neither a string nor a path.
         """
-        path = self._locate(os.fspath(voice))
+        name = os.fspath(voice) if isinstance(voice, (str, os.PathLike)) else voice
+        if not isinstance(name, str):
+            raise TypeError(f"voice is {shown(voice)} (expected a name, a path or hf://…)")
+        path = self._locate(name)
         is_sound = path.suffix != ".safetensors"
         if is_sound and not self.clones:
             raise CheckpointError(
-                f"{path}: this model cannot clone a voice from sound, because the encoder that "
-                "this needs is not released; choose one of its voices (--list-voices), or a model "
-                "that clones, such as tts-0.75b"
+                f"{named(path)}: this model cannot clone a voice from sound, because the encoder "
+                "that this needs is not released; choose one of its voices (--list-voices), or a "
+                "model that clones, such as tts-0.75b"
             )
         if self.clones and not is_sound:
-            raise CheckpointError(f"{path}: this model clones a voice from sound, such as a .wav")
+            raise CheckpointError(
+                f"{named(path)}: this model clones a voice from sound, such as a .wav"
+            )
         return path
 
     def _locate(self, voice: str) -> Path:
@@ -104,29 +122,47 @@ class Voices:
             owner, _, rest = voice.removeprefix("hf://").partition("/")
             repository, _, file = rest.partition("/")
             if not file:
-                raise CheckpointError(f"voice {voice!r}: expected hf://owner/repository/path")
+                raise CheckpointError(f"voice {shown(voice)}: expected hf://owner/repository/path")
             return HubFiles(f"{owner}/{repository}").get(self._file(file))
-        for path in (Path(self._file(voice)).expanduser(), Path(voice).expanduser()):
-            if path.is_file():
-                return path
+        for path in map(os.path.expanduser, (self._file(voice), voice)):
+            if os.path.isfile(path):
+                return Path(path)
         try:
             if isinstance(self.files, LocalFiles):
                 return self.files.get(self._file(voice))
             return HubFiles(REPOSITORY).get(self._file(voice))
-        except CheckpointError as error:
+        except network.Unreachable as error:
+            known = self._of(network.cached_files(REPOSITORY))
+            raise CheckpointError(f"voice {shown(voice)}: {error}{_near(voice, known)}") from None
+        except network.NoFile:
             raise CheckpointError(
-                f"voice {voice!r}: not a file, and not one of this model's voices, which "
-                f"--list-voices shows ({error})"
+                f"voice {shown(voice)}: not a file, and not one of this model's voices, which "
+                f"--list-voices shows{_near(voice, self.names())}"
             ) from None
 
     def _file(self, voice: str) -> str:
         return voice if voice.endswith(".safetensors") else voice + self.suffix
 
 
+def _near(voice: str, known: list[str]) -> str:
+    """Names that may have been meant: near to the whole, or to its last part, or without .wav."""
+    short = {name.rpartition("/")[2].removesuffix(".wav"): name for name in reversed(known)}
+    wanted = voice.rpartition("/")[2].removesuffix(".wav")
+    return did_you_mean(voice, known) or did_you_mean(wanted, short)
+
+
 def model_identity(checkpoint: Checkpoint) -> dict[str, str]:
     """ "sig" and "epoch", which tell what model a voice file was made for; empty if unknown."""
-    model_id = checkpoint.config.get("model_id", dict, {})
-    return {key: str(model_id[key]) for key in ("sig", "epoch") if key in model_id}
+    model_id = checkpoint.config.section("model_id", {})
+    identity = {}
+    for key in ("sig", "epoch"):
+        value = model_id.values.get(key)
+        if value is None:
+            continue
+        if type(value) not in (str, int) or not re.fullmatch(r"[\w.-]{1,64}", str(value)):
+            raise model_id.wrong(key, value, "a short name or number")  # of files, too
+        identity[key] = str(value)
+    return identity
 
 
 def read_embedding(path: Path, width: int, model_id: dict[str, str]) -> mx.array:
@@ -134,28 +170,65 @@ def read_embedding(path: Path, width: int, model_id: dict[str, str]) -> mx.array
 
     model_id: "sig" and "epoch" of the model; a file that was made for another one is refused.
     """
-    header = safetensors.read_header(path)
+    header, source = safetensors.read_header(path), named(path)
     for key, value in header.metadata.items():
         if key in model_id and value != model_id[key]:
             raise CheckpointError(
-                f"{path}: a voice for another model ({key} is {value}, expected {model_id[key]})"
+                f"{source}: a voice for another model ({key} is {shown(value)}, expected "
+                f"{model_id[key]})"
             )
     found = header.tensors.get(SPEAKER_CONDITIONER)
-    if (
-        found is None
-        or len(found.shape) != 3
-        or found.shape[:2] != (1, width)
-        or not found.shape[2]
-    ):
-        shape = found and list(found.shape)
+    if found is None or not _is_voice_shape(found.shape, width):
+        shape = shown(found and list(found.shape))
         raise CheckpointError(
-            f"{path}: {SPEAKER_CONDITIONER} is {shape} (expected [1, {width}, frames])"
+            f"{source}: {SPEAKER_CONDITIONER} is {shape} (expected [1, {width}, frames]), 1 to "
+            f"{_MOST_FRAMES} frames"
+        )
+    if found.dtype not in safetensors.FLOATS:
+        raise CheckpointError(
+            f"{source}: {SPEAKER_CONDITIONER} is {found.dtype} (expected "
+            f"{' or '.join(safetensors.FLOATS)})"
         )
     try:
         array = mx.load(str(path), format="safetensors")[SPEAKER_CONDITIONER]
+        return embedding_of(array, width)
     except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be loaded ({error})") from None
-    return array[0].T.astype(mx.float32)
+        raise CheckpointError(f"{source}: cannot be used ({cut(str(error), 120)})") from None
+
+
+def embedding_of(array, width: int) -> mx.array:
+    """What may be a voice: an array of numbers -> float32 (frames, width), evaluated.
+
+    array: of MLX, numpy or anything that becomes a numpy array; floats, of the shape (frames,
+    width), or (1, width, frames) as voice files have it.
+
+    Raises:
+        TypeError: it is no array of floats.
+        ValueError: it has another shape, or values that are not finite.
+    """
+    if isinstance(array, mx.array) and mx.issubdtype(array.dtype, mx.floating):
+        array = array.astype(mx.float32)  # numpy has no bfloat16
+    try:
+        values = np.asarray(array)
+    except Exception as error:  # of whatever library the array is
+        raise TypeError(f"voice is {shown(array)}: {cut(str(error), 80)}") from None
+    if not np.issubdtype(values.dtype, np.floating):
+        raise TypeError(f"voice is of type {values.dtype} (expected an array of float32)")
+    if _is_voice_shape(values.shape, width):
+        values = values[0].T
+    elif values.ndim != 2 or values.shape[1] != width or not 1 <= len(values) <= _MOST_FRAMES:
+        raise ValueError(
+            f"voice is {shown(list(values.shape))} (expected (1 to {_MOST_FRAMES} frames, {width}))"
+        )
+    values = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("voice holds values that are not finite")
+    return mx.array(values)
+
+
+def _is_voice_shape(shape: tuple[int, ...], width: int) -> bool:
+    """Whether it is that of a voice file, (1, width, frames)."""
+    return len(shape) == 3 and shape[:2] == (1, width) and 1 <= shape[2] <= _MOST_FRAMES
 
 
 def join_speakers(voices: list[mx.array], slots: int) -> tuple[mx.array, mx.array]:
@@ -177,15 +250,3 @@ def _is_voice(path: Path) -> bool:
         return SPEAKER_CONDITIONER in safetensors.read_header(path).tensors
     except CheckpointError:
         return False
-
-
-def _in_repository() -> list[str]:
-    """The files of the voice repository: asked for, or else as far as they are in the cache."""
-    from huggingface_hub import constants, list_repo_files
-
-    try:
-        return list_repo_files(REPOSITORY)
-    except Exception:  # the hub's client raises many unrelated types; all mean "not reachable"
-        cache = Path(constants.HF_HUB_CACHE) / f"models--{REPOSITORY.replace('/', '--')}"
-        found = cache.glob("snapshots/*/**/*")
-        return sorted({path.relative_to(cache).as_posix().split("/", 2)[2] for path in found})
