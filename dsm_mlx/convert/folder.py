@@ -45,7 +45,7 @@ def write_folder(path: Path, fill: Callable[[Path], None], check: Callable[[Path
 
     Raises:
         KeyboardInterrupt: with a message that says whether `path` was written.
-            OSError: it cannot be written; a full disk is told apart.
+        OSError: it cannot be written; a full disk is told apart.
     """
     with Interrupts() as interrupts:
         try:
