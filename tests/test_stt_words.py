@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from dsm_mlx.options import TurnPolicy
 from dsm_mlx.results import Word
+from dsm_mlx.stt.clock import Clock
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector
-from dsm_mlx.stt.session import Clock
 from dsm_mlx.stt.words import WordReader, settle_ends
 
 PIECES = ["<0>", "<1>", "<2>", "<3>", "▁hel", "lo", "▁big", "▁world", "."]
@@ -25,9 +26,11 @@ class Tokenizer:
 def read(tokens, delay=2):
     reader = WordReader(Tokenizer(), delay)
     words = [
-        (frame, *word) for frame, token in enumerate(tokens) for word in reader.push(frame, token)
+        (frame, *word[:3])
+        for frame, token in enumerate(tokens)
+        for word in reader.push(frame, token)
     ]
-    return words, [tuple(word) for word in reader.finish()]
+    return words, [word[:3] for word in reader.finish()]
 
 
 def test_a_word_follows_a_boundary_and_ends_at_padding():
@@ -55,6 +58,39 @@ def test_the_delay_moves_all_times_back(delay):
     assert words == [(3, "hello", 2 - delay, 5 - delay)]
 
 
+def test_a_words_confidence_is_the_geometric_mean_of_its_tokens():
+    reader = WordReader(Tokenizer(), 2)
+    found = []
+    for frame, (token, p) in enumerate([(BOUNDARY, 0.1), (HEL, 0.9), (LO, 0.4), (PADDING, 0.2)]):
+        found += reader.push(frame, token, p)
+    for frame, (token, p) in enumerate([(WORLD, 0.0), (BIG, 1.0)], 4):
+        found += reader.push(frame, token, p)
+    confidences = [word.confidence for word in found + reader.finish()]
+    assert confidences == pytest.approx([0.6, 0.0, 1.0], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "values", [{"pause": 1.5}, {"threshold": 1.2}, {"frames": 0}, {"rearm": float("nan")}]
+)
+def test_a_policy_out_of_range(values):
+    with pytest.raises(ValueError, match=next(iter(values))):
+        TurnPolicy(**values)
+
+
+def test_another_policy_ends_turns_at_other_times():
+    sure = [{length: 0.9 for length in LENGTHS}] * 6
+
+    def ends(policy):
+        detector = TurnDetector(12.5, policy)
+        for _ in range(13):
+            detector.push(dict.fromkeys(LENGTHS, 0.0))
+        detector.word()
+        return [detector.push(probabilities) for probabilities in sure].index(True)
+
+    assert ends(TurnPolicy()) == 2 and ends(TurnPolicy(frames=1)) == 0
+    assert ends(TurnPolicy(pause=0.5, threshold=0.8, frames=5)) == 4
+
+
 def test_boundaries_alone_say_nothing():
     assert read([BOUNDARY, BOUNDARY, PADDING, BOUNDARY]) == ([], [])
 
@@ -69,7 +105,7 @@ def frames(detector, values):
 
 
 def test_a_turn_ends_once_and_only_after_a_word():
-    detector = TurnDetector(12.5)
+    detector = TurnDetector(12.5, TurnPolicy())
     assert frames(detector, [0.9] * 40) == []  # nobody has spoken
     detector.word()
     assert frames(detector, [0.1, *[0.9] * 5, 0.4, *[0.9] * 5]) == [3]
@@ -79,7 +115,7 @@ def test_a_turn_ends_once_and_only_after_a_word():
 
 
 def test_a_turn_does_not_end_in_a_moment():
-    detector = TurnDetector(12.5)
+    detector = TurnDetector(12.5, TurnPolicy())
     frames(detector, [0.0] * 20)
     detector.word()
     assert frames(detector, [0.9, 0.9, 0.4, 0.9, 0.9, 0.1, 0.9, 0.9]) == []
@@ -87,7 +123,7 @@ def test_a_turn_does_not_end_in_a_moment():
 
 
 def test_no_turn_ends_twice_while_the_probability_flickers():
-    detector = TurnDetector(12.5)
+    detector = TurnDetector(12.5, TurnPolicy())
     frames(detector, [0.0] * 20)
     detector.word()
     assert frames(detector, [0.6] * 3) == [2]
@@ -97,7 +133,7 @@ def test_no_turn_ends_twice_while_the_probability_flickers():
 
 
 def test_the_first_second_is_not_trusted():
-    detector = TurnDetector(12.5)
+    detector = TurnDetector(12.5, TurnPolicy())
     detector.word()
     for _ in range(2):
         assert frames(detector, [0.9] * 13) == []

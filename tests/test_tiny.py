@@ -66,7 +66,9 @@ def test_the_demo_files_are_heard(stt):
 def test_it_hears_for_longer_than_a_session_of_its_training(stt):
     """Its context is 16 s; a model that saw no more than 20 s in a row fell silent after that."""
     files = FILES * 3
-    heard = stt.transcribe(np.concatenate([read(file) for file in files])).text.split()
+    heard = stt.transcribe(
+        np.concatenate([read(file) for file in files]), sample_rate=24_000
+    ).text.split()
     spoken = [word for file in files for word in expected(file)]
     assert errors(spoken, heard) <= 0.15 * len(spoken)
 
@@ -153,7 +155,7 @@ def test_turns_end_in_a_pause(stt):
 
 
 def test_nothing_is_said_of_silence(stt):
-    assert stt.transcribe(np.zeros(10 * 24_000, np.float32)).text == ""
+    assert stt.transcribe(np.zeros(10 * 24_000, np.float32), sample_rate=24_000).text == ""
 
 
 def test_the_microphone_is_heard(virtual_microphone):

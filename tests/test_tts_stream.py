@@ -218,7 +218,7 @@ def test_feeding_after_the_end_is_refused(tts):
         stream.end()
         with pytest.raises(ValueError, match="after end"):
             stream.feed("more")
-        with pytest.raises(ValueError, match="expected str"):
+        with pytest.raises(TypeError, match="expected str"):
             stream.feed(b"bytes")
 
 
