@@ -5,17 +5,33 @@ Only names are defined here; MLX and the models are imported by the first `load_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dsm_mlx.errors import AudioError, BusyError, CheckpointError
-from dsm_mlx.results import Chunk, EndOfTurn, Mark, Partial, Pause, Speech, Transcript, Word
+from dsm_mlx.options import TurnPolicy
+from dsm_mlx.results import (
+    Chunk,
+    EndOfTurn,
+    Event,
+    Mark,
+    ModelInfo,
+    Partial,
+    Pause,
+    Speech,
+    Transcript,
+    Word,
+)
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+    from os import PathLike
 
     from dsm_mlx.codec.mimi import Mimi
     from dsm_mlx.stt.model import SpeechToText
+    from dsm_mlx.stt.recordings import Progress
+    from dsm_mlx.stt.stream import TranscriptStream
     from dsm_mlx.tts.model import TextToSpeech
+    from dsm_mlx.tts.stream import SpeechStream
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,11 +40,20 @@ __all__ = [
     "CheckpointError",
     "Chunk",
     "EndOfTurn",
+    "Event",
     "Mark",
+    "Mimi",
+    "ModelInfo",
     "Partial",
     "Pause",
+    "Progress",
     "Speech",
+    "SpeechStream",
+    "SpeechToText",
+    "TextToSpeech",
     "Transcript",
+    "TranscriptStream",
+    "TurnPolicy",
     "Word",
     "limit_memory",
     "load_codec",
@@ -36,16 +61,45 @@ __all__ = [
     "load_tts",
 ]
 
+# What needs MLX is imported when it is asked for. The older names stay for one release.
+_LATER = {
+    "Mimi": "dsm_mlx.codec.mimi",
+    "Progress": "dsm_mlx.stt.recordings",
+    "SpeechStream": "dsm_mlx.tts.stream",
+    "SpeechToText": "dsm_mlx.stt.model",
+    "TextToSpeech": "dsm_mlx.tts.model",
+    "TranscriptStream": "dsm_mlx.stt.stream",
+}
+_OLDER = {"Heard": "Progress", "Stream": "TranscriptStream"}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _OLDER:
+        import warnings
+
+        warnings.warn(f"{name} is called {_OLDER[name]} now", DeprecationWarning, stacklevel=2)
+        name = _OLDER[name]
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'dsm_mlx' has no attribute {name!r}")
+
 
 def load_stt(
-    model: str | Path | None = None,
+    model: str | PathLike[str] | None = None,
     *,
     bits: int | None = None,
     dtype: str | None = None,
     revision: str | None = None,
     cache: str | None = None,
+    max_streams: int | None = None,
+    progress: Callable[[float, str], None] | None = None,
 ) -> SpeechToText:
     """Load a speech-to-text model.
+
+    Handles of the same files and options share their weights and batches: loading again costs
+    nothing while one of them is held.
 
     Args:
         model: a folder (or its config.json), a hub id, a short name ("tiny", "stt-1b",
@@ -56,42 +110,62 @@ def load_stt(
         revision: of a repository on the hub.
         cache: how keys and values are kept, a dtype or "q8" (8 bits, for memory); None: as
             `dtype`, or "bfloat16" where the weights are quantised.
+        max_streams: how many streams of this handle may be open. None: the largest power of two
+            up to 16 whose rows fit in a quarter of the memory that is free after loading.
+        progress: called with the fraction done and what is being done, on this thread. An error
+            in it ends this load and no other.
 
     Raises:
         CheckpointError: what is wrong with which file.
+        TypeError, ValueError: what is wrong with which argument.
     """
     from dsm_mlx.loading.options import LoadOptions
     from dsm_mlx.stt.model import SpeechToText
 
-    return SpeechToText.load(model, LoadOptions(bits, dtype, cache), revision=revision)
+    return SpeechToText.load(
+        model,
+        LoadOptions(bits, dtype, cache),
+        revision=revision,
+        max_streams=max_streams,
+        progress=progress,
+    )
 
 
 def load_tts(
-    model: str | Path | None = None,
+    model: str | PathLike[str] | None = None,
     *,
     bits: int | None = None,
     dtype: str | None = None,
     revision: str | None = None,
     codebooks: int | None = None,
     cache: str | None = None,
+    max_streams: int | None = None,
+    progress: Callable[[float, str], None] | None = None,
 ) -> TextToSpeech:
     """Load a text-to-speech model.
 
     Args:
         model: as for `load_stt`, with "tts-1.6b" and "tts-0.75b" as short names.
-        bits, dtype, revision, cache: as for `load_stt`.
         codebooks: how many to speak with; fewer than the model has are faster and sound poorer.
+        bits, dtype, revision, cache, max_streams, progress: as for `load_stt`.
 
     Raises:
         CheckpointError: what is wrong with which file.
+        TypeError, ValueError: what is wrong with which argument.
     """
     from dsm_mlx.loading.options import LoadOptions
     from dsm_mlx.tts.model import TextToSpeech
 
-    return TextToSpeech.load(model, LoadOptions(bits, dtype, cache, codebooks), revision=revision)
+    return TextToSpeech.load(
+        model,
+        LoadOptions(bits, dtype, cache, codebooks),
+        revision=revision,
+        max_streams=max_streams,
+        progress=progress,
+    )
 
 
-def load_codec(model: str | Path | None = None, *, codebooks: int | None = None) -> Mimi:
+def load_codec(model: str | PathLike[str] | None = None, *, codebooks: int | None = None) -> Mimi:
     """Load the Mimi codec of a model.
 
     Args:
@@ -116,6 +190,10 @@ def limit_memory(cache: int = 256 << 20, wired: int | None = None) -> None:
         cache: bytes of freed buffers that are kept to be used again.
         wired: bytes that macOS may not page out; None takes what it recommends.
     """
+    from dsm_mlx.checks import check_whole
     from dsm_mlx.runtime.device import limit_memory
 
+    check_whole("cache", cache, 0)
+    if wired is not None:
+        check_whole("wired", wired, 0)
     limit_memory(cache, wired)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -79,14 +79,14 @@ class Transcript:
     def __repr__(self) -> str:
         return f"<Transcript of {self.duration:.2f} s, {_counted(self.words)}>"
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Text, duration and words, and the ends of turns and pauses if there are any.
 
         Plain values that JSON can hold: times are seconds rounded to a millisecond, probabilities
         are keyed by the pause's seconds as text, a word has its confidence if it is known, and a
         number that is not finite is None. TypeError for a time that is no number.
         """
-        data = {
+        data: dict[str, Any] = {
             "text": self.text,
             "duration": _rounded(self.duration),
             "words": [_word_as_dict(word) for word in self.words],
@@ -136,7 +136,7 @@ class Transcript:
 
     def save(
         self,
-        path: str | PathLike,
+        path: str | PathLike[str],
         *,
         highlight_words: bool = False,
         style: CaptionStyle | None = None,
@@ -205,7 +205,7 @@ class Speech:
         """The length of the sound in seconds."""
         return len(self.audio) / self.sample_rate
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write a 16-bit mono WAV file. AudioError where that cannot be."""
         from dsm_mlx.audio import WavWriter
 
@@ -222,7 +222,7 @@ def _counted(words: list[Word]) -> str:
     return f"{count}: {text!r}" if words else count
 
 
-def _word_as_dict(word: Word) -> dict:
+def _word_as_dict(word: Word) -> dict[str, Any]:
     data = {"text": word.text, "start": _rounded(word.start), "end": _rounded(word.end)}
     if word.confidence is not None:
         data["confidence"] = _rounded(word.confidence, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 
 import mlx.core as mx
@@ -208,7 +209,7 @@ def _load_mimi(outline: Outline, codebooks: int | None, encoder: bool, decoder: 
     return model
 
 
-def load_codec(model: str | Path | None = None, *, codebooks: int | None = None) -> Mimi:
+def load_codec(model: str | PathLike[str] | None = None, *, codebooks: int | None = None) -> Mimi:
     """Load the codec of a model; see `dsm_mlx.load_codec`."""
     checkpoint = Checkpoint.find(model, None)
     return worker.run(lambda: Mimi(checkpoint.load_mimi(codebooks)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Hashable
+from os import PathLike
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -45,7 +46,7 @@ class Loadable(Protocol):
 
 def open_core(
     kind_of_core: type[Core],
-    model: str | Path | None,
+    model: str | PathLike[str] | None,
     kind: str,
     options: LoadOptions,
     revision: str | None,

@@ -78,6 +78,14 @@ class SttCore:
         self.batch.limit = max(self.batch.limit, rows)
 
     @property
+    def sample_rate(self) -> int:
+        return int(self.codec.config.sample_rate)
+
+    @property
+    def frame_rate(self) -> float:
+        return float(self.codec.config.frame_rate)
+
+    @property
     def heads(self) -> bool:
         """Whether the model itself predicts pauses."""
         return self.lm.config.extra_heads > 0

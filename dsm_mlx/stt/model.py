@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequenc
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
+from os import PathLike
 from typing import Any, overload
 
 import numpy as np
@@ -47,7 +47,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
     @classmethod
     def load(
         cls,
-        model: str | Path | None,
+        model: str | PathLike[str] | None,
         options: LoadOptions,
         *,
         revision: str | None = None,
@@ -66,12 +66,12 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
     @property
     def sample_rate(self) -> int:
         """Samples a second that `TranscriptStream.feed` expects: 24000."""
-        return self._core.codec.config.sample_rate
+        return self._core.sample_rate
 
     @property
     def frame_rate(self) -> float:
         """Steps a second: 12.5."""
-        return self._core.codec.config.frame_rate
+        return self._core.frame_rate
 
     @property
     def delay(self) -> float:
@@ -128,7 +128,9 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         session = self._session(delay, temperature, seed, turns)
         return self._open(session, self._core.batch, wait)
 
-    def listen(self, source: Iterable | AsyncIterable, **options: Any) -> Piped[Event]:
+    def listen(
+        self, source: Iterable[np.ndarray] | AsyncIterable[np.ndarray], **options: Any
+    ) -> Piped[Event]:
         """The events of a source of sound, for `for` and for `async for`.
 
         source: an iterable of pcm as `TranscriptStream.push` takes it (read in a thread under
@@ -159,12 +161,9 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
     # ---- recordings
 
     @overload
-    def transcribe(self, audio: list | tuple, **options: Any) -> list[Transcript]: ...
-    @overload
-    def transcribe(self, audio: Audio, **options: Any) -> Transcript: ...
     def transcribe(
         self,
-        audio,
+        audio: list[Any] | tuple[Any, ...],
         *,
         sample_rate: float | None = None,
         delay: float | None = None,
@@ -172,7 +171,30 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         progress: Callable[[float], None] | None = None,
         temperature: float = 0.0,
         seed: int | Sequence[int | None] | None = None,
-    ):
+    ) -> list[Transcript]: ...
+    @overload
+    def transcribe(
+        self,
+        audio: Audio,
+        *,
+        sample_rate: float | None = None,
+        delay: float | None = None,
+        batch: int = 8,
+        progress: Callable[[float], None] | None = None,
+        temperature: float = 0.0,
+        seed: int | Sequence[int | None] | None = None,
+    ) -> Transcript: ...
+    def transcribe(
+        self,
+        audio: Any,
+        *,
+        sample_rate: float | None = None,
+        delay: float | None = None,
+        batch: int = 8,
+        progress: Callable[[float], None] | None = None,
+        temperature: float = 0.0,
+        seed: int | Sequence[int | None] | None = None,
+    ) -> Any:
         """Transcribe a recording of any length, or a list of them as one batch.
 
         Args:
@@ -210,10 +232,12 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         return results[0] if single else results
 
     @overload
-    async def atranscribe(self, audio: list | tuple, **options: Any) -> list[Transcript]: ...
+    async def atranscribe(
+        self, audio: list[Any] | tuple[Any, ...], **options: Any
+    ) -> list[Transcript]: ...
     @overload
     async def atranscribe(self, audio: Audio, **options: Any) -> Transcript: ...
-    async def atranscribe(self, audio, **options):
+    async def atranscribe(self, audio: Any, **options: Any) -> Any:
         """As `transcribe`, without blocking the event loop. Cancelling it frees the rows.
 
         `progress` is called on another thread.
@@ -259,7 +283,9 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
 
     # ---- within
 
-    def _session_options(self, delay, temperature, seed) -> dict[str, Any]:
+    def _session_options(
+        self, delay: float | None, temperature: float, seed: int | None
+    ) -> dict[str, Any]:
         check_number("temperature", temperature, 0.0, 100.0)
         check_seed(seed)
         delay = self._core.nearest_delay(delay)

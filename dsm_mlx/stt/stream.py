@@ -197,7 +197,7 @@ class TranscriptStream:
     def __enter__(self) -> TranscriptStream:
         return self
 
-    def __exit__(self, kind, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None and not self._closed and self._way == "feed":
                 self.final_events = self.flush()
@@ -211,9 +211,11 @@ class TranscriptStream:
     async def __aexit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
+    def __del__(
+        self, post: Callable[..., None] = worker.post
+    ) -> None:  # at the interpreter's end `worker` is None
         if not getattr(self, "_closed", True):
-            worker.post(self._session.stop)  # takes no lock, whatever thread this is
+            post(self._session.stop)  # takes no lock, whatever thread this is
 
     # ---- for those who own the stream
 
@@ -236,9 +238,10 @@ class TranscriptStream:
 
     def known(self) -> Iterator[Event]:
         """The events of what was pushed so far, without those that more sound brings."""
-        while not self._session.idle or self._session.events:
-            wait(self._session, lambda: bool(self._session.events) or self._session.idle)
-            while self._session.events:
+        session = self._session
+        while session.events or not (session.idle or session.gone):
+            wait(session, lambda: bool(session.events) or session.idle or session.gone)
+            if session.events:
                 yield self._next(StopIteration)
 
     # ---- within
@@ -288,17 +291,22 @@ class TranscriptStream:
         session = self._session
         try:
             while True:
-                wait(session, lambda: session.idle or session.untaken >= _TAKEN_AT_ONCE)
+                wait(session, self._heard)
                 with session.changed:
                     idle = session.idle
                     events += session.take_events()
                 if idle:
                     return events
+                self._check_open()
                 worker.post()
         except BaseException:
             with session.changed:
                 session.events.extendleft(reversed(events))
             raise
+
+    def _heard(self) -> bool:
+        session = self._session
+        return session.idle or session.gone or session.untaken >= _TAKEN_AT_ONCE
 
     def _room(self) -> bool:
         return self._seconds_waiting() <= WAITING_SECONDS and not self._session.crowded
@@ -323,6 +331,7 @@ class TranscriptStream:
 
     @contextmanager
     def _taking_alone(self) -> Iterator[None]:
+        worker.check()  # before a lock is taken, in what may be a forked process
         with self._session.changed:
             if self._taking:
                 raise ValueError("the stream is being iterated already, in another place")

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from os import PathLike
 from typing import Any, overload
 
 import numpy as np
 
-from dsm_mlx.checks import check_number, check_seed, check_whole, for_each, shown
+from dsm_mlx.checks import check_number, check_seed, check_whole, for_each
+from dsm_mlx.files.messages import shown
 from dsm_mlx.loading.core import open_core
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.loading.voices import Voice
@@ -43,7 +44,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
     @classmethod
     def load(
         cls,
-        model: str | Path | None,
+        model: str | PathLike[str] | None,
         options: LoadOptions,
         *,
         revision: str | None = None,
@@ -133,7 +134,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         if not single and not isinstance(text, (list, tuple)):
             raise TypeError(f"text is {shown(text)} (expected str or a list)")
         check_whole("batch", batch, 1)
-        texts = [text] if single else list(text)
+        texts: list[Any] = [text] if single else list(text)
         voices = for_each("voices", voice, len(texts), "texts")
         seeds = for_each("seeds", seed, len(texts), "texts")
         options = self._options(temperature, cfg, padding_bonus)
@@ -141,8 +142,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
             self._job(*turns, seed)
             for turns, seed in zip(map(_turns, texts, voices), seeds, strict=True)
         ]
-        self._say(jobs, options, batch, progress)
-        results = [job.speech(self.sample_rate) for job in jobs]
+        results = self._say(jobs, options, batch, progress)
         return results[0] if single else results
 
     @overload
@@ -151,7 +151,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
     async def asynthesize(
         self, text: Sequence[Text] | Turns, *args: Any, **options: Any
     ) -> Speech | list[Speech]: ...
-    async def asynthesize(self, text, *args, **options):
+    async def asynthesize(self, text: Any, *args: Any, **options: Any) -> Any:
         """As `synthesize`, without blocking the event loop. Cancelling it frees the rows.
 
         `progress` is called on another thread.
@@ -200,30 +200,41 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         batch = core.batch_of(session)
         return self._open(worker.run(lambda: session.again(batch.value(session))), batch, 0.0)
 
-    def _say(self, jobs: list[_Job], options: SpeechOptions, batch: int, progress) -> None:
-        """Run jobs, at most `batch` at a time."""
-        waiting, running, changed = deque(jobs), [], threading.Condition()
+    def _say(
+        self,
+        jobs: list[_Job],
+        options: SpeechOptions,
+        batch: int,
+        progress: Callable[[Chunk], None] | None,
+    ) -> list[Speech]:
+        """Say all of it, at most `batch` texts at a time."""
+        waiting, changed = deque(enumerate(jobs)), threading.Condition()
+        running: list[_Saying] = []
+        said: dict[int, Speech] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < batch:
-                    running.append(self._begin(waiting.popleft(), options, changed))
+                    index, job = waiting.popleft()
+                    running.append(_Saying(index, self._begin(job, options, changed)))
                 worker.post()
                 worker.check()
                 with changed:
-                    changed.wait_for(lambda: any(job.news for job in running))
-                for job in list(running):
-                    over = job.session.over
-                    job.take(progress)
+                    changed.wait_for(lambda: any(saying.news for saying in running))
+                for saying in list(running):
+                    over = saying.session.over
+                    saying.take(progress)
                     if over:
-                        running.remove(job)
-                        worker.post(job.session.stop)
+                        said[saying.index] = saying.speech(self.sample_rate)
+                        running.remove(saying)
+                        worker.post(saying.session.stop)
         finally:
-            for job in running:
-                worker.post(job.session.stop)
+            for saying in running:
+                worker.post(saying.session.stop)
+        return [said[index] for index in range(len(jobs))]
 
-    def _begin(self, job: _Job, options: SpeechOptions, changed: threading.Condition) -> _Job:
+    def _begin(self, job: _Job, options: SpeechOptions, changed: threading.Condition) -> Session:
         core = self._core
-        job.session = worker.run_pieces(
+        session = worker.run_pieces(
             core.session(
                 job.script,
                 job.voice,
@@ -234,10 +245,12 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
                 changed=changed,
             )
         )
-        worker.run(core.batch_of(job.session).join, job.session)
-        return job
+        worker.run(core.batch_of(session).join, session)
+        return session
 
-    def _job(self, voices: list[Voice | None], turns: list[tuple[int, str]], seed: int | None):
+    def _job(
+        self, voices: list[Voice | None], turns: list[tuple[int, str]], seed: int | None
+    ) -> _Job:
         script = self._core.script()
         for speaker, text in turns:
             script.turn(speaker)
@@ -271,20 +284,25 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
             if cfg is not None and cfg not in core.cfg_names:
                 known = ", ".join(core.cfg_names.values())
                 raise ValueError(f"cfg is {cfg} (this model knows {known})")
-            return SpeechOptions(temperature, None, core.cfg_names.get(cfg), padding_bonus)
+            name = None if cfg is None else core.cfg_names[cfg]
+            return SpeechOptions(temperature, None, name, padding_bonus)
         return SpeechOptions(temperature, None if cfg == 1 else cfg, None, padding_bonus)
 
 
 @dataclass
 class _Job:
-    """A text that is being said to its end."""
+    """A text that is to be said to its end."""
 
     script: LiveText
     voice: VoicePrompt
     seed: int
-    session: Session | None = None
 
-    def __post_init__(self) -> None:
+
+class _Saying:
+    """A text that is being said: its session, and the sound so far."""
+
+    def __init__(self, index: int, session: Session):
+        self.index, self.session = index, session
         self._sound = [np.zeros(0, np.float32)]
 
     @property

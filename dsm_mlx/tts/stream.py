@@ -118,9 +118,11 @@ class SpeechStream:
     async def __aexit__(self, *_: object) -> None:
         self.cancel()
 
-    def __del__(self) -> None:
+    def __del__(
+        self, post: Callable[..., None] = worker.post
+    ) -> None:  # at the interpreter's end `worker` is None
         if not getattr(self, "_closed", True):
-            worker.post(self._session.stop)  # takes no lock, whatever thread this is
+            post(self._session.stop)  # takes no lock, whatever thread this is
 
     # ---- for those who own the stream
 
@@ -144,7 +146,11 @@ class SpeechStream:
             wait(session, lambda: bool(session.chunks) or session.settled)
             if not session.chunks:
                 return
-            yield self._next(StopIteration)
+            try:
+                chunk = self._next(StopIteration)
+            except StopIteration:  # cancelled meanwhile
+                return
+            yield chunk
 
     # ---- within
 
@@ -164,6 +170,7 @@ class SpeechStream:
 
     @contextmanager
     def _taking_alone(self) -> Iterator[None]:
+        worker.check()  # before a lock is taken, in what may be a forked process
         with self._session.changed:
             if self._taking:
                 raise ValueError("the stream is being iterated already, in another place")
