@@ -6,7 +6,8 @@ import gc
 import threading
 import time
 import weakref
-from typing import Any, Generic, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import mlx.core as mx
 
@@ -15,6 +16,9 @@ from dsm_mlx.errors import BusyError
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.batch import Batch
 from dsm_mlx.runtime.session import Session
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # of Python 3.11
 
 Core = TypeVar("Core")
 Stream = TypeVar("Stream")
@@ -53,7 +57,9 @@ class Handle(Generic[Core, Stream]):
     def stats(self) -> dict[str, Any]:
         """Figures of what this handle shares, for metrics: "rows" and "rows_in_use", "steps" so
         far, "seconds_a_step" (a mean), "frames_waiting", and "streams" of this handle."""
-        batches: list[Batch] = self._core.batches
+        return worker.run(self._stats, self._core.batches)
+
+    def _stats(self, batches: list[Batch]) -> dict[str, Any]:
         steps = sum(batch.steps for batch in batches)
         sessions = [session for batch in batches for session in batch.open]
         return {
@@ -73,16 +79,16 @@ class Handle(Generic[Core, Stream]):
         """
         check_number("drain", drain, 0.0, 86_400.0)
         streams, self._loaded = list(self._streams), None
-        until = time.monotonic() + drain
-        for stream in streams:
+        try:
             if drain:
-                stream.finish(max(0.0, until - time.monotonic()))
-            stream.close()
-        del streams
+                _finish(streams, time.monotonic() + drain)
+        finally:
+            while streams:
+                streams.pop().close()
         gc.collect()  # a compiled step refers to itself
         worker.post(mx.clear_cache)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,13 +119,31 @@ class Handle(Generic[Core, Stream]):
                     f"{self.name}: all {self.max_streams} streams are in use (close one, or load "
                     "the model with a larger max_streams)"
                 )
-            worker.run(batch.join, session)
+            self._join(session, batch)
             stream = self._stream_of(session)
             self._streams.add(stream)
             return stream
 
-    def _stream_of(self, session: Session) -> Stream:
+    def _join(self, session: Session, batch: Batch) -> None:
+        """Have it join; who stops waiting, by Ctrl-C, leaves no session behind."""
+        try:
+            worker.run(batch.join, session)
+        except BusyError:
+            raise
+        except BaseException:
+            worker.post(session.stop)
+            raise
+
+    def _stream_of(self, session: Any) -> Stream:
         raise NotImplementedError
 
     def _closed_stream(self, stream: Stream) -> None:
         self._streams.discard(stream)
+
+
+def _finish(streams: list, until: float) -> None:
+    """End all streams, and then wait for each as long as the time is not up."""
+    for wait in (False, True):
+        for stream in streams:
+            with suppress(Exception):  # what goes wrong with it is told to who reads it
+                stream.finish(max(0.0, until - time.monotonic()) if wait else 0.0)

@@ -269,7 +269,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             session = self._session(
                 delay, temperature, seeds[index], None, live=False, changed=changed
             )
-            worker.run(self._core.batch.join, session)
+            self._join(session, self._core.batch)
             return session
 
         sounds = [partial(_blocks, item, sample_rate, self.sample_rate) for item in items]

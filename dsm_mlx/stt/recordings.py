@@ -50,9 +50,13 @@ class Recordings:
         self._stopped = False
 
     def stop(self) -> None:
-        """End the iteration soon, from any thread."""
+        """End the iteration soon, from any thread. Takes no lock, so that a finaliser and a forked
+        process may call it."""
+        self._stopped = True
+        worker.post(self._tell)
+
+    def _tell(self) -> None:
         with self._changed:
-            self._stopped = True
             self._changed.notify_all()
 
     def events(self) -> Iterator[Progress]:
@@ -73,11 +77,13 @@ class Recordings:
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopped or any(r.news for r in running))
                 for recording in list(running):
-                    if recording.over:
+                    progress = recording.take()
+                    if progress and progress.last:
                         recording.close()
                         running.remove(recording)
-                    if progress := recording.take():
+                    if progress:
                         yield progress
+                        worker.check()  # before a lock is taken, in what may be a forked process
         finally:
             for recording in running:
                 recording.close()
@@ -111,7 +117,7 @@ class _Recording:
 
     @property
     def over(self) -> bool:
-        """Nothing more will come of it."""
+        """Nothing more will come of it. With `changed` held, as `news`."""
         return self.session.error is not None or (self._ended and self.session.idle)
 
     @property
@@ -124,12 +130,12 @@ class _Recording:
     def take(self) -> Progress | None:
         """What is new of it."""
         with self.session.changed:
-            now, events = self.session.clock.now, self.session.take_events()
+            now, events, over = self.session.clock.now, self.session.take_events(), self.over
         seconds, self._read = now - self._read, now
-        error = self.session.error or self._error
-        if not (events or seconds or self.over):
+        if not (events or seconds or over):
             return None
-        return Progress(self.index, events, seconds, self.over, error if self.over else None)
+        error = self.session.error or self._error
+        return Progress(self.index, events, seconds, over, error if over else None)
 
     def close(self) -> None:
         if hasattr(self._blocks, "close"):

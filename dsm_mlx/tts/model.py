@@ -245,7 +245,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
                 changed=changed,
             )
         )
-        worker.run(core.batch_of(session).join, session)
+        self._join(session, core.batch_of(session))
         return session
 
     def _job(
