@@ -27,6 +27,7 @@ from dsm_mlx.loading.outline import Outline
 from dsm_mlx.loading.quantization import quantize, quantize_as_in_file
 from dsm_mlx.loading.weights import FLOAT32
 from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.worker import Pieces, complete
 
 __all__ = [
     "DTYPES",
@@ -114,20 +115,21 @@ class Checkpoint:
         codebooks: int | None = None,
         cache: str | None = None,
     ) -> MultistreamLM:
-        """The language model; layout and quantisation are recognised from the file.
+        """As `read_lm`, in one go. The arguments are those of `LoadOptions`."""
+        return complete(self.read_lm(LoadOptions(bits, dtype, cache, codebooks)))
 
-        The arguments are those of `LoadOptions`.
-        """
-        options = LoadOptions(bits, dtype, cache, codebooks)
+    def read_lm(self, options: LoadOptions) -> Pieces[MultistreamLM]:
+        """The language model; layout and quantisation are recognised from the file."""
         outline = self.outline_lm()
         model = outline.model
         outline.read_into_model()
-        if codebooks is not None:
-            model.keep_codebooks(codebooks)
-        if bits and not outline.quantized:
-            quantize(model, bits)
-        outline.materialise(dtype_of(options.dtype), keep=FLOAT32)
-        model.cache = cache or default_cache(dtype, bool(bits) or outline.quantized)
+        if options.codebooks is not None:
+            model.keep_codebooks(options.codebooks)
+        if options.bits and not outline.quantized:
+            quantize(model, options.bits)
+        yield from outline.materialise(dtype_of(options.dtype), keep=FLOAT32)
+        small = bool(options.bits) or outline.quantized
+        model.cache = options.cache or default_cache(options.dtype, small)
         return model
 
     @property
@@ -144,14 +146,14 @@ class Checkpoint:
         self, codebooks: int | None, *, encoder: bool = True, decoder: bool = True
     ) -> MimiModel:
         """The codec with the first `codebooks` (None: all) and the halves that are asked for."""
-        return _load_mimi(self.outline_mimi(), codebooks, encoder, decoder)
+        return complete(_read_mimi(self.outline_mimi(), codebooks, encoder, decoder))
 
-    def load_codec_for(
+    def read_codec_for(
         self, lm: MultistreamLM, codebooks: int, *, encoder: bool = True, decoder: bool = True
-    ) -> MimiModel:
+    ) -> Pieces[MimiModel]:
         """The codec whose codes `lm` reads or writes; CheckpointError if they do not fit."""
         try:
-            mimi = self.load_mimi(codebooks, encoder=encoder, decoder=decoder)
+            mimi = yield from _read_mimi(self.outline_mimi(), codebooks, encoder, decoder)
         except ValueError as error:
             raise CheckpointError(f"{self.name}: the codec does not fit: {error}") from None
         if mimi.config.bins != lm.config.card:
@@ -193,10 +195,12 @@ def load_mimi(
     type gives other codes.
     """
     outline = _outline_mimi(weights, config and ConfigReader.read(config))
-    return _load_mimi(outline, codebooks, encoder, decoder)
+    return complete(_read_mimi(outline, codebooks, encoder, decoder))
 
 
-def _load_mimi(outline: Outline, codebooks: int | None, encoder: bool, decoder: bool) -> MimiModel:
+def _read_mimi(
+    outline: Outline, codebooks: int | None, encoder: bool, decoder: bool
+) -> Pieces[MimiModel]:
     model, known = outline.model, outline.model.config.n_q
     check_integer("codebooks", codebooks)
     if codebooks is None:
@@ -205,14 +209,14 @@ def _load_mimi(outline: Outline, codebooks: int | None, encoder: bool, decoder: 
         raise ValueError(f"codebooks is {shown(codebooks)} (expected 1 to {known})")
     outline.read_into_model()
     model.keep_codebooks(codebooks, encoder=encoder, decoder=decoder)
-    outline.materialise(mx.float32)
+    yield from outline.materialise(mx.float32)
     return model
 
 
 def load_codec(model: str | PathLike[str] | None = None, *, codebooks: int | None = None) -> Mimi:
     """Load the codec of a model; see `dsm_mlx.load_codec`."""
-    checkpoint = Checkpoint.find(model, None)
-    return worker.run(lambda: Mimi(checkpoint.load_mimi(codebooks)))
+    outline = Checkpoint.find(model, None).outline_mimi()
+    return Mimi(worker.run_pieces(_read_mimi(outline, codebooks, encoder=True, decoder=True)))
 
 
 def _outline_mimi(weights: Path, raw: ConfigReader | None) -> Outline:

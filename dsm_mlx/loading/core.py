@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -16,6 +16,8 @@ from dsm_mlx.runtime.device import free_memory
 from dsm_mlx.runtime.worker import Pieces
 
 Core = TypeVar("Core", bound="Loadable")
+
+Value = TypeVar("Value")
 
 _MOST_STREAMS = 1024
 
@@ -59,7 +61,7 @@ def open_core(
     if max_streams is not None and not 1 <= max_streams <= _MOST_STREAMS:
         raise ValueError(f"max_streams is {max_streams} (expected 1 to {_MOST_STREAMS})")
     worker.check()
-    tell = progress and (lambda told: progress(*told) if told else None)
+    tell = progress and (lambda news: progress(*news))
     if progress:
         progress(0.0, "finding the files")
     checkpoint = Checkpoint.find(model, kind, revision)
@@ -73,6 +75,18 @@ def open_core(
     if progress:
         progress(1.0, "ready")
     return core, rows
+
+
+def told(pieces: Pieces[Value], start: float, end: float, what: str) -> Pieces[Value]:
+    """Pieces that yield fractions, as a part of a whole: they yield (fraction, what) then."""
+    value: list[Value] = []
+
+    def whole() -> Iterator[float]:
+        value.append((yield from pieces))
+
+    for fraction in whole():
+        yield start + (end - start) * fraction, what
+    return value[0]
 
 
 def _rows_that_fit(bytes_a_row: int) -> int:

@@ -13,7 +13,8 @@ from mlx.utils import tree_flatten
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import safetensors, weight_map
 from dsm_mlx.files.messages import cut, named, shown
-from dsm_mlx.loading.weights import materialise
+from dsm_mlx.loading.weights import materialise_pieces
+from dsm_mlx.runtime.worker import Pieces
 
 _LONGEST_LIST = 180  # characters
 _STORED = {mx.uint32: ("U32",), mx.uint8: ("U8",)}  # how parts of quantised weights lie in files
@@ -69,9 +70,9 @@ class Outline:
         parameters = weight_map.load(self.layout, self.tensors())
         self.model.load_weights(list(parameters.items()))
 
-    def materialise(self, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> None:
-        """See `weights.materialise`. CheckpointError for a weight that is not finite."""
-        name = materialise(self.model, dtype, keep)
+    def materialise(self, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> Pieces[None]:
+        """See `materialise_pieces`. CheckpointError for a weight that is not finite."""
+        name = yield from materialise_pieces(self.model, dtype, keep)
         if name is not None:
             raise CheckpointError(f"{named(self.path)}: {self._why_not_finite(name, dtype)}")
 

@@ -12,6 +12,7 @@ from mlx.utils import tree_flatten, tree_map_with_path
 from dsm_mlx.codec.matrix import Matrix
 from dsm_mlx.lm.embedding import TokenEmbedding
 from dsm_mlx.runtime.device import limit_memory_once, on_cpu
+from dsm_mlx.runtime.worker import Pieces, complete
 
 FLOAT32 = ("condition_provider",)  # what stays float32 whatever the dtype
 _FEW = 1 << 14  # values that are added up in no time, however they lie
@@ -19,11 +20,19 @@ _QUANTIZED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
 
 
 def materialise(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> str | None:
-    """Bring the weights of `model` into memory, floating ones as `dtype`.
+    """As `materialise_pieces`, in one go."""
+    return complete(materialise_pieces(model, dtype, keep))
+
+
+def materialise_pieces(
+    model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()
+) -> Pieces[str | None]:
+    """Bring the weights of `model` into memory one by one, floating ones as `dtype`.
 
     keep: paths under which they become float32 instead. Tables of embeddings and the scales of
     quantised weights are never made wider: their values count, not their type.
-    Returns the path of a weight that is not finite, after which it stopped, or None.
+    Yields the fraction that is done, by bytes. Returns the path of a weight that is not finite,
+    after which it stopped, or None.
     """
     limit_memory_once()
     narrow = _may_be_narrow(model)
@@ -39,7 +48,13 @@ def materialise(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -
     model.update(tree_map_with_path(cast, model.parameters()))
     turned = _lay_out_for_cpu(model) if on_cpu() else set()
     weights = _in_loading_order(model)
-    return next((n for n, array in weights if not bring_in(array, -1 if n in turned else 0)), None)
+    total, done = sum(array.nbytes for _, array in weights) or 1, 0
+    for name, array in weights:
+        if not bring_in(array, -1 if name in turned else 0):
+            return name
+        done += array.nbytes
+        yield done / total
+    return None
 
 
 def bring_in(array: mx.array, axis: int = 0) -> bool:

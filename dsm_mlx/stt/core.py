@@ -10,6 +10,7 @@ import mlx.core as mx
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.core import told
 from dsm_mlx.loading.info import fingerprint, model_info
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.results import ModelInfo
@@ -40,14 +41,13 @@ class SttCore:
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Pieces[SttCore]:
         """CheckpointError for what is damaged, or no speech-to-text model."""
-        lm = checkpoint.load_lm(options.bits, options.dtype, options.codebooks, options.cache)
-        yield
+        lm = yield from told(checkpoint.read_lm(options), 0.0, 0.9, "loading the model")
         if lm.config.dep_q:
             raise CheckpointError(
                 f"{checkpoint.name}: a text-to-speech model (expected speech-to-text)"
             )
-        mimi = checkpoint.load_codec_for(lm, lm.config.n_q, decoder=False)
-        yield
+        reading = checkpoint.read_codec_for(lm, lm.config.n_q, decoder=False)
+        mimi = yield from told(reading, 0.9, 1.0, "loading the codec")
         core = cls(checkpoint, lm, mimi, checkpoint.load_tokenizer())
         worker.shared.add(core.batch)
         return core

@@ -11,6 +11,7 @@ import mlx.core as mx
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.core import told
 from dsm_mlx.loading.info import languages_of, model_info
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, Voices, model_identity
@@ -56,8 +57,7 @@ class TtsCore:
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Pieces[TtsCore]:
         """CheckpointError for what is damaged, or no text-to-speech model."""
-        lm = checkpoint.load_lm(options.bits, options.dtype, options.codebooks, options.cache)
-        yield
+        lm = yield from told(checkpoint.read_lm(options), 0.0, 0.9, "loading the model")
         if not lm.config.dep_q:
             raise CheckpointError(
                 f"{checkpoint.name}: a speech-to-text model (expected text-to-speech)"
@@ -66,8 +66,8 @@ class TtsCore:
         if set(conditioners.cross) - {SPEAKER_CONDITIONER}:
             raise CheckpointError(f"{checkpoint.name}: attends to more than {SPEAKER_CONDITIONER}")
         clones = SPEAKER_CONDITIONER not in conditioners.by_name
-        mimi = checkpoint.load_codec_for(lm, lm.config.dep_q, encoder=clones)
-        yield
+        reading = checkpoint.read_codec_for(lm, lm.config.dep_q, encoder=clones)
+        mimi = yield from told(reading, 0.9, 1.0, "loading the codec")
         return cls(checkpoint, lm, mimi, checkpoint.load_tokenizer())
 
     def use(self, step: TtsStep) -> None:
