@@ -114,11 +114,12 @@ def _read_transformer(
     cross = raw.get("cross_attention", bool, attends)
     if attends and not cross:
         raise raw.wrong("cross_attention", cross, "true, because the fuser names what to attend to")
+    scaled = _scaled(raw, dim)
     return TransformerConfig(
         dim=dim,
         heads=raw.divisor("num_heads", dim, even=True),  # pairs, which the positions rotate
         layers=raw.integer("num_layers", 1, _MOST_LAYERS),
-        hidden=hidden or _scaled(raw, dim),
+        hidden=hidden or scaled,
         context=raw.integer("context", 1, _LONGEST_CONTEXT),
         norm=raw.choice("norm", _NORMS, "rms_norm_f32"),
         max_period=raw.number("max_period", 1, 1e9, 10000.0),

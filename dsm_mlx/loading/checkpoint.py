@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from dsm_mlx.checks import check_whole
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.codec.config import OFFICIAL, MimiConfig
 from dsm_mlx.codec.mimi import Mimi
@@ -17,12 +18,12 @@ from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import safetensors
 from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.files.hub import CONFIG, Files, LocalFiles, locate
-from dsm_mlx.files.messages import named, shown
+from dsm_mlx.files.messages import named
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.loading import fit
-from dsm_mlx.loading.options import DTYPES, LoadOptions, check_integer, default_cache, dtype_of
+from dsm_mlx.loading.options import DTYPES, LoadOptions, default_cache, dtype_of
 from dsm_mlx.loading.outline import Outline
 from dsm_mlx.loading.quantization import quantize, quantize_as_in_file
 from dsm_mlx.loading.weights import FLOAT32
@@ -155,10 +156,10 @@ class Checkpoint:
         try:
             mimi = yield from _read_mimi(self.outline_mimi(), codebooks, encoder, decoder)
         except ValueError as error:
-            raise CheckpointError(f"{self.name}: the codec does not fit: {error}") from None
+            raise CheckpointError(f"{named(self.name)}: the codec does not fit: {error}") from None
         if mimi.config.bins != lm.config.card:
             raise CheckpointError(
-                f"{self.name}: the codec has {mimi.config.bins} values a codebook, "
+                f"{named(self.name)}: the codec has {mimi.config.bins} values a codebook, "
                 f"the model expects {lm.config.card}"
             )
         return mimi
@@ -202,11 +203,9 @@ def _read_mimi(
     outline: Outline, codebooks: int | None, encoder: bool, decoder: bool
 ) -> Pieces[MimiModel]:
     model, known = outline.model, outline.model.config.n_q
-    check_integer("codebooks", codebooks)
     if codebooks is None:
         codebooks = known
-    if not 1 <= codebooks <= known:
-        raise ValueError(f"codebooks is {shown(codebooks)} (expected 1 to {known})")
+    check_whole("codebooks", codebooks, 1, known)
     outline.read_into_model()
     model.keep_codebooks(codebooks, encoder=encoder, decoder=decoder)
     yield from outline.materialise(mx.float32)

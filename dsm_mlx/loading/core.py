@@ -9,8 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from dsm_mlx.checks import check_whole
 from dsm_mlx.loading.checkpoint import Checkpoint
-from dsm_mlx.loading.options import LoadOptions, check_integer
+from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.device import free_memory
 from dsm_mlx.runtime.worker import Pieces
@@ -57,9 +58,8 @@ def open_core(
 ) -> tuple[Core, int]:
     """What handles of this model share, loaded if nobody holds it, and how many streams the new
     handle may have. Arguments as for `dsm_mlx.load_stt`."""
-    check_integer("max_streams", max_streams)
-    if max_streams is not None and not 1 <= max_streams <= _MOST_STREAMS:
-        raise ValueError(f"max_streams is {max_streams} (expected 1 to {_MOST_STREAMS})")
+    if max_streams is not None:
+        check_whole("max_streams", max_streams, 1, _MOST_STREAMS)
     worker.check()
     tell = progress and (lambda news: progress(*news))
     if progress:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from dsm_mlx.checks import check_whole
 from dsm_mlx.files.messages import shown
 from dsm_mlx.loading.quantization import GROUP_SIZES
 from dsm_mlx.runtime.device import on_cpu
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
-_CACHES = (*DTYPES, "q8")
 
 
 @dataclass(frozen=True)
@@ -34,31 +34,23 @@ class LoadOptions:
     codebooks: int | None = None
 
     def __post_init__(self):
-        check_integer("bits", self.bits)
-        check_integer("codebooks", self.codebooks)
-        _check_name("dtype", self.dtype, tuple(DTYPES))
-        _check_name("cache", self.cache, _CACHES)
-        if self.bits not in (None, *GROUP_SIZES):
-            wanted = " or ".join(map(str, GROUP_SIZES))
-            raise ValueError(f"bits is {shown(self.bits)} (expected {wanted})")
-        if self.codebooks is not None and self.codebooks < 1:
-            raise ValueError(f"codebooks is {shown(self.codebooks)} (expected 1 or more)")
+        _check_choice("bits", self.bits, tuple(GROUP_SIZES))
+        _check_choice("dtype", self.dtype, tuple(DTYPES))
+        _check_choice("cache", self.cache, (*DTYPES, "q8"))
+        if self.codebooks is not None:
+            check_whole("codebooks", self.codebooks, 1)
 
 
-def check_integer(name: str, value: object) -> None:
-    """TypeError unless `value` is an integer or None."""
-    if value is not None and type(value) is not int:
-        raise TypeError(f"{name} is {shown(value)} (expected an integer or None)")
-
-
-def _check_name(name: str, value: object, known: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: object, known: tuple[int, ...] | tuple[str, ...]) -> None:
+    """TypeError or ValueError unless `value` is None or one of those that are `known`."""
     if value is None:
         return
-    expected = f"(expected one of {', '.join(known)})"
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is {shown(value)} {expected}")
+    listed = ", ".join(map(str, known[:-1]))
+    message = f"{name} is {shown(value)} (expected {listed} or {known[-1]})"
+    if type(value) is not type(known[0]):
+        raise TypeError(message)
     if value not in known:
-        raise ValueError(f"{name} is {shown(value)} {expected}")
+        raise ValueError(message)
 
 
 def dtype_of(name: str | None) -> mx.Dtype:
