@@ -286,6 +286,30 @@ def test_memory_does_not_grow(tts):
     assert held[1] <= held[0] + 10_000
 
 
+def test_equal_voices_are_stored_once(checkpoint):
+    """Keys and values belong to the voice: another session of it costs its row alone. With
+    guidance, the rows without a voice share theirs among all voices of a length."""
+    core = load(checkpoint("tts-tiny"), dtype="float32")
+
+    def of(name, options):
+        path = core.voices.find(name)
+        voice = complete(core.prompts.read(path, [path]))
+        return session_of(core, script_of(core, ["Hi"]), voice, options).keys_values
+
+    plain, guided = SpeechOptions(), SpeechOptions(guidance=2.0)
+    (one,), (again,) = of("voice0.wav", plain), of("voice0.wav", plain)
+    assert one is again and {layer["k"].shape[0] for layer in one} == {1}
+    first, second = of("voice0.wav", guided), of("voice1.wav", guided)
+    assert first[1] is second[1] and first[0] is not second[0]
+
+
+def test_the_library_and_the_command_guide_alike(tts):
+    """None is what the model was taught to be best, 2.0, for whoever asks."""
+    np.testing.assert_array_equal(
+        tts.synthesize("Hi there", seed=1).audio, tts.synthesize("Hi there", seed=1, cfg=2.0).audio
+    )
+
+
 def test_two_streams_at_once_do_not_disturb_each_other(tts, whole):
     other = tts.synthesize("Something else", "voice1.wav", seed=8).audio
     with tts.stream(seed=5) as one, tts.stream("voice1.wav", seed=8) as two:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import mlx.core as mx
 import numpy as np
 
+from dsm_mlx.audio.samples import as_samples, check_range
 from dsm_mlx.codec.model import MimiModel
-from dsm_mlx.errors import AudioError
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.device import compiled
 from dsm_mlx.runtime.worker import Pieces
@@ -132,16 +132,13 @@ class Mimi:
         return call
 
     def _check_pcm(self, pcm: np.ndarray, batch: int | None = None) -> np.ndarray:
-        array = np.asarray(pcm)
-        good = array.ndim == 3 and array.shape[1] == 1 and array.dtype.kind == "f"
-        if not good or batch not in (None, array.shape[0]):
+        array = as_samples(pcm)
+        if array.ndim != 3 or array.shape[1] != 1 or batch not in (None, array.shape[0]):
             raise ValueError(
-                f"pcm is {array.dtype} of shape {array.shape} "
-                f"(expected float32 ({batch or 'batch'}, 1, samples))"
+                f"pcm is of shape {array.shape} (expected ({batch or 'batch'}, 1, samples))"
             )
-        if not np.isfinite(array).all():
-            raise AudioError("pcm holds NaN or infinite samples (expected values from -1 to 1)")
-        return array[:, 0].astype(np.float32)
+        check_range(array, axis=2)
+        return array[:, 0]
 
     def _check_codes(self, codes: np.ndarray, batch: int | None = None) -> np.ndarray:
         array = np.asarray(codes)
