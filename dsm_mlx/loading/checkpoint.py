@@ -214,8 +214,13 @@ def _read_mimi(
 
 def load_codec(model: str | PathLike[str] | None = None, *, codebooks: int | None = None) -> Mimi:
     """Load the codec of a model; see `dsm_mlx.load_codec`."""
-    outline = Checkpoint.find(model, None).outline_mimi()
-    return Mimi(worker.run_pieces(_read_mimi(outline, codebooks, encoder=True, decoder=True)))
+    checkpoint = Checkpoint.find(model, None)
+
+    def loaded() -> Pieces[Mimi]:
+        outline = checkpoint.outline_mimi()
+        return Mimi((yield from _read_mimi(outline, codebooks, encoder=True, decoder=True)))
+
+    return worker.run_pieces(loaded())
 
 
 def _outline_mimi(weights: Path, raw: ConfigReader | None) -> Outline:

@@ -39,7 +39,7 @@ class Loadable(Protocol):
         ...
 
     def row_bytes(self) -> int:
-        """The memory of one row."""
+        """The memory of one row. On the worker's thread."""
         ...
 
     def allow(self, rows: int) -> None:
@@ -70,7 +70,7 @@ def open_core(
         return worker.run_pieces(kind_of_core.load(checkpoint, options), tell)
 
     core = shared((kind_of_core, identity(checkpoint), options), load)
-    rows = max_streams or worker.run(_rows_that_fit, core.row_bytes())
+    rows = max_streams or worker.run(_rows_that_fit, core)
     worker.run(core.allow, rows)
     if progress:
         progress(1.0, "ready")
@@ -89,9 +89,9 @@ def told(pieces: Pieces[Value], start: float, end: float, what: str) -> Pieces[V
     return value[0]
 
 
-def _rows_that_fit(bytes_a_row: int) -> int:
+def _rows_that_fit(core: Loadable) -> int:
     """The largest power of two up to 16 whose rows take a quarter of the free memory."""
-    rows = 16
+    rows, bytes_a_row = 16, core.row_bytes()
     while rows > 1 and rows * bytes_a_row > free_memory() / 4:
         rows //= 2
     return rows
