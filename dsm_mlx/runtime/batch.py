@@ -21,6 +21,7 @@ from dsm_mlx.runtime.session import Session
 
 log = logging.getLogger("dsm_mlx")
 
+_KNOWN_STEPS = 20  # after which the time of a step is known: the first ones take longer
 _SHRINK_AFTER = 30.0  # seconds with at most a quarter of the rows in use
 LIVE, SPARE = 0, 1
 
@@ -368,7 +369,8 @@ class Batch:
 
     def _tell_if_late(self) -> None:
         live = sum(session is not None and session.live for session in self.sessions)
-        if live and not self._told_late and self.cost(live) > FRAME_SECONDS:
+        known = self.steps >= _KNOWN_STEPS and not self._told_late
+        if live and known and self.cost(live) > FRAME_SECONDS:
             self._told_late = True
             log.warning(
                 "%s: %d live streams need %.0f ms a frame of 80 ms on this machine; they fall "
