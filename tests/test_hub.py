@@ -25,12 +25,12 @@ def cache(tmp_path, monkeypatch):
     def download(*_, **__):
         pytest.fail("the client must not be left to find out that there is no network")
 
-    def ask(url, **_):
+    def ask(url):
         wanted.append(url.partition("huggingface.co/")[2])
         raise OSError("no network here\nsecond line")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", ask)
+    monkeypatch.setattr(network, "_head", ask)
     return tmp_path, wanted
 
 
@@ -221,16 +221,15 @@ def test_a_hub_that_is_busy_is_left_to_its_client(monkeypatch, tmp_path):
     def busy(*_, **__):
         raise HfHubHTTPError.__new__(HfHubHTTPError)
 
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", busy)
+    monkeypatch.setattr(network, "_head", busy)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda _, file, **__: tmp_path / file)
     assert hub.HubFiles("a/b").get("config.json") == tmp_path / "config.json"
 
 
 def test_an_answer_that_does_not_come_is_not_waited_for(cache, monkeypatch):
-    import huggingface_hub
 
     never = threading.Event()
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: never.wait(60))
+    monkeypatch.setattr(network, "_head", lambda _: never.wait(60))
     monkeypatch.setattr(network, "_PATIENCE", 0.2)
     with pytest.raises(network.Unreachable, match=r"no answer within 0\.2 s"):
         hub.HubFiles("a/b").get("config.json")
@@ -238,7 +237,6 @@ def test_an_answer_that_does_not_come_is_not_waited_for(cache, monkeypatch):
 
 
 def test_the_client_is_quiet_while_it_is_asked_and_as_before_afterwards(cache, monkeypatch, caplog):
-    import huggingface_hub
 
     names = ("huggingface_hub.utils._http", "httpx2", "httpx")
     before = [logging.getLogger(name).getEffectiveLevel() for name in names]
@@ -248,7 +246,7 @@ def test_the_client_is_quiet_while_it_is_asked_and_as_before_afterwards(cache, m
             logging.getLogger(name).warning("Retrying in 8s [Retry 4/5].")
         raise OSError("no network here")
 
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", talk)
+    monkeypatch.setattr(network, "_head", talk)
     with caplog.at_level(logging.WARNING), pytest.raises(CheckpointError):
         hub.HubFiles("a/b").get("config.json")
     assert "Retry" not in caplog.text

@@ -99,11 +99,17 @@ def test_a_misspelt_voice_without_a_network(tmp_path):
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """A hub with one file in each repository."""
+    """A hub with one file in each repository; that of moved/away has another name now."""
 
     content = b'{"here": "it is"}'
 
     def do_HEAD(self):
+        if self.path.startswith("/moved/away/"):
+            self.send_response(307)
+            self.send_header("Location", self.path.replace("/moved/away/", "/new/name/"))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return False
         found = self.path.endswith("/resolve/main/config.json")
         self.send_response(200 if found else 404)
         self.send_header("X-Repo-Commit", "0123456789abcdef0123456789abcdef01234567")
@@ -134,6 +140,11 @@ def hub():
 
 def test_a_hub_that_answers_is_downloaded_from(tmp_path, hub):
     assert ask(tmp_path, HF_ENDPOINT=hub)[0] == '{"here": "it is"}'
+
+
+def test_a_repository_that_has_moved(tmp_path, hub):
+    said, _ = ask(tmp_path, FIND.replace("stt-1b", "moved/away"), HF_ENDPOINT=hub)
+    assert said == '{"here": "it is"}'
 
 
 def test_what_is_in_the_cache_is_read_without_a_word_to_the_hub(tmp_path, hub):

@@ -122,11 +122,11 @@ def _ask(repository: str, file: str, revision: str | None) -> None:
         Unreachable: there was no answer.
         CheckpointError: it does not have it, or does not give it.
     """
-    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import errors, hf_hub_url
 
     url = hf_hub_url(repository, file, revision=revision)
     try:
-        _within(_PATIENCE, lambda: get_hf_file_metadata(url, timeout=_ANSWER))
+        _within(_PATIENCE, lambda: _head(url))
     except errors.GatedRepoError:
         raise CheckpointError(
             f"{repository}: must be asked for at https://huggingface.co/{repository}, and needs a "
@@ -149,6 +149,13 @@ def _ask(repository: str, file: str, revision: str | None) -> None:
             f"be reached ({_reason(error)}); what works offline is the bundled model `tiny`, or "
             "a folder"
         ) from None
+
+
+def _head(url: str) -> None:
+    """One request in the client's session, which most of its own functions would repeat."""
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    hf_raise_for_status(get_session().head(url, headers=build_hf_headers(), timeout=_ANSWER))
 
 
 def _within(seconds: float, function: Callable[[], Any]) -> Any:
