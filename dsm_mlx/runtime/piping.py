@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
+
+from dsm_mlx.runtime.waiting import END, Call
 
 Out = TypeVar("Out", covariant=True)
 
@@ -35,11 +38,11 @@ class Piped(Generic[Out]):
     """What comes of a source, for `for` and for `async for`, once.
 
     The stream is closed when the iteration ends, however it ends. Under `async for` an iterable is
-    read in a thread, and an async iterable in a task. An error of the source is raised after all
-    that came of it before.
+    read in a thread, and an async iterable in a task. An error of the source, or of what it gives,
+    is raised after all that came of it before.
     """
 
-    def __init__(self, stream: Pipe[Out], source: Iterable | AsyncIterable):
+    def __init__(self, stream: Pipe[Out], source: Iterable[Any] | AsyncIterable[Any]):
         if not isinstance(source, (Iterable, AsyncIterable)):
             stream.close()
             raise TypeError(
@@ -54,11 +57,17 @@ class Piped(Generic[Out]):
                     f"source is {type(self._source).__name__}, which is asynchronous (use async "
                     "for)"
                 )
-            for item in self._source:
-                self._stream.give(item)
-                yield from self._stream.known()
-            self._stream.end()
+            failed = None
+            try:
+                for item in self._source:
+                    self._stream.give(item)
+                    yield from self._stream.known()
+            except Exception as error:
+                failed = error
+            failed = self._end(failed)
             yield from self._stream
+            if failed:
+                raise failed
         finally:
             self._stream.close()
 
@@ -67,7 +76,9 @@ class Piped(Generic[Out]):
         try:
             async for out in self._stream:
                 yield out
-            await giving  # raises what went wrong with the source
+            if not giving.done():  # and the source may be silent for ever
+                raise ValueError("the stream is closed")
+            giving.result()  # raises what went wrong with the source
         finally:
             self._stream.close()
             giving.cancel()
@@ -75,18 +86,31 @@ class Piped(Generic[Out]):
                 await giving
 
     async def _give(self) -> None:
-        source = self._source
+        failed = None
         try:
-            if isinstance(source, AsyncIterable):
-                async for item in source:
+            if isinstance(self._source, AsyncIterable):
+                async for item in self._source:
                     await self._stream.give_async(item)
             else:
-                items = iter(source)
-                while (item := await asyncio.to_thread(next, items, _END)) is not _END:
-                    await self._stream.give_async(item)
-        finally:
-            with suppress(ValueError):  # it is closed already
-                self._stream.end()
+                await self._give_from(iter(self._source))
+        except Exception as error:
+            failed = error
+        failed = self._end(failed)
+        if failed:
+            raise failed
 
+    async def _give_from(self, items: Iterator[Any]) -> None:
+        while True:
+            reading = Call(partial(next, items, END))
+            await reading.wait_async()
+            if (item := reading.result()) is END:
+                return
+            await self._stream.give_async(item)
 
-_END = object()
+    def _end(self, failed: Exception | None) -> Exception | None:
+        """Nothing more comes; the first thing that went wrong, if anything did."""
+        try:
+            self._stream.end()
+        except Exception as error:
+            return failed or error
+        return failed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from dsm_mlx.audio.samples import check_pcm
 from dsm_mlx.errors import AudioError
 from dsm_mlx.results import EndOfTurn, Event, Pause, Transcript, Word
 from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.waiting import stopped_by_caller
 from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.words import settle_ends
 
@@ -47,46 +48,54 @@ class Recordings:
     ):
         self._sounds, self._new_session, self._batch = sounds, new_session, batch
         self._changed = threading.Condition()
+        self._running: list[_Recording] = []
         self._stopped = False
+        self._post = worker.post  # at the interpreter's end `worker` is None
 
     def stop(self) -> None:
-        """End the iteration soon, from any thread. Takes no lock, so that a finaliser and a forked
-        process may call it."""
+        """End the iteration soon, and free the rows, from any thread. Takes no lock, so that a
+        finaliser and a forked process may call it."""
         self._stopped = True
-        worker.post(self._tell)
+        for recording in list(self._running):
+            self._post(recording.session.stop)
+        self._post(self._tell)
 
     def _tell(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
-    def events(self) -> Iterator[Progress]:
+    def events(self) -> Generator[Progress, None, None]:
         """All events, as they become known. Ending the iteration frees the rows."""
-        waiting = iter(range(len(self._sounds)))
-        running: list[_Recording] = []
+        waiting, running = iter(range(len(self._sounds))), self._running
         try:
-            while not self._stopped:
-                while len(running) < self._batch and (index := next(waiting, None)) is not None:
-                    session = self._new_session(index, self._changed)
-                    running.append(_Recording(index, session, self._sounds[index]))
-                if not running:
-                    return
-                for recording in running:
-                    recording.top_up()
-                worker.post()
-                worker.check()
-                with self._changed:
-                    self._changed.wait_for(lambda: self._stopped or any(r.news for r in running))
-                for recording in list(running):
-                    progress = recording.take()
-                    if progress and progress.last:
-                        recording.close()
-                        running.remove(recording)
-                    if progress:
-                        yield progress
-                        worker.check()  # before a lock is taken, in what may be a forked process
+            with stopped_by_caller(self.stop):
+                while not self._stopped:
+                    while len(running) < self._batch and (index := next(waiting, None)) is not None:
+                        session = self._new_session(index, self._changed)
+                        running.append(_Recording(index, session, self._sounds[index]))
+                    if not running:
+                        return
+                    yield from self._turn()
         finally:
             for recording in running:
                 recording.close()
+
+    def _turn(self) -> Iterator[Progress]:
+        """Give all of them sound, and wait until something comes of it."""
+        for recording in self._running:
+            recording.top_up()
+        worker.post()
+        worker.check()
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or any(r.news for r in self._running))
+        for recording in list(self._running):
+            progress = recording.take()
+            if progress and progress.last:
+                recording.close()
+                self._running.remove(recording)
+            if progress:
+                yield progress
+                worker.check()  # before a lock is taken, in what may be a forked process
 
 
 class _Recording:

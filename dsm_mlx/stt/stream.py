@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from dsm_mlx.audio.samples import check_pcm
 from dsm_mlx.errors import BusyError
-from dsm_mlx.results import Event
+from dsm_mlx.results import Event, Pause
 from dsm_mlx.runtime import worker
-from dsm_mlx.runtime.waiting import raise_error, wait, wait_async
+from dsm_mlx.runtime.waiting import Alone, raise_error, wait, wait_async
 from dsm_mlx.stt.session import Session
 
 WAITING_SECONDS = 10.0  # of sound that waits to be heard: then no more is taken
@@ -46,7 +46,7 @@ class TranscriptStream:
         self._closed_by, self._save, self._fork = closed, save, fork
         self._way: str | None = None
         self._closed = self._ended = False
-        self._taking = False
+        self._alone = Alone()
         self.final_events: list[Event] = []
 
     # ---- feed
@@ -114,8 +114,9 @@ class TranscriptStream:
 
     def __next__(self) -> Event:
         """The next event; waits for one. One iteration at a time."""
-        with self._taking_alone():
-            wait(self._session, lambda: bool(self._session.events) or self._over())
+        with self._alone.taking():
+            self._decide("push")
+            wait(self._session, self._something)
             return self._next(StopIteration)
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -124,8 +125,9 @@ class TranscriptStream:
 
     async def __anext__(self) -> Event:
         """The same in an event loop. May be cancelled without loss."""
-        with self._taking_alone():
-            await wait_async(self._session, lambda: bool(self._session.events) or self._over())
+        with self._alone.taking(asyncio.get_running_loop()):
+            self._decide("push")
+            await wait_async(self._session, self._something)
             return self._next(StopAsyncIteration)
 
     # ---- both
@@ -181,8 +183,17 @@ class TranscriptStream:
 
     @property
     def waiting(self) -> int:
-        """Samples that were given and not yet heard."""
-        return self._session.samples
+        """Samples that were given and not yet heard; silence that was added does not count. 0 in a
+        forked process, where nothing is heard."""
+        session = self._session
+        try:
+            worker.check()  # before a lock is taken that may be held for ever
+        except RuntimeError:
+            return 0
+        with session.changed:
+            clock = session.clock
+            heard = clock.seconds(clock.heard - session.samples)
+            return clock.audio - round(heard * session.timing.sample_rate)
 
     @property
     def time(self) -> float:
@@ -251,10 +262,15 @@ class TranscriptStream:
 
     def _use(self, way: str) -> None:
         self._check_open()
-        if self._way is None:
-            self._way = way
-            self._session.partials = way == "push"
-        elif self._way != way:
+        self._decide(way)
+
+    def _decide(self, way: str) -> None:
+        """The first call decides how the stream is used."""
+        with self._session.changed:
+            if self._way is None:
+                self._way = way
+                self._session.partials = way == "push"
+        if self._way != way:
             used, other = ("fed", "pushed") if self._way == "feed" else ("pushed", "fed")
             raise ValueError(f"the stream is {used}, so it cannot be {other} or iterated as well")
 
@@ -297,11 +313,13 @@ class TranscriptStream:
                     events += session.take_events()
                 if idle:
                     return events
+                raise_error(session)
                 self._check_open()
                 worker.post()
         except BaseException:
             with session.changed:
                 session.events.extendleft(reversed(events))
+                session.untaken += sum(isinstance(event, Pause) for event in events)
             raise
 
     def _heard(self) -> bool:
@@ -313,6 +331,9 @@ class TranscriptStream:
 
     def _seconds_waiting(self) -> float:
         return self._session.samples / self._session.timing.sample_rate
+
+    def _something(self) -> bool:
+        return bool(self._session.events) or self._over()
 
     def _over(self) -> bool:
         return self._session.gone or (self._ended and self._session.idle)
@@ -328,18 +349,6 @@ class TranscriptStream:
             worker.post()  # which may go on now
             self._session.tell()
         return event
-
-    @contextmanager
-    def _taking_alone(self) -> Iterator[None]:
-        worker.check()  # before a lock is taken, in what may be a forked process
-        with self._session.changed:
-            if self._taking:
-                raise ValueError("the stream is being iterated already, in another place")
-            self._taking = True
-        try:
-            yield
-        finally:
-            self._taking = False
 
 
 _TAKEN_AT_ONCE = 60  # frames of events, while more is being heard

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 
 from dsm_mlx.checks import check_text
 from dsm_mlx.results import Chunk
 from dsm_mlx.runtime import worker
-from dsm_mlx.runtime.waiting import raise_error, wait, wait_async
+from dsm_mlx.runtime.waiting import Alone, raise_error, wait, wait_async
 from dsm_mlx.tts.session import Session
 
 
@@ -30,17 +30,17 @@ class SpeechStream:
         """closed: told once, when the stream is closed. fork: what the method does."""
         self._session = session
         self._closed_by, self._fork = closed, fork
-        self._closed = self._taking = False
+        self._closed, self._alone = False, Alone()
 
     def feed(self, text: str) -> None:
         """More text, cut anywhere: any split gives the same speech.
 
         Raises:
             ValueError: it holds a tag other than `<break time="..."/>` (the tag is left out and
-                the stream goes on), or the text has ended.
+                the stream goes on), the text has ended, or the stream is closed.
         """
-        worker.check()
         check_text("text", text)
+        self._check_open()
         try:
             self._session.script.feed(text)
         finally:
@@ -78,9 +78,7 @@ class SpeechStream:
     def fork(self) -> SpeechStream:
         """A second stream that has said the same, with the text that waits and the sound that was
         not taken. BusyError where there is no row for it."""
-        worker.check()
-        if self._closed:
-            raise ValueError("the stream is closed")
+        self._check_open()
         return self._fork()
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -89,7 +87,7 @@ class SpeechStream:
     def __next__(self) -> Chunk:
         """The next 80 ms of sound, with the words that begin in it. What ends this waiting from
         outside, such as Ctrl-C, cancels the stream."""
-        with self._taking_alone():
+        with self._alone.taking():
             try:
                 wait(self._session, self._something)
             except BaseException:
@@ -102,7 +100,7 @@ class SpeechStream:
 
     async def __anext__(self) -> Chunk:
         """The same in an event loop. May be cancelled without loss."""
-        with self._taking_alone():
+        with self._alone.taking(asyncio.get_running_loop()):
             await wait_async(self._session, self._something)
             return self._next(StopAsyncIteration)
 
@@ -154,6 +152,11 @@ class SpeechStream:
 
     # ---- within
 
+    def _check_open(self) -> None:
+        worker.check()
+        if self._closed:
+            raise ValueError("the stream is closed")
+
     def _something(self) -> bool:
         return self._closed or bool(self._session.chunks) or self._session.over
 
@@ -162,20 +165,8 @@ class SpeechStream:
         with session.changed:
             chunk = session.chunks.popleft() if session.chunks and not self._closed else None
         if chunk is None:
-            raise_error(session)
             self.cancel()
+            raise_error(session)
             raise stop
         worker.post()  # there is room for more
         return chunk
-
-    @contextmanager
-    def _taking_alone(self) -> Iterator[None]:
-        worker.check()  # before a lock is taken, in what may be a forked process
-        with self._session.changed:
-            if self._taking:
-                raise ValueError("the stream is being iterated already, in another place")
-            self._taking = True
-        try:
-            yield
-        finally:
-            self._taking = False
