@@ -1,11 +1,13 @@
 """A session as a value: copied for a fork, or as bytes that another process can go on from.
 
-The bytes are a safetensors file: the arrays of the row and the sound that waits, and as metadata
-JSON with everything else. Nothing in them is ever executed.
+The bytes are a line with the format's number, a digest of the rest, JSON with its length before it,
+the sound that waits as float32, and the arrays of the row as a safetensors file. Nothing in them is
+ever executed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections import deque
@@ -16,13 +18,14 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten, tree_map_with_path
 
+from dsm_mlx.files.messages import shown
 from dsm_mlx.options import TurnPolicy
 from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Word
 from dsm_mlx.stt.session import Session, Task
 
 FORMAT = 1
-_KEY = "dsm_mlx"
-_ROW, _SOUND = "row.", "sound"
+_TITLE = b"dsm_mlx stream "
+_DIGEST, _LENGTH = 16, 8  # bytes
 _EVENTS = {kind.__name__: kind for kind in (Word, Partial, Pause, EndOfTurn, Mark)}
 
 
@@ -63,20 +66,41 @@ def to_bytes(state: Any, values: dict[str, Any], options: dict[str, Any], identi
     Raises:
         ValueError: a mark whose value JSON cannot hold.
     """
+    for item in (*values["queue"], *values["events"]):
+        if isinstance(item, Mark) or (isinstance(item, Task) and item.kind == "mark"):
+            _check_mark(item.value)
     sound = [item for item in values["queue"] if not isinstance(item, Task)]
     queue = [[i.kind, i.value] if isinstance(i, Task) else i.size for i in values["queue"]]
     events = [[type(event).__name__, _fields(event)] for event in values["events"]]
-    meta = {"format": FORMAT, "identity": identity, "options": options}
+    meta = {"identity": identity, "options": options}
     meta["values"] = {**values, "queue": queue, "events": events}
+    text = json.dumps(meta, allow_nan=False).encode()
+    parts = len(text).to_bytes(_LENGTH, "little"), text, *sound, _packed(state)
+    body = b"".join(parts)
+    return _TITLE + b"%d\n" % FORMAT + _digest(body) + body
+
+
+def _check_mark(value: Any) -> None:
+    """What comes back must be what was marked: a tuple would become a list."""
     try:
-        text = json.dumps(meta, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the stream cannot be saved: {error}") from None
-    arrays = {_ROW + name: array for name, array in tree_flatten(state)}
-    arrays[_SOUND] = mx.array(np.concatenate([np.zeros(0, np.float32), *sound]))
+        same = json.loads(json.dumps(value, allow_nan=False)) == value
+    except (TypeError, ValueError, RecursionError):
+        same = False
+    if not same:
+        raise ValueError(
+            f"the stream cannot be saved: a mark's value is {shown(value)} (expected one that JSON "
+            "can hold)"
+        )
+
+
+def _packed(state: Any) -> bytes:
     file = io.BytesIO()
-    mx.save_safetensors(file, arrays, {_KEY: text})
+    mx.save_safetensors(file, dict(tree_flatten(state)))
     return file.getvalue()
+
+
+def _digest(body: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST).digest()
 
 
 class Saved:
@@ -89,30 +113,36 @@ class Saved:
     def __init__(self, data: bytes, identity: str):
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data is {type(data).__name__} (expected what `save` gave, bytes)")
-        try:
-            arrays, metadata = mx.load(io.BytesIO(data), format="safetensors", return_metadata=True)
-            meta = json.loads(metadata[_KEY])
-            found = meta["format"], meta["identity"]
-            self._arrays, self.options, self._values = arrays, meta["options"], meta["values"]
-        except Exception:  # the reader raises many types for what is not such a file
-            raise ValueError("data is no saved stream (expected what `save` gave)") from None
-        if found[0] != FORMAT:
-            raise ValueError(f"data is of format {found[0]!r:.40} (expected {FORMAT})")
-        if found[1] != identity:
+        title, newline, rest = bytes(data).partition(b"\n")
+        if not (newline and title.startswith(_TITLE)):
+            raise ValueError("data is no saved stream (expected what `save` gave)")
+        if title != _TITLE + b"%d" % FORMAT:
+            raise ValueError(f"data is of format {title[len(_TITLE) :]!r:.40} (expected {FORMAT})")
+        digest, body = rest[:_DIGEST], rest[_DIGEST:]
+        if digest != _digest(body):
+            raise ValueError("data is damaged or cut short (expected what `save` gave)")
+        end = _LENGTH + int.from_bytes(body[:_LENGTH], "little")
+        meta = json.loads(body[_LENGTH:end])
+        if meta["identity"] != identity:
             raise ValueError(
                 "data is a stream of another model, of other weights, bits, dtype or cache "
                 "(expected one of this)"
             )
+        self.options, self._values = meta["options"], meta["values"]
+        count = sum(item for item in self._values["queue"] if isinstance(item, int))
+        self._sound = np.frombuffer(body, np.float32, count, end).copy()
+        self._packed = body[end + self._sound.nbytes :]
 
     @property
     def turns(self) -> TurnPolicy:
         return TurnPolicy(**self.options["turns"])
 
     def state(self, like: Any) -> Any:
-        """The row's state, of the same form as `like`. Evaluated."""
+        """The row's state, of the same form as `like`. Evaluated, on the worker's thread."""
+        arrays = mx.load(io.BytesIO(self._packed), format="safetensors")
 
         def saved(name: str, array: mx.array) -> mx.array:
-            found = self._arrays.get(_ROW + name)
+            found = arrays.get(name)
             if found is None or found.shape != array.shape or found.dtype != array.dtype:
                 raise ValueError("data does not fit this model (expected what `save` gave)")
             return found
@@ -123,7 +153,7 @@ class Saved:
 
     def values(self) -> dict[str, Any]:
         """As `plain` gives them."""
-        sound, at, queue = np.array(self._arrays[_SOUND]), 0, []
+        sound, at, queue = self._sound, 0, []
         for item in self._values["queue"]:
             if isinstance(item, int):
                 queue.append(sound[at : at + item])
