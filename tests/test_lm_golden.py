@@ -7,8 +7,10 @@ first one. Our priming step stands for that: our step s hears frame s and equals
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_map
 
 from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.runtime.rows import Rows
 from dsm_mlx.stt.step import SttStep
 
 FRAMES = 80
@@ -22,8 +24,15 @@ class NoCodec:
     def encoder_state(self, batch: int) -> dict:
         return {"transformer": {"rings": []}}
 
-    def encode_step(self, codes, state, active=None):
-        return codes[..., None], state
+    def latent_step(self, codes, state, active=None):
+        return codes[:, None].astype(mx.float32), state
+
+    @property
+    def quantizer(self):
+        return self
+
+    def encode(self, latent):
+        return latent[:, 0, :, None].astype(mx.int32)
 
 
 def load(folder, dtype="float32"):
@@ -37,14 +46,15 @@ def case_of(name: str) -> str:
 def listen(lm, codes: np.ndarray, condition=None):
     """codes (rows, n_q, frames) -> tokens (rows, frames), pauses (rows, frames, heads)."""
     step = SttStep(lm, NoCodec())
-    rows = len(codes)
-    state = step.start(step.init_state(rows, condition), mx.ones(rows, mx.bool_), condition)
+    given = [None] * len(codes) if condition is None else mx.split(condition, len(codes))
+    begun = [step.beginning(one) for one in given]
+    state = tree_map(lambda *rows: mx.concatenate(rows), begun[0], *begun[1:])
     tokens, pauses = [], []
     for frame in np.moveaxis(codes, -1, 0):
-        (token, pause), state = step(mx.array(frame), state)
+        output, state = step(mx.array(frame), state)
         mx.eval(state)
-        tokens.append(np.array(token))
-        pauses.append(np.array(pause))
+        tokens.append(np.array(output.text))
+        pauses.append(np.array(output.pauses))
     return np.stack(tokens, 1), np.stack(pauses, 1)
 
 
@@ -137,39 +147,46 @@ def test_rows_with_conditions_of_their_own(checkpoint, golden):
     np.testing.assert_array_equal(tokens, case["dbl_text_tokens"][:, 1:])
 
 
+@pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("name", [*PLAIN, "stt-tiny-delayed"])
-def test_rows_rest_and_start_anew_out_of_step(checkpoint, golden, name):
-    """The reference takes a row's first active step, new or reset, for its priming."""
+def test_rows_rest_and_start_anew_out_of_step(checkpoint, golden, name, masked):
+    """Masked or taken out. The reference takes a row's first active step, new or reset, for its
+    priming."""
     lm, case = load(checkpoint(name)), golden(case_of(name))
-    step = SttStep(lm, NoCodec())
-    state, primed = step.init_state(3), np.zeros(3, bool)
+    step, primed = SttStep(lm, NoCodec()), np.zeros(3, bool)
+    rows = Rows(step.beginning())
+    rows.grow(3)
     for t in range(FRAMES):
         if t == case["oos_reset_step"]:
             primed &= ~case["oos_reset_rows"]
         runs = case["oos_exec_mask"][t]
         starts = runs & ~primed
-        if starts.any():
-            state = step.start(state, mx.array(starts))
+        for row in np.flatnonzero(starts):
+            begun = step.beginning()
+            assert begun["text"].item() == case["oos_text_tokens"][row, t]
+            rows.put(row, begun)
         active = runs & primed
-        (tokens, _), state = step(mx.array(case["codes"][..., t]), state, mx.array(active))
-        mx.eval(state)
+        going = range(3) if masked else np.flatnonzero(active).tolist()
+        codes = mx.array(case["codes"][going, :, t])
+        mask = mx.array(active) if masked else None
+        if len(going):
+            output, state = step(codes, rows.take(going), mask)
+            mx.eval(output, state)
+            rows.give_back(going, state)
+            tokens = np.array(output.text)[active] if masked else np.array(output.text)
+            np.testing.assert_array_equal(
+                tokens, case["oos_text_tokens"][active, t], err_msg=f"step {t}"
+            )
         primed |= runs
-        np.testing.assert_array_equal(
-            np.array(tokens)[active], case["oos_text_tokens"][active, t], err_msg=f"step {t}"
-        )
-        np.testing.assert_array_equal(
-            np.array(state["text"])[starts], case["oos_text_tokens"][starts, t]
-        )
 
 
 def test_from_pcm(checkpoint, golden):
     """Codec and language model in one step, one frame at a time."""
     found, case = Checkpoint.find(checkpoint("stt-tiny"), "stt"), golden("stt_tiny_e2e")
     step = SttStep(found.load_lm(dtype="float32"), found.load_mimi(8, decoder=False))
-    state = step.start(step.init_state(1), mx.array([True]))
-    tokens = []
+    state, tokens = step.beginning(), []
     for frame in np.split(case["pcm"][0], 60, axis=-1):
-        (token, _), state = step(mx.array(frame), state)
+        output, state = step(mx.array(frame), state)
         mx.eval(state)
-        tokens.append(token.item())
+        tokens.append(output.text.item())
     assert tokens == case["dbl_text_tokens"][0, 1:].tolist()
