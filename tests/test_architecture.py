@@ -15,6 +15,7 @@ EXCEPTIONS = {
     ("stt.__main__", "cli"),
     ("tts.__main__", "cli"),
     ("convert.__main__", "cli"),
+    ("serve.__main__", "cli"),
     ("results", "captions"),
     ("results", "audio"),
 }

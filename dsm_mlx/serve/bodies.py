@@ -1,0 +1,90 @@
+"""The body of a request: read as it comes, never more of it than is allowed, never for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, BinaryIO, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+Result = TypeVar("Result")
+
+SLOWEST = 16_000  # bytes a second
+
+
+async def pieces(request: Request, limit: int, wait: float) -> AsyncIterator[bytes]:
+    """The pieces of a body of at most `limit` bytes, which begins within `wait` seconds and is not
+    slower than `SLOWEST` from then on.
+
+    HTTPException 413 and 408 otherwise; ClientDisconnect.
+    """
+    too_large = HTTPException(413, f"the body is too large (expected at most {limit} bytes)")
+    told = request.headers.get("content-length", "")
+    if told.isdecimal() and int(told[:20]) > limit:
+        raise too_large
+    stream, size = request.stream(), 0
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    while True:
+        try:
+            left = begun + wait + size / SLOWEST - clock()
+            piece = await asyncio.wait_for(anext(stream), left)
+        except StopAsyncIteration:
+            return
+        except asyncio.TimeoutError:
+            raise HTTPException(408, "the body did not come") from None
+        size += len(piece)
+        if size > limit:
+            raise too_large
+        yield piece
+
+
+async def kept(request: Request, limit: int, wait: float) -> BinaryIO:
+    """A body in a temporary file without a name, which lies at its beginning. Close it."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        async for piece in pieces(request, limit, wait):
+            file.write(piece)
+        file.seek(0)
+        return file
+    except BaseException:
+        file.close()
+        raise
+
+
+async def json_object(request: Request, limit: int, wait: float) -> dict[str, Any]:
+    """A body that is a JSON object; HTTPException 400 for anything else."""
+    data = b"".join([piece async for piece in pieces(request, limit, wait)])
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise HTTPException(400, "the body is no JSON object")
+    return value
+
+
+async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:
+    """What `work` gives; it is cancelled, with ClientDisconnect, when the client goes.
+
+    The body must have been read.
+    """
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, going = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({working, going}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, going):
+            task.cancel()
+        await asyncio.gather(working, going, return_exceptions=True)

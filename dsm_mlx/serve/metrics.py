@@ -1,0 +1,64 @@
+"""Counting, in the text format of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+STEPS = (10, 100, 1_000, 10_000, 100_000)
+
+
+@dataclass
+class Histogram:
+    """How often a value was at most so large. bounds: rising."""
+
+    bounds: Sequence[float] = STEPS
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
+
+    def add(self, value: float) -> None:
+        self.counts[sum(value > bound for bound in self.bounds)] += 1
+        self.total += value
+
+
+@dataclass
+class Wing:
+    """What is counted of listeners, or of speakers."""
+
+    connections: int = 0
+    refused: int = 0
+    steps: Histogram = field(default_factory=Histogram)
+
+
+@dataclass
+class Metrics:
+    """What is counted while the server runs."""
+
+    stt: Wing = field(default_factory=Wing)
+    tts: Wing = field(default_factory=Wing)
+
+
+def value(name: str, kind: str, help: str, number: float) -> Iterable[str]:
+    """A counter or a gauge."""
+    return (*_head(name, kind, help), f"{name} {number}")
+
+
+def summary(name: str, help: str, count: int, total: float) -> Iterable[str]:
+    return (*_head(name, "summary", help), f"{name}_sum {total}", f"{name}_count {count}")
+
+
+def histogram(name: str, help: str, counted: Histogram) -> Iterable[str]:
+    yield from _head(name, "histogram", help)
+    so_far = 0
+    for bound, count in zip((*counted.bounds, "+Inf"), counted.counts, strict=True):
+        so_far += count
+        yield f'{name}_bucket{{le="{bound}"}} {so_far}'
+    yield f"{name}_sum {counted.total}"
+    yield f"{name}_count {so_far}"
+
+
+def _head(name: str, kind: str, help: str) -> tuple[str, str]:
+    return f"# HELP {name} {help}", f"# TYPE {name} {kind}"

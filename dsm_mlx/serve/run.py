@@ -1,0 +1,112 @@
+"""A server from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import dsm_mlx
+from dsm_mlx import ModelInfo
+from dsm_mlx.serve.app import application
+from dsm_mlx.serve.models import Models
+from dsm_mlx.serve.options import ServerOptions
+from dsm_mlx.serve.server import Server, bind, urls
+from dsm_mlx.serve.state import State
+
+Load = Callable[[], Models]
+
+
+def serve(
+    options: ServerOptions, load: Load, check: Callable[[str], Awaitable[int]] | None = None
+) -> int:
+    """Load, warm up, listen, and serve until a signal; the exit status.
+
+    load: makes the models; it is called when it is known that the address is free. check: called
+    with the server's address when it accepts; then it stops, and this is the status.
+
+    Raises what `load` raises, OSError for an address that cannot be had, and ValueError.
+    """
+    options, made = with_key(options)
+    sockets = bind(options)
+    try:
+        models = load()
+        try:
+            models.warm_up()
+            return _run(State(options, models), sockets, made, check)
+        finally:
+            models.close()
+    finally:
+        for bound in sockets:
+            bound.close()
+        if options.unix_socket:
+            os.unlink(options.unix_socket)
+
+
+def with_key(options: ServerOptions) -> tuple[ServerOptions, bool]:
+    """The options, with a key made up where others can come and there is none; whether it is."""
+    if options.exposed and not options.keys:
+        return replace(options, keys=(secrets.token_urlsafe(24),)), True
+    return options, False
+
+
+def _run(state: State, sockets: list, made: bool, check) -> int:
+    found = urls(state.options, sockets)
+    status = 0
+
+    async def checked() -> None:
+        nonlocal status
+        try:
+            status = await check(found[0])
+        finally:
+            server.should_exit = True
+
+    def ready() -> None:
+        for line in greeting(state, found, made):
+            print(line, file=sys.stderr, flush=True)
+        if check:
+            checking.append(asyncio.ensure_future(checked()))
+
+    checking: list[asyncio.Future] = []
+    server = Server(application(state), state.options, state.sessions, ready)
+    server.run(sockets)
+    for done in checking:
+        if not done.cancelled() and (error := done.exception()):
+            raise error
+    return 130 if server.force_exit else status
+
+
+def greeting(state: State, addresses: list[str], made: bool) -> list[str]:
+    """What is told at the start: models, memory, addresses, and whether a key is needed."""
+    options, models = state.options, state.models
+    lines = [f"dsm-serve {dsm_mlx.__version__}"]
+    loaded = [model for model in (models.stt, models.tts) if model is not None]
+    for model in loaded:
+        what = "speech to text" if model.info.kind == "stt" else "text to speech"
+        lines.append(f"  {what}  {_described(model.info)}, {_streams(model.max_streams)}")
+    total = sum(model.info.bytes for model in loaded)
+    lines.append(f"  memory          {_megabytes(total)} of weights")
+    lines += [f"  listening       {address}" for address in addresses]
+    if made:
+        lines.append(f"  key             {options.keys[0]} (made up for this run; --api-key)")
+    elif options.keys:
+        lines.append("  key             the one given")
+    else:
+        lines.append("  key             none needed: only this machine's users can come")
+    return [*lines, "  Ctrl-C stops"]
+
+
+def _described(info: ModelInfo) -> str:
+    bits = f" in {info.bits} bits" if info.bits else ""
+    return f"{info.name} ({info.parameters / 1e6:,.0f} M parameters{bits})"
+
+
+def _streams(count: int) -> str:
+    return "1 stream" if count == 1 else f"{count} streams"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"

@@ -1,0 +1,169 @@
+"""Listening, and stopping without cutting anybody short."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from dsm_mlx.serve.options import ServerOptions
+from dsm_mlx.serve.protocols import protocols
+from dsm_mlx.serve.sessions import Sessions
+
+_RECEIVE_BYTES = 1 << 18  # that the system keeps of a connection: two seconds of sound
+_CLOSING = 2  # seconds for those who did not come to an end
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Server(uvicorn.Server):
+    """Stops in peace: nobody new, those at work finish or are told, status 0.
+
+    A second signal stops at once.
+    """
+
+    def __init__(
+        self,
+        app: Callable,
+        options: ServerOptions,
+        sessions: Sessions,
+        ready: Callable[[], None] = lambda: None,
+    ):
+        """ready: called when clients are accepted, in the event loop."""
+        http, websockets = protocols(options.limits)
+        self._limits, self._sessions, self._ready = options.limits, sessions, ready
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=http,
+                ws=websockets,
+                loop="asyncio",
+                lifespan="on",
+                ws_max_size=options.limits.message,
+                ws_ping_interval=options.limits.ping,
+                ws_ping_timeout=max(options.limits.silent - options.limits.ping, 0.1),
+                # What is compressed well is no sound, and a small message could fill the memory.
+                ws_per_message_deflate=False,
+                log_config=None,
+                log_level="critical",  # it would log addresses with their queries, and so keys
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=_CLOSING,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()  # nobody new
+        stopping = asyncio.ensure_future(self._sessions.stop(self._limits.drain))
+        while not (stopping.done() or self.force_exit):
+            await asyncio.wait({stopping}, timeout=0.1)
+        stopping.cancel()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals end the server, and not the process."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        self.force_exit, self.should_exit = self.should_exit, True
+
+
+def bind(options: ServerOptions) -> list[socket.socket]:
+    """Sockets of the address, on which nobody listens yet: to be told early that it is in use.
+
+    A host of several addresses gets as many sockets, of the same port. OSError that names what is
+    wrong.
+    """
+    if options.unix_socket:
+        return [_unix(options.unix_socket)]
+    sockets: list[socket.socket] = []
+    port = options.port
+    try:
+        for address in options.addresses():
+            sockets.append(_tcp(address, port))
+            port = sockets[0].getsockname()[1]
+    except BaseException:
+        for bound in sockets:
+            bound.close()
+        raise
+    return sockets
+
+
+def _tcp(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((address, port))
+    except OSError as error:
+        bound.close()
+        raise OSError(
+            f"cannot listen at {address} port {port}: {error.strerror or error} "
+            "(--host and --port choose another address)"
+        ) from None
+    return bound
+
+
+def _unix(path: str) -> socket.socket:
+    """A socket in the file system, for its owner alone. What a server left behind is replaced."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        if _left_behind(path):
+            os.unlink(path)
+        bound.bind(path)
+    except OSError as error:
+        bound.close()
+        raise OSError(f"cannot listen at {path}: {error.strerror or error}") from None
+    finally:
+        os.umask(mask)
+    return bound
+
+
+def _left_behind(path: str) -> bool:
+    """Whether there is a socket on which nobody listens."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trying:
+        try:
+            trying.connect(path)
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
+def urls(options: ServerOptions, sockets: list[socket.socket]) -> list[str]:
+    """Where a browser finds the server, the likeliest first."""
+    if options.unix_socket:
+        return [f"unix:{options.unix_socket}"]
+    found = []
+    for bound in sockets:
+        address, port = bound.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        found.append(f"http://{shown}:{port}/")
+    return found

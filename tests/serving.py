@@ -1,0 +1,141 @@
+"""A server in a process of its own, with very small models, and what clients of Kyutai's do.
+
+    python serving.py '{"stt": FOLDER, "tts": FOLDER, "max_streams": 4, "limits": {…}, …}'
+
+starts one at a free port: for tests that need limits which the command does not offer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import msgpack
+import numpy as np
+from websockets.sync.client import ClientConnection, connect
+
+SECONDS = 20.0
+FRAME = 1920
+
+
+def main(settings: dict) -> int:
+    import mlx.core as mx
+
+    from dsm_mlx import load_stt, load_tts
+    from dsm_mlx.serve.models import Models
+    from dsm_mlx.serve.options import Limits, ServerOptions
+    from dsm_mlx.serve.run import serve
+
+    mx.set_default_device(mx.cpu)  # as the tests, which compare
+    folders = settings.pop("stt", None), settings.pop("tts", None)
+    most, limits = settings.pop("max_streams", 4), Limits(**settings.pop("limits", {}))
+    for name in ("keys", "origins"):
+        settings[name] = tuple(settings.get(name, ()))
+
+    def load() -> Models:
+        pairs = zip((load_stt, load_tts), folders, strict=True)
+        return Models(*(f and load(f, dtype="float32", max_streams=most) for load, f in pairs))
+
+    return serve(ServerOptions(**{"port": 0, **settings}, limits=limits), load)
+
+
+class Served:
+    """The process, from its start until it is stopped. Its address is known when it accepts."""
+
+    def __init__(self, *command: str, **settings: object):
+        command = command or (__file__, json.dumps(settings))
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.told: list[str] = []
+        self.port, self.key = 0, ""
+        for line in self.process.stderr:
+            self.told.append(line)
+            if found := re.search(r"listening +http://\S+:(\d+)/", line):
+                self.port = int(found[1])
+            if found := re.search(r"key +(\S+) \(made", line):
+                self.key = found[1]
+            if "Ctrl-C stops" in line:
+                break
+        # what is written and not read would block it one day
+        self._reader = threading.Thread(target=lambda: self.told.extend(self.process.stderr))
+        self._reader.start()
+
+    def url(self, path: str, scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}{path}"
+
+    def connect(self, path: str, **options) -> ClientConnection:
+        options = {"max_size": None, "open_timeout": SECONDS, "close_timeout": 2, **options}
+        return connect(self.url(path, "ws"), **options)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(SECONDS)
+        finally:
+            self.process.kill()
+            self._reader.join()
+            self.process.stdout.close()
+            self.process.stderr.close()
+
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it has in memory."""
+        with open(f"/proc/{self.process.pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def send(socket: ClientConnection, **message: object) -> None:
+    socket.send(msgpack.packb(message, use_single_float=True))
+
+
+def send_sound(socket: ClientConnection, pcm: np.ndarray, size: int = FRAME) -> None:
+    for start in range(0, len(pcm), size):
+        send(socket, type="Audio", pcm=pcm[start : start + size].tolist())
+
+
+def receive(socket: ClientConnection) -> dict:
+    return msgpack.unpackb(socket.recv(timeout=SECONDS))
+
+
+def until(socket: ClientConnection, kind: str) -> list[dict]:
+    """All messages up to the first of a kind."""
+    messages = [receive(socket)]
+    while messages[-1]["type"] != kind:
+        messages.append(receive(socket))
+    return messages
+
+
+def rest(socket: ClientConnection) -> Iterator[bytes | str]:
+    """All that comes until the server closes."""
+    from websockets.exceptions import ConnectionClosed
+
+    while True:
+        try:
+            yield socket.recv(timeout=SECONDS)
+        except ConnectionClosed:
+            return
+
+
+def words_of(messages: list[dict]) -> list[tuple[str, float]]:
+    return [(m["text"], m["start_time"]) for m in messages if m["type"] == "Word"]
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))
