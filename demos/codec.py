@@ -8,19 +8,24 @@ import sys
 import numpy as np
 
 import dsm_mlx
-from dsm_mlx.audio import WavWriter, read
+from dsm_mlx.audio import SoundWriter, read
 
-source, target = sys.argv[1:3]
-codec = dsm_mlx.load_codec()
-encode, decode = codec.encoder(), codec.decoder()
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
+source, target = sys.argv[1:]
+try:
+    codec = dsm_mlx.load_codec()
+    encode, decode = codec.encoder(), codec.decoder()
 
-pcm = read(source, target=codec.sample_rate)
-pcm = np.pad(pcm, (0, -pcm.size % codec.frame_size))
-values = 0
-with WavWriter(target, codec.sample_rate) as out:
-    for frame in np.split(pcm, pcm.size // codec.frame_size):
-        codes = encode(frame[None, None])  # (1, codebooks, 1): all that would travel
-        out.write(decode(codes)[0, 0])
-        values += codes.size
+    pcm = read(source, target=codec.sample_rate)
+    pcm = np.pad(pcm, (0, -pcm.size % codec.frame_size))
+    values = 0
+    with SoundWriter(target, codec.sample_rate) as out:
+        for frame in np.split(pcm, pcm.size // codec.frame_size):
+            codes = encode(frame[None, None])  # (1, codebooks, 1): all that would travel
+            out.write(decode(codes)[0, 0])
+            values += codes.size
+except (dsm_mlx.AudioError, ValueError) as error:
+    sys.exit(f"error: {error}")
 bits = values * np.log2(codec.bins)
 print(f"{bits / (pcm.size / codec.sample_rate):.0f} bits a second")

@@ -4,8 +4,6 @@ Sound that a person would call speech is tested with `tiny` in test_tiny.py; her
 do, because only the plumbing counts.
 """
 
-import argparse
-import io
 import json
 import os
 import shutil
@@ -19,9 +17,11 @@ import pytest
 import soundfile
 from golden import edit_json
 
-from dsm_mlx import AudioError, EndOfTurn, Transcript, Word
-from dsm_mlx.cli import transcribe as commands
-from dsm_mlx.cli.transcribe import Printer, main
+from dsm_mlx import AudioError, EndOfTurn, Transcript, Word, load_stt
+from dsm_mlx.audio import ENCODINGS
+from dsm_mlx.cli import transcribe_args, transcription
+from dsm_mlx.cli.printer import Printer, plain_text
+from dsm_mlx.cli.transcribe import main
 
 RATE = 24_000
 
@@ -46,6 +46,7 @@ def folder(tmp_path_factory):
     second[500] = np.nan
     soundfile.write(folder / "nan.wav", second, RATE, subtype="FLOAT")
     (folder / "empty.wav").write_bytes(b"")
+    (folder / "none").mkdir()
     (folder / "text.wav").write_text("This is not sound.\n")
     good = (folder / "good.wav").read_bytes()
     (folder / "header.wav").write_bytes(good[:30])
@@ -82,7 +83,7 @@ def test_several_files_are_named_and_do_not_disturb_each_other(model, folder):
         ("text.wav", "text.wav"),
         ("header.wav", "header.wav"),
         ("nan.wav", "NaN"),
-        (".", "directory"),
+        ("none", "a folder without sound files"),
     ],
 )
 def test_bad_sound_is_one_line_and_status_1(model, folder, name, said):
@@ -119,6 +120,12 @@ def test_a_model_that_does_not_exist(folder, name, said, tmp_path):
         ["a/x.wav", "b/X.flac", "--output-dir", "out"],
         ["a.wav", "--bits", "5"],
         ["a.wav", "--batch", "0"],
+        ["a.wav", "--delay", "-1"],
+        ["a.wav", "--delay", "nan"],
+        ["a.wav", "--seed", "-1"],
+        ["a.wav", "--rate", "16000"],
+        ["-", "--rate", "0"],
+        ["-", "--encoding", "mp3"],
     ],
 )
 def test_usage_is_status_2(args):
@@ -165,14 +172,12 @@ def test_times_of_words_in_a_file(model, folder, tmp_path):
     assert expected and (tmp_path / "good.txt").read_text() == expected
 
 
-def test_ends_of_turns_in_a_text(capsys):
+def test_ends_of_turns_in_a_text():
     """They stand between the words that came before and after, in text as in live captions."""
-    args = argparse.Namespace(
-        files=["a.wav"], output_dir=None, output_format="txt", timestamps=False, pauses=True
-    )
     words = [Word("one", 0, 1), Word("two", 1, 2), Word("three", 5, 6)]
-    commands._put(args, 0, Transcript("one two three", words, turns=[EndOfTurn(3.0)]))
-    assert capsys.readouterr().out == "one two\n-- end of turn at 3.00 s\nthree\n"
+    transcript = Transcript("one two three", words, turns=[EndOfTurn(3.0)])
+    lines = plain_text(transcript, Printer(pauses=True))
+    assert lines == ["one two", "-- end of turn at 3.00 s", "three"]
 
 
 def test_a_lost_microphone_keeps_what_was_heard(model, tmp_path, monkeypatch, capsys):
@@ -191,7 +196,8 @@ def test_a_lost_microphone_keeps_what_was_heard(model, tmp_path, monkeypatch, ca
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(commands, "Microphone", Lost)
+    monkeypatch.setattr(transcription, "Microphone", Lost)
+    monkeypatch.setattr(transcription, "find_device", lambda device, kind: None)
     args = ["--model", model, "--mic", "--output-format", "srt", "--output-dir", str(tmp_path)]
     assert main(args) == 1
     assert "-->" in (tmp_path / "live.srt").read_text()
@@ -210,6 +216,60 @@ def test_stdin_raw_and_wav_equal_the_file(model, folder):
 def test_stdin_without_sound(model, data):
     status, out, err = run("--model", model, "-", stdin=data)
     assert status == 1 and out == "" and err.startswith("error: stdin")
+
+
+def test_samples_without_a_header_are_what_the_options_say(model, folder):
+    """16 kHz stereo of 32-bit floats, whose channels differ; the file tells the same of itself."""
+    pcm = 0.2 * np.random.default_rng(5).standard_normal((16_000, 2)).astype("<f4")
+    path = folder / "none/floats.w64"
+    soundfile.write(path, pcm, 16_000, subtype="FLOAT")
+    _, expected, _ = run("--model", model, path)
+    given = ["--rate", 16_000, "--encoding", "f32le", "--channels", 2]
+    status, out, _ = run("--model", model, "-", *given, stdin=pcm.tobytes())
+    path.unlink()
+    assert status == 0 and out and out == expected
+
+
+def test_the_encodings_that_the_help_names_are_those_there_are():
+    text = transcribe_args.parser().format_help()
+    assert all(name in text for name in ENCODINGS)
+
+
+def test_a_folder_is_the_sound_files_in_it(model, folder, tmp_path):
+    for name in ("b.wav", "a.WAV", ".hidden.wav", "notes.txt"):
+        shutil.copy(folder / "good.wav", tmp_path / name)
+    status, out, _ = run("--model", model, tmp_path)
+    assert status == 0
+    names = [line.split(": ")[0] for line in out.splitlines()]
+    assert names == [str(tmp_path / "a.WAV"), str(tmp_path / "b.wav")]
+
+
+def test_what_is_missing_is_told_before_the_model_is_loaded(folder, tmp_path):
+    """The model, which would be told of first, is not even looked for."""
+    status, out, err = run("--model", tmp_path / "no", folder / "missing.wav", folder / "empty.wav")
+    assert (status, out) == (1, "") and "no such file" in err and "empty" in err
+    assert len(err.splitlines()) == 2
+
+
+def test_a_microphone_that_is_missing_is_told_before_the_model_is_loaded(tmp_path):
+    status, out, err = run("--model", tmp_path / "no", "--mic", "--device", "no such device")
+    assert (status, out) == (1, "") and len(err.splitlines()) == 1 and "no such folder" not in err
+
+
+def test_chance_is_that_of_the_library(model, folder):
+    file = folder / "good.wav"
+    status, out, _ = run("--model", model, file, "--temperature", 1, "--seed", 7)
+    with load_stt(model) as stt:
+        expected = stt.transcribe(file, temperature=1.0, seed=7).text
+        assert stt.transcribe(file).text != expected
+    assert (status, out) == (0, expected + "\n")
+
+
+def test_a_delay_that_the_model_does_not_know_is_told(folder):
+    _, _, err = run("--model", "tiny", folder / "good.wav", "--delay", 30)
+    assert "--delay 30: 2.5 s is used" in err
+    _, _, err = run("--model", "tiny", folder / "good.wav", "--delay", 2)
+    assert "--delay" not in err
 
 
 def test_stdin_as_json(model, folder):
@@ -249,18 +309,20 @@ def test_a_reader_that_goes_away_is_no_traceback(model, folder, option):
     assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr
 
 
-def test_the_word_in_progress_is_shown_on_a_terminal(monkeypatch):
+def test_the_word_in_progress_is_shown_on_a_terminal():
     """Dimmed behind the line, and taken back when the word is complete."""
-    out = io.StringIO()
-    out.isatty = lambda: True
-    monkeypatch.setattr(sys, "stdout", out)
-    printer = Printer(argparse.Namespace(timestamps=False, pauses=False))
-    printer.show([], "he")
-    printer.show([Word("hello", 0, 1)], "wor")
-    printer.show([Word("world", 1, 2), EndOfTurn(2)], "")
-    printer.end()
-    steps = ["\x1b[2m he\x1b[0m", "\x1b[3D\x1b[Khello\x1b[2m wor\x1b[0m", "\x1b[4D\x1b[K world\n"]
-    assert out.getvalue() == "".join(steps)
+    printer = Printer(terminal=True)
+    steps = [
+        printer.show([], "he"),
+        printer.show([Word("hello", 0, 1)], "wor"),
+        printer.show([Word("world", 1, 2), EndOfTurn(2)], ""),
+    ]
+    assert steps == [
+        "\x1b[2m he\x1b[0m",
+        "\x1b[3D\x1b[Khello\x1b[2m wor\x1b[0m",
+        "\x1b[4D\x1b[K world\n",
+    ]
+    assert printer.end() == ""
 
 
 def test_the_import_is_light():

@@ -1,0 +1,78 @@
+"""The arguments that commands share. Imports nothing that takes a while: so does `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+import dsm_mlx
+from dsm_mlx.cli.common import program_name
+
+
+def new_parser(description: str, examples: str) -> argparse.ArgumentParser:
+    """A parser that knows its program's name and `--version`, and shows examples of its use.
+
+    examples: lines in which `%(prog)s` is the name that the program was called by.
+    """
+    p = argparse.ArgumentParser(
+        prog=program_name(),
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--version", action="version", version=f"%(prog)s {dsm_mlx.__version__}")
+    return p
+
+
+def add_model(p: argparse.ArgumentParser, names: str) -> argparse._ArgumentGroup:
+    """Which model, and how it is loaded. names: the short ones."""
+    group = p.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        help=f"folder, hub id, or {names} (default: the best on this machine, else tiny)",
+    )
+    group.add_argument("--revision", help="of the hub repository")
+    group.add_argument("--bits", type=int, choices=(4, 8), help="quantise while loading")
+    return group
+
+
+def add_sampling(group: argparse._ArgumentGroup, default: str) -> None:
+    """How tokens are chosen. default: what the temperature is if it is not given."""
+    group.add_argument(
+        "--temperature", type=not_negative, metavar="T", help=f"0 to 1 or so (default: {default})"
+    )
+    group.add_argument(
+        "--seed", type=whole(0), metavar="N", help="for a result that can be repeated"
+    )
+
+
+def add_devices(p: argparse.ArgumentParser, what: str) -> argparse._ArgumentGroup:
+    """Which sound device. what: the kind that is used."""
+    group = p.add_argument_group("sound devices")
+    group.add_argument("--device", metavar="N", help=f"{what}: its number, or part of its name")
+    group.add_argument("--list-devices", action="store_true", help="show sound devices and exit")
+    return group
+
+
+def not_negative(text: str) -> float:
+    """A number from 0 up."""
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text} (expected a number from 0 up)")
+    return value
+
+
+not_negative.__name__ = "number"  # as argparse calls it where it is none
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """An integer from `least` up."""
+
+    def integer(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text} (expected an integer from {least} up)")
+        return value
+
+    return integer

@@ -1,0 +1,60 @@
+"""Ctrl-C and its like: the first one ends the work, the second one the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SAME = 0.3  # seconds: `timeout` and others that start us send a signal twice at once
+STATUS = 130
+
+
+class Interruptions:
+    """Inside the block SIGINT, SIGTERM and SIGHUP end the process; once `gently`, with care.
+
+    Then the first is a KeyboardInterrupt in the main thread, and the next one, from 0.3 s later
+    on, ends the process. Signals that the process ignores stay ignored. Outside the main thread,
+    which alone may handle signals, this does nothing.
+
+    at_exit: the process ends after the block: signals that come then end it, too, instead of
+    giving a KeyboardInterrupt that Python would write about.
+    arrived: whether a signal has come.
+    """
+
+    def __init__(self, at_exit: bool = False):
+        self.arrived = False
+        self._at_exit, self._gently, self._first = at_exit, False, 0.0
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Interruptions:
+        if threading.current_thread() is threading.main_thread():
+            known = {number: signal.getsignal(number) for number in _NUMBERS}
+            self._before = {n: b for n, b in known.items() if b not in (signal.SIG_IGN, None)}
+            for number in self._before:
+                signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, signal.SIG_DFL if self._at_exit else before)
+
+    def gently(self) -> None:
+        """From here on the first signal is a KeyboardInterrupt.
+
+        Not while modules are imported: an extension module makes another error of it, and a
+        callback of Python's own import swallows it.
+        """
+        self._gently = True
+
+    def _take(self, *_: object) -> None:
+        if not self._gently or (self.arrived and time.monotonic() - self._first > _SAME):
+            with suppress(OSError):
+                os.write(2, b"interrupted\n")
+            os._exit(STATUS)
+        if not self.arrived:
+            self.arrived, self._first = True, time.monotonic()
+            raise KeyboardInterrupt

@@ -1,0 +1,205 @@
+"""What the tts command does: text, or what comes through a pipe -> loudspeaker, file or pipe."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import numpy as np
+
+import dsm_mlx
+from dsm_mlx import captions
+from dsm_mlx.audio import SoundWriter, Speaker, to_s16le
+from dsm_mlx.cli import common
+from dsm_mlx.cli.common import put, say, shown_name
+from dsm_mlx.files.messages import shown
+from dsm_mlx.loading.voices import Voices
+from dsm_mlx.results import Word
+from dsm_mlx.tts.stream import SpeechStream
+
+_READ_BYTES = 4096
+_MOST_WARNINGS = 20
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command behind `dsm_mlx.cli.speak.main`; errors are the caller's to tell of."""
+    if args.list_devices:
+        return common.list_devices()
+    if args.list_voices:
+        return list_voices(args)
+    return speak(args)
+
+
+def list_voices(args: argparse.Namespace) -> int:
+    """One name on each line."""
+    common.check_stdout("open it to see the voices")
+    _, checkpoint = common.found_model(args.model, "tts", args.revision)
+    put("".join(f"{shown_name(name)}\n" for name in Voices.of(checkpoint).names()))
+    return 0
+
+
+def speak(args: argparse.Namespace) -> int:
+    """Say it all. Interrupted, it writes no file; but a text that comes through a pipe may never
+    end, and then Ctrl-C is its end."""
+    model = _check_world(args)
+    with ExitStack() as stack:
+        # Before the weights: a missing loudspeaker should not take a minute to be told.
+        speaker = None
+        if args.play or not args.out:
+            speaker = stack.enter_context(Speaker(args.device))
+        tts = stack.enter_context(
+            dsm_mlx.load_tts(
+                model, bits=args.bits, revision=args.revision, codebooks=args.codebooks
+            )
+        )
+        options = {"temperature": args.temperature, "cfg": args.cfg, "seed": args.seed}
+        stream = stack.enter_context(tts.stream(args.voice, **options))
+        source = _Text(stream, args.text)
+        spoken = _Spoken(tts.sample_rate)
+        with ExitStack() as sinks:
+            spoken.sinks = _sinks(tts.sample_rate, args, speaker, sinks)
+            try:
+                _pump(stream, spoken, _bar(args, sinks))
+            except KeyboardInterrupt:
+                if not (source.live and spoken.samples):
+                    raise KeyboardInterrupt(_interrupted(args)) from None
+                if speaker:
+                    speaker.stop()
+            if not spoken.samples:
+                raise source.error or ValueError(f"{source.name}: nothing of it can be said")
+    _tell(args, spoken)
+    if source.error:
+        raise source.error
+    return 0
+
+
+def _check_world(args: argparse.Namespace) -> str | None:
+    """What would be missing is told before anything is loaded; returns the model's name."""
+    if args.text == ["-"]:
+        common.stdin()
+    if args.out == "-":
+        common.check_stdout("--out FILE writes to a file")
+    for path in (args.out, args.words):
+        if path not in (None, "-"):
+            common.check_target(path)
+    model, checkpoint = common.found_model(args.model, "tts", args.revision)
+    if args.voice:
+        Voices.of(checkpoint).find(args.voice)
+    return model
+
+
+def _interrupted(args: argparse.Namespace) -> str:
+    files = [shown_name(path) for path in (args.out, args.words) if path not in (None, "-")]
+    return "interrupted" + (f"; not written: {', '.join(files)}" if files else "")
+
+
+class _Spoken:
+    """What has been said: its words and how much sound, and where the sound goes."""
+
+    def __init__(self, sample_rate: int):
+        self.words: list[Word] = []
+        self.samples, self._rate = 0, sample_rate
+        self.sinks: list[Callable[[np.ndarray], object]] = []
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self._rate
+
+
+def _sinks(
+    sample_rate: int, args: argparse.Namespace, speaker: Speaker | None, stack: ExitStack
+) -> list[Callable[[np.ndarray], object]]:
+    """Where the sound goes."""
+    sinks: list[Callable[[np.ndarray], object]] = []
+    if args.out == "-":
+        sinks.append(lambda audio: put(to_s16le(audio)))
+    elif args.out:
+        sinks.append(stack.enter_context(SoundWriter(args.out, sample_rate)).write)
+    if speaker:
+        sinks.append(speaker.write)
+    return sinks
+
+
+def _pump(stream: SpeechStream, spoken: _Spoken, bar) -> None:
+    for chunk in stream:
+        spoken.words += chunk.words
+        for sink in spoken.sinks:
+            sink(chunk.audio)
+        spoken.samples += chunk.audio.size
+        bar.update(len(chunk.words))
+
+
+def _bar(args: argparse.Namespace, stack: ExitStack):
+    """Words said so far, while a file is written and someone looks on."""
+    from tqdm import tqdm
+
+    to_file = args.out not in (None, "-")
+    return stack.enter_context(
+        tqdm(
+            total=None if args.text == ["-"] else len(" ".join(args.text).split()),
+            unit=" words",
+            desc="speaking",
+            leave=False,
+            disable=not (to_file and sys.stderr.isatty()),
+            file=sys.stderr,
+        )
+    )
+
+
+def _tell(args: argparse.Namespace, spoken: _Spoken) -> None:
+    """Write the words, and say what was written."""
+    if args.out not in (None, "-"):
+        say(f"wrote {shown_name(args.out)} ({spoken.seconds:.2f} s)")
+    if args.words:
+        entries = [{"text": w.text, "start": w.start, "end": w.end} for w in spoken.words]
+        captions.save(args.words, json.dumps(entries, ensure_ascii=False, indent=1) + "\n")
+        say(f"wrote {shown_name(args.words)}")
+
+
+class _Text:
+    """Feeds a stream with the text that was given, or with stdin as it comes, in a thread.
+
+    A tag that the model does not understand is left out with a warning, and the rest is said.
+    error: what ended the reading.
+    """
+
+    def __init__(self, stream: SpeechStream, text: list[str]):
+        self.live = text == ["-"]
+        self.name = "stdin" if self.live else shown(" ".join(text))
+        self.error: OSError | None = None
+        self._stream = stream
+        self._warned: set[str] = set()
+        if self.live:
+            # A daemon: nothing can end a read from a pipe that stays open.
+            threading.Thread(target=self._read, daemon=True).start()
+        else:
+            self._take(stream.feed, " ".join(text))
+            self._take(stream.end)
+
+    def _read(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        try:
+            # Not through the buffer, whose lock Python would want back at exit.
+            while data := os.read(sys.stdin.fileno(), _READ_BYTES):
+                self._take(self._stream.feed, decoder.decode(data))
+            self._take(self._stream.feed, decoder.decode(b"", final=True))
+        except OSError as error:
+            self.error = OSError(error.errno, error.strerror, "stdin")
+        except RuntimeError:  # the process is ending
+            return
+        self._take(self._stream.end)
+
+    def _take(self, give: Callable, *text: str) -> None:
+        try:
+            give(*text)
+        except ValueError as error:  # and the rest of the text has been taken
+            warning = f"warning: {error}; the rest is said"
+            if warning not in self._warned and len(self._warned) < _MOST_WARNINGS:
+                self._warned.add(warning)
+                say(warning)

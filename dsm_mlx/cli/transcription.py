@@ -1,0 +1,278 @@
+"""What the stt command does: files with a progress bar, a pipe or the microphone -> words."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+import dsm_mlx
+from dsm_mlx import captions
+from dsm_mlx.audio import AudioFile, Microphone, read_stream
+from dsm_mlx.audio.devices import find_device
+from dsm_mlx.cli import common
+from dsm_mlx.cli.common import put, say, say_error, shown_name
+from dsm_mlx.cli.printer import Printer, plain_text
+from dsm_mlx.errors import AudioError
+from dsm_mlx.results import Event, Transcript, Word
+from dsm_mlx.stt.model import Progress, SpeechToText, as_transcript
+
+_MOST_NAMED = 3
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command behind `dsm_mlx.cli.transcribe.main`; errors are the caller's to tell of."""
+    if args.list_devices:
+        return common.list_devices()
+    live = args.mic or args.files == ["-"]
+    # Before the weights: what is missing should not take a minute to be told.
+    refused = _check_world(args, live)
+    if refused and not args.files:
+        return 1
+    stt = dsm_mlx.load_stt(args.model, bits=args.bits, revision=args.revision)
+    status = (transcribe_live if live else transcribe_files)(stt, args)
+    return status or int(refused)
+
+
+def _check_world(args: argparse.Namespace, live: bool) -> bool:
+    """Tell of files that cannot be heard or written, and leave them out; whether there are any."""
+    if args.output_dir is None:
+        common.check_stdout("--output-dir DIR writes to files")
+    else:
+        common.check_folder(args.output_dir)
+    if args.mic:
+        find_device(args.device, "input")
+    if live:
+        if not args.mic:
+            common.stdin()
+        return False
+    wrong = {file: error for file in args.files if (error := _wrong_with(file, args))}
+    for error in wrong.values():
+        say_error(error)
+    args.files = [file for file in args.files if file not in wrong]
+    return bool(wrong)
+
+
+def _wrong_with(file: str, args: argparse.Namespace) -> Exception | None:
+    """Why a file will not even be opened, or its result cannot be written."""
+    try:
+        if not (os.path.isfile(file) and os.access(file, os.R_OK) and os.path.getsize(file)):
+            AudioFile(file).close()  # which tells what is wrong
+        if args.output_dir and args.output_dir.is_dir():
+            for path in _paths(args, file):
+                common.check_target(path)
+    except (AudioError, OSError) as error:
+        return error
+    return None
+
+
+def transcribe_files(stt: SpeechToText, args: argparse.Namespace) -> int:
+    """Every file in turn, `--batch` of them at a time; 1 if any was not done.
+
+    Interrupted, it writes no half result into a file, and to stdout what was heard, telling so.
+    """
+    found: list[list[Event]] = [[] for _ in args.files]
+    seconds = [0.0] * len(args.files)
+    waiting = set(range(len(args.files)))
+    failed = False
+    try:
+        for heard in _with_progress(stt, args):
+            index = heard.index
+            found[index] += heard.events
+            seconds[index] += heard.seconds
+            if not heard.last:
+                continue
+            error = heard.error
+            if error is None:
+                error = _put(args, args.files[index], as_transcript(found[index], seconds[index]))
+            waiting.discard(index)
+            if error:
+                say_error(error)
+                failed = True
+    except KeyboardInterrupt:
+        parts = {i: as_transcript(found[i], seconds[i]) for i in sorted(waiting)}
+        raise KeyboardInterrupt(_put_parts(args, parts)) from None
+    return int(failed)
+
+
+def _put_parts(args: argparse.Namespace, parts: dict[int, Transcript]) -> str:
+    """Show what was heard of files when an interruption came; what there is to say about it."""
+    names = {index: shown_name(args.files[index]) for index in parts}
+    if args.output_dir:
+        return f"interrupted; not written: {_listed(list(names.values()))}"
+    told = []
+    for index, part in parts.items():
+        if part.words:
+            _put(args, args.files[index], part)
+            told.append(f"only the first {part.duration:.2f} s of {names.pop(index)}")
+    if names:
+        told.append(f"nothing of {_listed(list(names.values()))}")
+    return f"interrupted; heard {', '.join(told)}"
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _with_progress(stt: SpeechToText, args: argparse.Namespace) -> Iterator[Progress]:
+    from tqdm import tqdm
+
+    parts = stt.transcribe_events(
+        args.files,
+        delay=args.delay,
+        batch=args.batch,
+        temperature=args.temperature or 0.0,
+        seed=args.seed,
+    )
+    _tell_delay(stt, args)
+    shown = sys.stderr.isatty()
+    bar = tqdm(
+        # to know it, every file is opened, and some decoded: not for a bar that nobody sees
+        total=_total_seconds(args.files) if shown else None,
+        unit="s",
+        desc="listening",
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s, {remaining} left",
+        leave=False,
+        disable=not shown,
+        file=sys.stderr,
+    )
+    with bar, closing(parts):
+        for heard in parts:
+            bar.update(heard.seconds)
+            yield heard
+
+
+def _tell_delay(stt: SpeechToText, args: argparse.Namespace) -> None:
+    """Say so where the model does not know the delay that was asked for; it has been checked."""
+    known = stt.delays
+    if args.delay is None or not known or args.delay in known:
+        return
+    nearest = min(known, key=lambda delay: abs(delay - args.delay))
+    values = ", ".join(f"{delay:g}" for delay in known)
+    say(f"--delay {args.delay:g}: {nearest:g} s is used (this model knows {values})")
+
+
+def _total_seconds(files: list[str]) -> float | None:
+    """The length of all files together, as far as it is known before reading them."""
+    return sum(map(_seconds, files)) or None
+
+
+def _seconds(file: str) -> float:
+    try:
+        with AudioFile(file) as audio:
+            return audio.duration or 0.0
+    except AudioError:
+        return 0.0  # told when its turn comes
+
+
+def _put(args: argparse.Namespace, source: str, transcript: Transcript) -> Exception | None:
+    """Write one result where the options say; returns why it could not be written to a file."""
+    transcript = _as_wanted(args, transcript)
+    if args.output_dir:
+        try:
+            return _save(args, source, transcript)
+        except OSError as error:
+            return error
+    if args.output_format == "txt":
+        name = f"{shown_name(source)}: " if args.named else ""
+        put("".join(f"{name}{line}\n" for line in _lines(args, transcript)))
+    elif args.output_format == "json":
+        put(_encodable_json(transcript))
+    else:
+        put(captions.render(transcript, args.output_format))
+    return None
+
+
+def _save(args: argparse.Namespace, source: str, transcript: Transcript) -> None:
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    for path in _paths(args, source):
+        if path.suffix == ".txt":
+            captions.save(path, "".join(f"{line}\n" for line in _lines(args, transcript)))
+        else:
+            captions.write(transcript, path)
+        say(shown_name(path))
+
+
+def _encodable_json(transcript: Transcript) -> str:
+    """JSON with escapes of its own where stdout cannot show a sign."""
+    text = captions.to_json(transcript)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text), indent=2) + "\n"
+    return text
+
+
+def _lines(args: argparse.Namespace, transcript: Transcript) -> list[str]:
+    return plain_text(transcript, Printer(args.timestamps, args.pauses))
+
+
+def _as_wanted(args: argparse.Namespace, transcript: Transcript) -> Transcript:
+    """Pauses and turns are given only on demand: there is one pause a frame."""
+    if args.pauses:
+        return transcript
+    return Transcript(transcript.text, transcript.words, duration=transcript.duration)
+
+
+def _paths(args: argparse.Namespace, source: str) -> list[Path]:
+    """The files of one result; source: where its sound is from, - for a pipe or microphone."""
+    name = "live" if source == "-" else Path(source).stem
+    formats = captions.FORMATS if args.output_format == "all" else (args.output_format,)
+    return [args.output_dir / f"{name}.{kind}" for kind in formats]
+
+
+def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
+    """Words as they come from stdin or the microphone; Ctrl-C ends with what was heard so far."""
+    printer = None
+    if args.output_format == "txt" and not args.output_dir:
+        printer = Printer(args.timestamps, args.pauses, terminal=sys.stdout.isatty())
+    events: list[Event] = []
+    total = 0
+    lost: AudioError | None = None
+
+    def take(new: list[Event]) -> None:
+        if printer:  # shown, and forgotten: this may go on for days
+            put(printer.show(new, stream.partial_word))
+        else:
+            events.extend(new if args.pauses else [e for e in new if isinstance(e, Word)])
+
+    options = {"temperature": args.temperature or 0.0, "seed": args.seed}
+    with stt.stream(args.delay, **options) as stream:
+        _tell_delay(stt, args)
+        try:
+            with closing(_live_blocks(stt, args)) as blocks:
+                for block in blocks:
+                    total += block.size
+                    take(stream.feed(block))
+        except KeyboardInterrupt:
+            pass
+        except AudioError as error:  # a lost microphone takes nothing of what it heard with it
+            if not total:
+                raise
+            lost = error
+        take(stream.flush())
+        stream.close()
+    error = None
+    if printer:
+        put(printer.end())
+    else:
+        error = _put(args, "-", as_transcript(events, total / stt.sample_rate))
+    if error or lost:
+        raise error or lost
+    return 0
+
+
+def _live_blocks(stt: SpeechToText, args: argparse.Namespace) -> Iterator[np.ndarray]:
+    if not args.mic:
+        yield from read_stream(common.stdin(), stt.sample_rate, raw=args.raw)
+        return
+    with Microphone(args.device, stt.sample_rate) as microphone:
+        say("listening; Ctrl-C ends")
+        yield from microphone
