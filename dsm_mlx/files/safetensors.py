@@ -14,7 +14,7 @@ from pathlib import Path
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.messages import named, shown
 
-_MOST_BYTES = 10_000_000  # of a header: some hundred times what such models have
+_MOST_BYTES = 4_000_000  # of a header: twenty times what the largest such model has
 _LONGEST_SIDE = 2**31 - 1  # what MLX can hold
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2}
 _BYTES |= {"I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
