@@ -15,9 +15,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgpack
 import numpy as np
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 SECONDS = 20.0
@@ -124,13 +126,9 @@ def until(socket: ClientConnection, kind: str) -> list[dict]:
 
 def rest(socket: ClientConnection) -> Iterator[bytes | str]:
     """All that comes until the server closes."""
-    from websockets.exceptions import ConnectionClosed
-
-    while True:
-        try:
+    with suppress(ConnectionClosed):
+        while True:
             yield socket.recv(timeout=SECONDS)
-        except ConnectionClosed:
-            return
 
 
 def words_of(messages: list[dict]) -> list[tuple[str, float]]:

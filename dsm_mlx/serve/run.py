@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -18,15 +19,14 @@ from dsm_mlx.serve.server import Server, bind, urls
 from dsm_mlx.serve.state import State
 
 Load = Callable[[], Models]
+Check = Callable[[State, socket.socket], Awaitable[int]]
 
 
-def serve(
-    options: ServerOptions, load: Load, check: Callable[[str], Awaitable[int]] | None = None
-) -> int:
+def serve(options: ServerOptions, load: Load, check: Check | None = None) -> int:
     """Load, warm up, listen, and serve until a signal; the exit status.
 
     load: makes the models; it is called when it is known that the address is free. check: called
-    with the server's address when it accepts; then it stops, and this is the status.
+    with a socket of the server's address when it accepts; then it stops, and this is the status.
 
     Raises what `load` raises, OSError for an address that cannot be had, and ValueError.
     """
@@ -53,14 +53,14 @@ def with_key(options: ServerOptions) -> tuple[ServerOptions, bool]:
     return options, False
 
 
-def _run(state: State, sockets: list, made: bool, check) -> int:
+def _run(state: State, sockets: list[socket.socket], made: bool, check: Check | None) -> int:
     found = urls(state.options, sockets)
     status = 0
 
     async def checked() -> None:
         nonlocal status
         try:
-            status = await check(found[0])
+            status = await check(state, sockets[0])
         finally:
             server.should_exit = True
 

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import stat
+import threading
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -18,7 +19,7 @@ from dsm_mlx.serve.sessions import Sessions
 
 _RECEIVE_BYTES = 1 << 18  # that the system keeps of a connection: two seconds of sound
 _CLOSING = 2  # seconds for those who did not come to an end
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Server(uvicorn.Server):
@@ -73,15 +74,18 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals end the server, and not the process."""
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+        """Signals end the server, and not the process; those that it ignores stay ignored."""
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            known = {number: signal.getsignal(number) for number in _SIGNALS}
+            before = {n: b for n, b in known.items() if b not in (signal.SIG_IGN, None)}
+        for number in before:
+            signal.signal(number, self.handle_exit)
         try:
             yield
         finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: object) -> None:
         self.force_exit, self.should_exit = self.should_exit, True

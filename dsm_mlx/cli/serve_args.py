@@ -1,0 +1,79 @@
+"""The arguments of the serve command. Imports nothing that takes a while: so does `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from dsm_mlx.cli.arguments import new_parser, whole
+
+KEY_VARIABLE = "DSM_API_KEY"
+NO_MODEL = "none"
+EXAMPLES = """\
+  %(prog)s
+  %(prog)s --stt stt-1b --tts tts-1.6b --max-streams 8
+  %(prog)s --tts none --port 8090
+  %(prog)s --host 0.0.0.0 --api-key a-long-secret
+  %(prog)s --check
+"""
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    p = parser()
+    args = p.parse_args(argv)
+    if args.stt == args.tts == NO_MODEL:
+        p.error("--stt and --tts are both none: there would be nothing to serve")
+    if args.port > 65535:
+        p.error("--port goes up to 65535")
+    if not args.api_key and (key := os.environ.get(KEY_VARIABLE)):
+        args.api_key = [key]
+    return args
+
+
+def parser() -> argparse.ArgumentParser:
+    p = new_parser(
+        "A server for speech to text and text to speech on this machine, which clients of Kyutai's\n"
+        "moshi-server use unchanged. Without options only this machine's users can come.",
+        EXAMPLES,
+    )
+    models = p.add_argument_group("models")
+    default = "default: the best on this machine, else tiny"
+    models.add_argument("--stt", metavar="MODEL", help=f"what listens, or none ({default})")
+    models.add_argument("--tts", metavar="MODEL", help=f"what speaks, or none ({default})")
+    models.add_argument("--bits", type=int, choices=(4, 8), help="quantise both while loading")
+    models.add_argument(
+        "--max-streams",
+        type=whole(1),
+        metavar="N",
+        help="sockets at the same time, for each of the two (default: what fits the memory, 16 at "
+        "most)",
+    )
+    where = p.add_argument_group("where")
+    where.add_argument("--host", default="127.0.0.1", help="name or address (default: %(default)s)")
+    where.add_argument(
+        "--port", type=whole(0), default=8080, help="0 takes a free one (default: %(default)s)"
+    )
+    where.add_argument("--unix-socket", metavar="PATH", help="a socket in the file system instead")
+    who = p.add_argument_group("who may come")
+    who.add_argument(
+        "--api-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help=f"that clients must show; may be given more than once (or {KEY_VARIABLE}). With a "
+        "host that others can reach, one is made up where none is given",
+    )
+    who.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="web pages that may come, such as https://example.com; may be given more than once",
+    )
+    p.add_argument(
+        "--check",
+        action="store_true",
+        help="start, say a sentence through the server and hear it back, and stop; status 0 if it "
+        "was understood",
+    )
+    return p

@@ -1,0 +1,36 @@
+"""What the serve command does."""
+
+from __future__ import annotations
+
+import argparse
+
+from dsm_mlx import load_stt, load_tts
+from dsm_mlx.cli.serve_args import NO_MODEL
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command behind `dsm_mlx.cli.serve.main`; errors are the caller's to tell of."""
+    try:
+        from dsm_mlx.serve.check import check
+        from dsm_mlx.serve.models import Models
+        from dsm_mlx.serve.options import ServerOptions
+        from dsm_mlx.serve.run import serve
+    except ImportError as error:
+        raise ValueError(
+            f"the server needs the package {error.name} (pip install 'dsm-mlx[server]')"
+        ) from None
+    options = ServerOptions(
+        host=args.host,
+        port=args.port,
+        unix_socket=args.unix_socket,
+        keys=tuple(args.api_key),
+        origins=tuple(args.allow_origin),
+    )
+
+    def load() -> Models:
+        how = {"bits": args.bits, "max_streams": args.max_streams}
+        stt = None if args.stt == NO_MODEL else load_stt(args.stt, **how)
+        tts = None if args.tts == NO_MODEL else load_tts(args.tts, **how)
+        return Models(stt, tts)
+
+    return serve(options, load, check if args.check else None)

@@ -1,0 +1,511 @@
+"""Who may come to the server, how much he may ask for, and how it starts and stops."""
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+
+import msgpack
+import numpy as np
+import pytest
+from serving import FRAME, Served, receive, rest, send, until
+from websockets.exceptions import InvalidStatus
+
+from dsm_mlx.serve.options import Limits, ServerOptions
+from dsm_mlx.serve.run import with_key
+
+ASR, TTS = "/api/asr-streaming", "/api/tts_streaming"
+KEY, OTHER = "a-secret-key", "another-secret"
+LIMITS = {
+    "connections": 12, "message": 1 << 20, "body": 1 << 20, "text": 2000, "whole_text": 500,
+    "request": 1.0, "idle": 2.0, "ping": 0.3, "silent": 1.5, "stalled": 1.5, "wait": 1.0,
+    "drain": 5.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(small):
+    return {"stt": str(small("stt-tiny")), "tts": str(small("tts-tiny"))}
+
+
+@pytest.fixture(scope="module")
+def server(models):
+    """One that wants a key, and has little patience."""
+    with Served(
+        **models, keys=[KEY, OTHER], origins=["https://app.example"], limits=LIMITS
+    ) as served:
+        yield served
+        assert served.process.poll() is None  # after all that was done to it
+
+
+def ask(server, path, method="GET", body=None, key=KEY, **headers):
+    """Status, headers and body of an answer. A header may be a list, to be sent more than once."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.putrequest(method, path, skip_host="Host" in headers)
+    if key:
+        connection.putheader("kyutai-api-key", key)
+    for name, value in headers.items():
+        for one in value if isinstance(value, list) else [value]:
+            connection.putheader(name, one)
+    if body is not None:
+        connection.putheader("content-length", str(len(body)))
+    connection.endheaders(body)
+    answer = connection.getresponse()
+    found = answer.status, dict(answer.getheaders()), answer.read()
+    connection.close()
+    return found
+
+
+def refused(server, path, **options) -> int:
+    """The status with which an upgrade is refused."""
+    with pytest.raises(InvalidStatus) as caught, server.connect(path, **options):
+        pass
+    return caught.value.response.status_code
+
+
+def entered(server, path=ASR, **headers):
+    headers = {"kyutai-api-key": KEY} | headers
+    return server.connect(path, additional_headers=headers)
+
+
+def free(server, seconds=5.0):
+    """All slots are free again."""
+    until = time.monotonic() + seconds
+    while [m["used_slots"] for m in json.loads(ask(server, "/api/modules_info")[2])] != ["0", "0"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+# ---- keys
+
+
+def test_a_key_is_needed(server):
+    for path in (ASR, TTS):
+        assert refused(server, path) == 401
+        assert refused(server, f"{path}?auth_id=wrong") == 401
+        assert refused(server, path, additional_headers={"kyutai-api-key": KEY[:-1]}) == 401
+        wrong = {"kyutai-api-key": "wrong"}  # with the header, the query does not count
+        assert refused(server, f"{path}?auth_id={KEY}", additional_headers=wrong) == 401
+        status, _, body = ask(server, path, "POST", b"{}", key="")
+        assert (status, body) == (401, b"")
+        assert ask(server, f"{path}?auth_id={KEY}", "POST", b"{}", key="")[0] == 401
+    assert ask(server, "/nothing", key="")[0] == 401
+    assert ask(server, "/nothing")[0] == 404
+
+
+@pytest.mark.parametrize("how", ["header", "bearer", "auth_id", "token", "other"])
+def test_a_key_may_be_shown_in_several_ways(server, how):
+    path = f"{ASR}?{how}={KEY}" if how in ("auth_id", "token") else ASR
+    headers = {
+        "header": {"kyutai-api-key": KEY},
+        "bearer": {"Authorization": f"Bearer {KEY}"},
+        "other": {"kyutai-api-key": OTHER},
+    }.get(how, {})
+    with server.connect(path, additional_headers=headers) as client:
+        assert receive(client) == {"type": "Ready"}
+
+
+def test_what_tells_of_the_server_needs_none(server):
+    for path in ("/api/health", "/api/build_info", "/api/modules_info", "/metrics", "/health"):
+        assert ask(server, path, key="")[0] == 200
+
+
+def test_a_key_is_made_up_where_others_can_come():
+    options, made = with_key(ServerOptions(host="0.0.0.0"))
+    assert made and len(options.keys[0]) >= 24
+    assert options.keys != with_key(ServerOptions(host="0.0.0.0"))[0].keys
+    assert "keys" not in repr(options) and options.keys[0] not in repr(options)
+    for private in (
+        ServerOptions(),
+        ServerOptions(host="localhost"),
+        ServerOptions(host="::1"),
+        ServerOptions(host="0.0.0.0", unix_socket="/tmp/s"),
+    ):
+        assert with_key(private) == (private, False)
+    given = ServerOptions(host="0.0.0.0", keys=("k",))
+    assert with_key(given) == (given, False)
+
+
+# ---- places
+
+
+def test_pages_of_others_may_not_come(server):
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "http://[", ""):
+        assert (
+            refused(server, ASR, origin=origin, additional_headers={"kyutai-api-key": KEY}) == 403
+        )
+        assert ask(server, ASR, "POST", b"", Origin=origin)[0] == 403
+    for origin in (f"http://127.0.0.1:{server.port}", "https://app.example", None):
+        with server.connect(f"{ASR}?auth_id={KEY}", origin=origin) as client:
+            assert receive(client) == {"type": "Ready"}
+    headers = ask(server, "/health", Origin="https://app.example")[1]
+    assert headers["access-control-allow-origin"] == "https://app.example"
+    preflight = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "x"}
+    assert ask(server, TTS, "OPTIONS", key="", Origin="https://app.example", **preflight)[0] == 200
+    assert ask(server, TTS, "OPTIONS", key="", Origin="https://evil.example", **preflight)[0] == 403
+
+
+def test_names_that_somebody_points_at_us_are_refused(server):
+    for host in ("evil.example", "evil.example:80", "192.0.2.1", "localhost.evil.example", "[", ""):
+        assert ask(server, "/health", Host=host)[0] == 403, host
+    assert ask(server, "/health", Host=["localhost", "evil.example"])[0] in (400, 403)
+    for host in ("localhost", "LOCALHOST:1", "127.0.0.1", f"[::1]:{server.port}", "app.example"):
+        assert ask(server, "/health", Host=host)[0] == 200, host
+
+
+def test_a_socket_of_the_file_system_is_its_owners_alone(models):
+    folder = tempfile.mkdtemp()  # short: such paths have at most 100 bytes
+    path = os.path.join(folder, "socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left_behind:
+        left_behind.bind(path)
+    with Served(**models, unix_socket=path) as served:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as raw:
+            raw.connect(path)
+            raw.sendall(b"GET /health HTTP/1.1\r\nHost: anything\r\nConnection: close\r\n\r\n")
+            assert raw.recv(4096).startswith(b"HTTP/1.1 200")
+        assert served.stop() == 0
+    assert not os.path.exists(path)
+
+
+# ---- how much
+
+
+def test_messages_bodies_and_texts_have_a_size(server):
+    with entered(server) as client:
+        client.send(bytes((1 << 20) + 1))
+        list(rest(client))
+        assert client.close_code == 1009
+    status, _, body = ask(server, ASR, "POST", bytes((1 << 20) + 1))
+    assert status == 413 and b"1048576" in body
+    with entered(server, f"{TTS}?format=PcmMessagePack") as client:
+        client.send("word " * 500)
+        assert "too much text" in until(client, "Error")[-1]["message"]
+        list(rest(client))
+    long = {"text": "word " * 500, "voice": ""}
+    assert ask(server, TTS, "POST", json.dumps(long).encode())[0] == 413
+    assert ask(server, "/api/tts", "POST", json.dumps(long).encode())[0] == 413
+    free(server)
+
+
+def test_a_body_without_a_length_has_a_size_too(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
+        raw.sendall(
+            f"POST {ASR} HTTP/1.1\r\nHost: localhost\r\nkyutai-api-key: {KEY}\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        chunk = b"10000\r\n" + bytes(1 << 16) + b"\r\n"
+        try:
+            for _ in range(64):
+                raw.sendall(chunk)
+        except OSError:
+            pass  # it was told, and the connection is closed
+        assert raw.recv(4096).startswith(b"HTTP/1.1 413")
+
+
+def test_there_is_an_end_to_connections(server):
+    clients = []
+    try:
+        with pytest.raises(InvalidStatus) as caught:
+            for _ in range(LIMITS["connections"] + 1):
+                client = entered(server, "/api/asr-streaming").__enter__()
+                clients.append(client)
+        assert caught.value.response.status_code == 503
+    finally:
+        for client in clients:
+            client.close()
+    sockets = [
+        socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        for _ in range(3 * LIMITS["connections"])
+    ]
+    time.sleep(0.2)
+    closed = 0
+    for raw in sockets:
+        raw.settimeout(0.01)
+        try:
+            closed += raw.recv(1) == b""
+        except TimeoutError:
+            pass
+        except ConnectionError:
+            closed += 1
+        raw.close()
+    assert closed >= LIMITS["connections"]
+    free(server)
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n"])
+def test_who_connects_and_asks_nothing_is_let_go(server, begin):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
+        raw.sendall(begin)
+        began = time.monotonic()
+        try:
+            assert raw.recv(1) == b""
+        except ConnectionError:
+            pass
+        assert time.monotonic() - began < 3 * LIMITS["request"]
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
+        raw.sendall(
+            f"POST {ASR} HTTP/1.1\r\nHost: localhost\r\nkyutai-api-key: {KEY}\r\n"
+            "Content-Length: 1000\r\n\r\n".encode()
+        )
+        for _ in range(20):  # a slow writer
+            try:
+                raw.sendall(b"x")
+            except OSError:
+                break
+            time.sleep(0.1)
+        assert raw.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def upgraded(server, path) -> socket.socket:
+    """A websocket of which nothing is read and no ping answered."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.settimeout(20)
+    raw.connect(("127.0.0.1", server.port))
+    raw.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"kyutai-api-key: {KEY}\r\nSec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13"
+        "\r\n\r\n".encode()
+    )
+    assert raw.recv(12) == b"HTTP/1.1 101"
+    return raw
+
+
+def frame(data: bytes) -> bytes:
+    """A binary message of a client, whose mask changes nothing."""
+    return b"\x82\xff" + len(data).to_bytes(8, "big") + bytes(4) + data
+
+
+def test_half_open_sockets_are_dropped(server):
+    """A client whose machine went away answers no pings."""
+    for path in (ASR, f"{TTS}?format=Pcm"):
+        with upgraded(server, path):
+            assert ask(server, "/api/modules_info")[2].count(b'"used_slots":"1"') == 1
+            free(server, 3 * LIMITS["silent"])
+
+
+def test_who_answers_pings_and_sends_no_sound_is_told(server):
+    with entered(server) as client:
+        began = time.monotonic()
+        assert until(client, "Error")[-1]["message"] == "no sound came for too long"
+        assert list(rest(client)) == []
+        assert LIMITS["idle"] <= time.monotonic() - began + 0.1 < 3 * LIMITS["idle"]
+
+
+def test_who_sends_slowly_stays(server):
+    """Frames are signs of life, also where pings are not answered."""
+    with upgraded(server, ASR) as raw:
+        sound = frame(msgpack.packb({"type": "Audio", "pcm": [0.0] * 100}))
+        for _ in range(10):
+            raw.sendall(sound)
+            time.sleep(0.3)
+        assert ask(server, "/api/modules_info")[2].count(b'"used_slots":"1"') == 1
+    free(server)
+
+
+def test_who_does_not_read_is_dropped_and_costs_no_memory(server):
+    """Speech that nobody takes, sound sent without end by one who reads nothing, and pings."""
+    before = server.memory
+    with upgraded(server, f"{TTS}?format=Pcm") as raw:
+        text = b"word " * 390
+        raw.sendall(b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text)
+        free(server, 10)
+    sound = frame(msgpack.packb({"type": "Audio", "pcm": [0.0] * 24_000}, use_single_float=True))
+    for flood in (
+        sound,
+        b"\x89\xfd" + bytes(4) + bytes(125),
+        frame(b"\x82\xa4type\xa6Marker\xa2id\1"),
+    ):
+        with upgraded(server, ASR) as raw:
+            raw.settimeout(0.5)
+            until = time.monotonic() + 2
+            try:
+                while time.monotonic() < until:
+                    raw.sendall(flood)
+            except OSError:
+                pass
+    free(server, 10)
+    assert server.memory - before < 100 << 20
+
+
+@pytest.mark.parametrize("path", [ASR, f"{TTS}?format=PcmMessagePack"])
+def test_garbage_ends_the_connection_without_a_message(server, path):
+    noise = random.Random(1)
+    bad = [noise.randbytes(size) for size in (1, 2, 30, 1000)]
+    bad += [b"", msgpack.packb(7), msgpack.packb({"type": "Nothing"}), msgpack.packb({"type": 1})]
+    bad += [b"\x91" * 2000, b"\xdf\xff\xff\xff\xff", msgpack.packb({"type": "Audio"})]
+    for data in bad:
+        with entered(server, path) as client:
+            assert receive(client) == {"type": "Ready"}
+            client.send(data)
+            assert [msgpack.unpackb(m) for m in rest(client)] == []
+            assert client.close_code == 1007, data[:20]
+    free(server)
+
+
+def test_sound_that_is_none_ends_the_connection(server):
+    for pcm in ([float("nan")], [1e30], [1e300]):
+        with entered(server) as client:
+            send(client, type="Audio", pcm=pcm)
+            assert [msgpack.unpackb(m) for m in rest(client)] == [{"type": "Ready"}]
+            assert client.close_code == 1007
+    free(server)
+
+
+def test_bytes_that_are_no_request_are_told_so(server):
+    for data in (b"\0" * 100, b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nHost: \xff\r\nX" + b"y" * 70_000):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
+            raw.sendall(data)
+            assert raw.recv(4096).startswith(b"HTTP/1.1 4")
+
+
+def test_nothing_of_what_clients_send_is_in_the_log(server):
+    assert not any(KEY in line or OTHER in line or "auth_id" in line for line in server.told)
+    assert not any("Traceback" in line or "word" in line for line in server.told)
+
+
+# ---- start and stop
+
+
+def test_stopping_tells_those_at_work(models):
+    """A listener gets the words of what was sent, a speaker the sound; others are not let in."""
+    with (
+        Served(**models) as served,
+        served.connect(ASR) as listener,
+        served.connect(f"{TTS}?format=PcmMessagePack") as speaker,
+        served.connect(f"{TTS}?format=PcmMessagePack") as silent,
+    ):
+        assert receive(listener) == receive(silent) == {"type": "Ready"}
+        noise = np.random.default_rng(0).normal(0, 0.1, 20 * FRAME)
+        send(listener, type="Audio", pcm=noise.tolist())
+        send(speaker, type="Text", text="one two three four five six seven eight nine ten")
+        until(speaker, "Audio")
+        until(listener, "Word")
+        served.process.send_signal(signal.SIGTERM)
+        assert until(listener, "Error")[-1]["message"] == "the server is stopping"
+        assert list(rest(listener)) == [] and listener.close_code == 1005
+        found = [msgpack.unpackb(data) for data in rest(speaker)]
+        assert [m["text"] for m in found if m["type"] == "Text"][-1] == "ten"
+        assert speaker.close_code == 1005
+        assert list(rest(silent)) == []
+        assert served.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_does_not_end_is_closed_and_a_second_signal_waits_for_nobody(models, number):
+    limits = {"drain": 60.0, "stalled": 60.0}
+    with Served(**models, limits=limits) as served, socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", served.port))
+        raw.sendall(
+            f"POST {TTS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5040\r\n\r\n".encode()
+            + json.dumps({"text": "word " * 1003, "voice": ""}).encode()
+        )
+        assert raw.recv(12) == b"HTTP/1.1 200"
+        served.process.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            served.process.wait(1)
+        served.process.send_signal(number)
+        assert served.process.wait(10) == 130
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "dsm_mlx.serve", *arguments],
+        capture_output=True, text=True, timeout=120, **options,
+    )  # fmt: skip
+
+
+def test_an_address_that_is_taken_is_told_before_models_are_loaded(server):
+    done = command("--port", str(server.port), "--stt", "/no/such/folder")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and f"port {server.port}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["--stt", "none", "--tts", "none"], 2, "nothing to serve"),
+        (["--port", "70000"], 2, "65535"),
+        (["--max-streams", "0"], 2, "from 1 up"),
+        (["--api-key", "two words"], 1, "a key"),
+        (["--allow-origin", "*"], 1, "origin is '*'"),
+        (["--host", "no.such.host.invalid"], 1, "no.such.host.invalid"),
+        (["--stt", "/no/such/folder", "--port", "0"], 1, "/no/such/folder"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(arguments, status, told):
+    done = command(*arguments)
+    assert done.returncode == status and told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_check_speaks_and_hears(models):
+    done = command("--check", "--port", "0", "--api-key", KEY)
+    assert done.returncode == 0 and done.stdout == ""
+    assert "check: passed" in done.stderr and KEY not in done.stderr
+    # a model that babbles is not understood
+    done = command("--check", "--port", "0", "--stt", models["stt"], "--tts", models["tts"])
+    assert done.returncode == 1 and "check: failed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"port": -1}, {"port": 65536}, {"port": "1"}, {"host": ""}, {"keys": ("",)},
+        {"keys": ("a b",)}, {"keys": ("ä",)}, {"origins": ("example.com",)},
+        {"origins": ("https://example.com/path",)}, {"origins": ("http://[",)},
+    ],
+)  # fmt: skip
+def test_options_are_checked(options):
+    with pytest.raises((ValueError, TypeError), match="port|host|key|origin"):
+        ServerOptions(**options)
+
+
+def test_limits_are_checked():
+    for wrong in (-1, "1", True, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="idle"):
+            Limits(idle=wrong)
+
+
+def test_slots_are_given_in_the_order_of_asking():
+    import asyncio
+
+    from dsm_mlx import BusyError
+    from dsm_mlx.serve.models import Slots
+
+    class Handle:
+        name, max_streams = "a model", 1
+
+    async def play():
+        slots, order = Slots(Handle()), []
+
+        async def come(number):
+            with await slots.wait(5):
+                order.append(number)
+                await asyncio.sleep(0.01)
+
+        with slots.take():
+            with pytest.raises(BusyError):
+                slots.take()
+            with pytest.raises(BusyError):
+                await slots.wait(0.01)
+            coming = [asyncio.ensure_future(come(i)) for i in range(4)]
+            await asyncio.sleep(0.01)
+            coming[1].cancel()
+        await asyncio.gather(*coming, return_exceptions=True)
+        return order, slots.used
+
+    assert asyncio.run(play()) == ([0, 2, 3], 0)
