@@ -4,9 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
+from benchmark import live, lockstep, run
+from benchmark.live import Load
+from test_schedule import Adding, Clock, Counted
 
 BENCH = Path(__file__).parents[1] / "tools/bench.py"
 
@@ -42,10 +47,126 @@ def test_a_checkpoint_in_figures(checkpoint, name):
     assert "2 rows, 2 frames" in done.stderr
 
 
-def test_a_soak_as_a_table(checkpoint):
-    done = bench(checkpoint("stt-tiny"), "--soak", 0.001)
-    assert "frame ms, first and last fifth" in done.stdout
-    assert "soak: 0.00 of 0.001 hours" in done.stderr
+@pytest.mark.parametrize("name", ["stt-tiny", "tts-tiny"])
+def test_a_soak_as_others_join_and_leave(small, name):
+    done = bench(small(name), "--soak", 0.005, "--json")
+    result = json.loads(done.stdout)["soak"]
+    assert result["joins"] == 3 * result["frames"] / 60 == 12
+    assert result["active bytes left behind"] == 0
+    assert len(result["frame ms beside 3 others, first and last fifth"]) == 2
+    assert "soak: 0.01 of 0.005 hours" in done.stderr
+
+
+def test_streams_that_joined_one_by_one(small):
+    result = json.loads(bench(small("stt-tiny"), "--together", 4, "--frames", 5, "--json").stdout)
+    figures = result["together"]
+    one, four = (figures[f"{who}: frame ms, CPU time"] for who in ("one stream", "4 streams"))
+    share = figures["share of the CPU time of 4 by themselves"]
+    assert share == pytest.approx(four / (4 * one)) and share > 0
+
+
+def test_streams_recordings_and_voices_beside_each_other(small):
+    args = "--live", 2, "--files", 2, "--voices", 1, "--tts", small("tts-tiny")
+    result = json.loads(bench(small("stt-tiny"), *args, "--seconds", 2, "--json").stdout)
+    waits = result["live frames, from when they were due"]
+    one, whole = waits["one stream, ms"], waits["2 live + 2 recordings + 1 voices, ms"]
+    assert 0 < whole["median"] <= whole["p95"] <= whole["max"]
+    assert waits["p95, times one stream's"] == pytest.approx(whole["p95"] / one["p95"])
+    files = result["recordings, frames a second"]
+    assert files["2 recordings"] > 0 < files["2 live + 2 recordings + 1 voices"]
+    voices = result["voices"]
+    assert set(voices) == {"1 voices", "2 live + 2 recordings + 1 voices"}
+    assert all(figures["chunks"] > 10 for figures in voices.values())
+
+
+def test_voices_alone_need_no_listener(small):
+    result = json.loads(bench(small("tts-tiny"), "--voices", 1, "--seconds", 2, "--json").stdout)
+    assert result["voices"]["1 voices"]["chunks"] > 10 and "live frames" not in str(result)
+
+
+class Slow:
+    """Stands for a model, each of whose frames takes `seconds` to hear."""
+
+    sample_rate, frame_rate = 24000, 12.5
+
+    def __init__(self, seconds):
+        self.seconds, self.heard = seconds, 0
+
+    def stream(self):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def feed(self, pcm):
+        assert pcm.shape == (1920,)
+        self.heard += 1
+        time.sleep(self.seconds)
+
+    def close(self):
+        pass
+
+
+def test_a_stream_that_falls_behind_is_seen():
+    """Each frame takes twice as long as it lasts, so that the wait grows by 80 ms with each; frames
+    that were never begun count for as long as they have waited."""
+    slow = Slow(0.16)
+    figures = live.measure(live.Loads(slow, None), Load(live=1), 4.0, lambda text: None)
+    waits = figures["live frames, from when they were due"]["one stream, ms"]
+    assert slow.heard < 35
+    assert waits["median"] > 700 and waits["max"] > 900
+
+
+def test_a_stream_that_keeps_up_waits_for_its_own_frame():
+    figures = live.measure(live.Loads(Slow(0.01), None), Load(live=1), 2.0, lambda text: None)
+    waits = figures["live frames, from when they were due"]["one stream, ms"]
+    assert 10 <= waits["median"] < 60
+
+
+class Growing(Counted):
+    """Counts, and keeps something of every frame."""
+
+    kept: list = []  # noqa: RUF012
+
+    def give(self, frames):
+        self.frames += frames
+        self.kept.append(mx.zeros(10) + 1)
+        mx.eval(self.kept[-1])
+
+    @property
+    def resting(self):
+        return not self.frames
+
+
+class Subject:
+    frame_rate, frames_to_warm = 12.5, 1
+
+    def __init__(self, kind):
+        self._kind, self.rows = kind, []
+
+    def lockstep(self, rows):
+        return lockstep.Lockstep(Adding(Clock()), "made up", rows)
+
+    def session(self, number):
+        return self._kind()
+
+
+def test_a_soak_sees_memory_that_grows():
+    figures, seconds = run.soak(Subject(Growing), 0.02, lambda text: None)
+    assert figures["active bytes left behind"] > 1000
+    first, last = figures["active MB, first and last fifth"]
+    assert last > first
+    assert len(seconds) == figures["frames"] == 900
+
+
+def test_a_session_that_fails_ends_the_measuring():
+    together = lockstep.Lockstep(Adding(Clock(), lambda rows: 1 / 0), "made up", 1)
+    together.join(Growing())
+    with pytest.raises(RuntimeError, match="made up: a step failed"):
+        together.run()
 
 
 def test_random_weights_of_an_official_shape():
@@ -68,7 +189,14 @@ def test_random_weights_of_an_official_shape():
         (["tiny", "--soak", "inf"], 2),
         (["--random", "stt-1b", "--against", "moshi_mlx", "--peer-python", "x", "--soak", "1"], 2),
         (["--random", "stt-1b", "--against", "moshi_mlx", "--peer-python", "x", "--plot", "x"], 2),
+        (["tiny", "--live", "0"], 2),
+        (["tiny", "--together", "-1"], 2),
+        (["tiny", "--together", "2", "--soak", "1"], 2),
+        (["tiny", "--live", "1", "--seconds", "nan"], 2),
+        (["tiny", "--live", "1", "--soak", "1"], 2),
+        (["--random", "stt-small", "--files", "1"], 2),
         (["/no/such/folder"], 1),
+        (["/no/such/folder", "--live", "1"], 1),
     ],
 )
 def test_what_it_cannot_do_is_one_line(arguments, status):

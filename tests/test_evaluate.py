@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from evaluation import figures, forcing, report
 from evaluation.listening import recordings
-from evaluation.speaking import Recorder, Speaking
+from evaluation.speaking import Speaking, force, record
+from speaking import load as load_tts
 from test_lm_golden import load
 
 import dsm_mlx
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.worker import complete
 from dsm_mlx.tts.prompt import SpeechOptions
 
 DEMOS = Path(__file__).parents[1] / "demos/audio"
@@ -65,7 +66,7 @@ def test_word_error_rate_is_over_all_words():
 @pytest.mark.parametrize("name", ["stt-tiny", "stt-tiny-delayed"])
 def test_a_listener_left_alone_says_what_the_golden_says(name, checkpoint, golden):
     case = golden(name.replace("-", "_"))
-    tokens, logits = forcing.listen(load(checkpoint(name)), case["codes"])
+    tokens, logits = complete(forcing.listen(load(checkpoint(name)), case["codes"]))
     np.testing.assert_array_equal(tokens, case["dbl_text_tokens"][:, 1:])
     np.testing.assert_array_equal(logits.argmax(-1), tokens)
 
@@ -74,27 +75,24 @@ def test_a_listener_forced_gives_the_goldens_logits(checkpoint, golden):
     """What the priming step says is the model's own, as in the golden."""
     case = golden("stt_tiny")
     tokens = case["dbl_text_tokens"][:, 1:]
-    said, logits = forcing.listen(load(checkpoint("stt-tiny")), case["codes"], tokens=tokens)
+    lm = load(checkpoint("stt-tiny"))
+    said, logits = complete(forcing.listen(lm, case["codes"], tokens=tokens))
     np.testing.assert_array_equal(said, tokens)
     np.testing.assert_allclose(logits, case["dbl_text_logits"][:, 1:], atol=1e-4, rtol=1e-4)
     other = np.roll(tokens, 1, axis=1)
-    _, changed = forcing.listen(load(checkpoint("stt-tiny")), case["codes"], tokens=other)
+    _, changed = complete(forcing.listen(lm, case["codes"], tokens=other))
     assert np.abs(changed[:, 1:] - logits[:, 1:]).max() > 1e-2
 
 
 @pytest.mark.parametrize("name", ["tts-tiny", "tts-tiny-public"])
 def test_a_speaker_forced_would_have_said_the_same(name, checkpoint):
     """At temperature 0 the codes that it said are its most likely ones."""
-    tts = dsm_mlx.load_tts(checkpoint(name), dtype="float32")
-    recorder = tts._step = Recorder(tts._step)
-    tts.synthesize("some words to say", temperature=0.0, seed=0)
-    spoken = recorder.spoken()
-
-    def forced():
-        state, conditions = tts._prompts.start(tts._speakers([None]), SpeechOptions(), 0)
-        return forcing.speak(recorder.lm, spoken, state["lm"], conditions)
-
-    text, audio = worker.run(forced)
+    core = load_tts(checkpoint(name), dtype="float32")
+    default = core.voices.default()
+    paths = [core.voices.find(default)] if default else []
+    voice, options = complete(core.prompts.read("default", paths)), SpeechOptions(0.0)
+    spoken = complete(record(core, "some words to say", voice, options))
+    text, audio = complete(force(core, spoken, voice, options))
     assert len(text) == len(spoken.text)
     full = (spoken.codes >= 0).all(axis=1)
     assert full.sum() > 10

@@ -3,7 +3,10 @@
 
     python tools/bench.py tiny
     python tools/bench.py tiny --kind tts
+    python tools/bench.py tiny --live 4 --files 8 --voices 1     in real time, beside each other
+    python tools/bench.py tiny --soak 1                          an hour, as others join and leave
     python tools/bench.py --random stt-1b --bits 4 --rows 1 2 4 8
+    python tools/bench.py --random stt-small --together 8        the share of CPU time a row takes
     python tools/bench.py --random stt-small --against moshi_mlx --peer-python VENV/bin/python
 
 The table goes to stdout, or with --json the same as one JSON object; progress goes to stderr.
@@ -21,11 +24,11 @@ from pathlib import Path
 
 import mlx.core as mx
 import outputs
-from benchmark import against, latency, machine, models, run, stt, tts
+from benchmark import against, latency, live, machine, models, run, stt, tts
 
+import dsm_mlx
 from dsm_mlx.cli.common import exit_status
 from dsm_mlx.loading.checkpoint import DTYPES, Checkpoint
-from dsm_mlx.runtime import worker
 
 _RECORDING = Path(__file__).parents[1] / "demos/audio/bus.wav"
 
@@ -43,8 +46,9 @@ def bench(options: argparse.Namespace) -> int:
         options.plot = outputs.check_plot(options.plot, "--plot")
     about = {"model": options.model or f"random {options.random}", "device": machine.name()}
     known: dict = {}
+    work = compare if options.against else beside if _in_real_time(options) else measure
     try:
-        seconds = worker.run(compare if options.against else measure, options, known)
+        seconds = work(options, known)
     finally:
         if known:
             result = about | known
@@ -58,7 +62,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Measure a model: time for each frame, memory, bandwidth, latency."
     )
-    add = parser.add_argument
+    _add_model(parser.add_argument)
+    _add_work(parser.add_argument)
+    options = parser.parse_args(arguments)
+    _check(options, parser.error)
+    return options
+
+
+def _add_model(add) -> None:
     add("model", nargs="?", help="folder, hub id or short name, such as tiny")
     add(
         "--random",
@@ -71,10 +82,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--dtype", choices=DTYPES)
     add("--cache", choices=(*DTYPES, "q8"), help="how keys and values are kept")
     add("--compile", action="store_true", help="compile steps on the CPU, too")
-    add("--frames", type=int, default=100, help="frames to time (default: 100)")
-    add("--rows", type=int, nargs="+", default=[1], metavar="N", help="batch sizes to time")
+    add("--tts", metavar="MODEL", help="says the voices (default: the model itself)")
+
+
+def _add_work(add) -> None:
+    add("--frames", type=_count, default=100, help="frames to time (default: 100)")
+    add("--rows", type=_count, nargs="+", default=[1], metavar="N", help="batch sizes to time")
+    add("--together", type=_count, metavar="N", help="CPU time of N streams, against N batches")
     add("--cold", action="store_true", help="time a new process to its first word or sound, too")
     add("--soak", type=hours, metavar="HOURS", help="run one stream for so much sound instead")
+    add("--live", type=_count, default=0, metavar="N", help="streams in real time instead, and")
+    add("--files", type=_count, default=0, metavar="N", help="recordings beside them, and")
+    add("--voices", type=_count, default=0, metavar="N", help="speech streams beside them")
+    add("--seconds", type=float, default=20.0, help="of each of these loads (default: 20)")
     add("--plot", metavar="FILE", help="draw the time of each frame")
     add("--against", choices=("moshi_mlx",), help="time both, in turns, on the same weights")
     add(
@@ -84,20 +104,40 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="the Python that has moshi_mlx (default: $PEER_PYTHON)",
     )
     add("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args(arguments)
+
+
+def _check(options: argparse.Namespace, error) -> None:
+    """Call `error` with what is wrong."""
     if (options.model is None) == (options.random is None):
-        parser.error("expected a model or --random SHAPE")
+        error("expected a model or --random SHAPE")
     if options.against and not (options.random and options.peer_python):
-        parser.error("--against needs --random SHAPE and --peer-python PATH")
+        error("--against needs --random SHAPE and --peer-python PATH")
     if options.random == "mimi" and not options.against:
-        parser.error("--random mimi needs --against moshi_mlx")
+        error("--random mimi needs --against moshi_mlx")
     if options.cold and not options.model:
-        parser.error("--cold needs a model")
-    if options.against and (options.soak or options.plot):
-        parser.error("--against goes with neither --soak nor --plot")
-    if options.frames < 1 or min(options.rows) < 1:
-        parser.error("--frames and --rows must be 1 or more")
-    return options
+        error("--cold needs a model")
+    if options.against and (options.soak or options.plot or options.together):
+        error("--against goes with none of --soak, --plot and --together")
+    if options.soak and options.together:
+        error("--soak and --together are two runs")
+    if _in_real_time(options):
+        if not options.model:
+            error("--live, --files and --voices need a model")
+        if options.plot or options.soak or options.cold or options.together:
+            error("--live, --files and --voices go with none of --plot, --soak, --cold, --together")
+        if not 1 <= options.seconds <= 86_400:
+            error("--seconds must be 1 to 86400")
+
+
+def _in_real_time(options: argparse.Namespace) -> bool:
+    return bool(options.live or options.files or options.voices)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} (expected 1 or more)")
+    return value
 
 
 def hours(text: str) -> float:
@@ -115,6 +155,21 @@ def compare(options: argparse.Namespace, known: dict) -> None:
     """Put another library's figures into `known`, and ours."""
     how = options.peer_python, options.frames, options.cache
     known |= against.compare(options.random, *how, say)
+
+
+def beside(options: argparse.Namespace, known: dict) -> None:
+    """Put figures of live streams, recordings and voices beside each other into `known`."""
+    how = {"bits": options.bits, "dtype": options.dtype, "cache": options.cache}
+    stt = tts = None
+    say("loading")
+    if options.live or options.files:
+        rows = options.live + options.files
+        stt = dsm_mlx.load_stt(options.model, max_streams=rows, **how)
+    if options.voices:
+        name = options.tts or options.model
+        tts = dsm_mlx.load_tts(name, max_streams=options.voices, **how)
+    load = live.Load(options.live, options.files, options.voices)
+    known |= live.measure(live.Loads(stt, tts), load, options.seconds, say)
 
 
 def measure(options: argparse.Namespace, known: dict) -> list[float]:
@@ -135,6 +190,9 @@ def measure(options: argparse.Namespace, known: dict) -> list[float]:
     mx.reset_peak_memory()
     if options.soak:
         known["soak"], seconds = run.soak(subject, options.soak, say)
+    elif options.together:
+        say(f"{options.together} streams, {options.frames} frames")
+        known["together"], seconds = run.share(subject, options.together, options.frames)
     else:
         for rows in options.rows:
             say(f"{rows} row{'s' * (rows > 1)}, {options.frames} frames")

@@ -53,6 +53,18 @@ def peak_resident() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def busy_seconds() -> float | None:
+    """Seconds that all cores together have worked for other processes than this one; None where
+    the system does not tell."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            ticks = [int(value) for value in file.readline().split()[1:]]
+    except OSError:
+        return None
+    # user, nice, system and, after idle and waiting for disks, interrupts and stolen time
+    return sum(ticks[:3] + ticks[5:8]) / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
 def import_seconds() -> float:
     """`import dsm_mlx` in a new process, the best of three."""
     code = "import time; t = time.perf_counter(); import dsm_mlx; print(time.perf_counter() - t)"

@@ -62,21 +62,24 @@ def _listen(lm):
 
 
 def _speak(lm):
-    from dsm_mlx.tts.step import UNGENERATED, TtsStep
+    from dsm_mlx.lm.sampling import row_keys
+    from dsm_mlx.lm.tokens import UNGENERATED
+    from dsm_mlx.tts.step import TtsStep
 
     class NoCodec:
         def decoder_state(self, batch):
             return {}
 
     speak = TtsStep(lm, NoCodec(), delay_steps=0)
-    state = speak.init_state(1, guided=False)
     conditions = {"temperature": mx.array([0.6]), "padding_bonus": mx.array([0.0])}
+    state = speak.init_state(conditions, row_keys([0]))
     forced = mx.full((1, lm.config.dep_q), UNGENERATED, mx.int32)
 
     def step() -> None:
-        heard, state["row"], state["lm"] = speak.sample_text(state["row"], state["lm"], conditions)
-        text = mx.array([heard["text"].item()], mx.int32)
-        codes, state["row"] = speak.sample_audio(state["row"], heard, text, forced, conditions)
+        nonlocal state
+        sampled, state = speak.sample_text(state)
+        text = mx.array([sampled["text"].item()], mx.int32)
+        codes, state = speak.sample_audio(state, sampled, text, forced)
         mx.eval(codes, state)
 
     return step

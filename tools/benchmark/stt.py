@@ -1,9 +1,7 @@
-"""Speech to text: a stream as a user would run it, and its parts by themselves."""
+"""Speech to text: sessions that hear noise, and the parts of a step by themselves."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -11,9 +9,14 @@ import numpy as np
 
 from benchmark import models
 from benchmark.alone import run_alone
+from benchmark.lockstep import Lockstep
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime.device import compiled
-from dsm_mlx.stt.engine import Batch
-from dsm_mlx.stt.session import Session
+from dsm_mlx.runtime.worker import complete
+from dsm_mlx.stt.core import SttCore
+from dsm_mlx.stt.frame import SttFrames
+from dsm_mlx.stt.session import Session, Timing
 from dsm_mlx.stt.step import SttStep
 
 _TABLES = ("audio_emb", "text_emb", "condition_provider")
@@ -29,38 +32,78 @@ class Letters:
         return "x" * len(tokens)
 
 
+class Noise(Session):
+    """A session that hears noise, and whose events are taken at once."""
+
+    def __init__(self, beginning: dict, timing: Timing, seed: int, live: bool):
+        super().__init__(beginning, Letters(), timing, live=live)
+        self._random = np.random.default_rng(seed)
+
+    def give(self, frames: int) -> None:
+        self.take_events()
+        noise = self._random.standard_normal(frames * self.timing.frame_size, np.float32)
+        self.feed(0.1 * noise)
+
+    @property
+    def resting(self) -> bool:
+        return self.idle
+
+
 @dataclass
 class Listener:
-    """A model that can be run: the step, and what a stream needs beside it."""
+    """A model that can be run: the step, the clock, and what its rows begin with.
+
+    frames_to_warm: steps until all is as it will stay.
+    """
 
     step: SttStep
-    condition: mx.array | None = None
-    warm = 3  # steps until all is as it will stay
+    timing: Timing
+    beginning: dict
+    frames_to_warm = 3
 
     @classmethod
     def random(cls, name: str, *how) -> Listener:
         """how: bits, dtype and cache, as for `load_stt`."""
         lm = models.random_lm(name, *how)
-        return cls(SttStep(lm, models.random_mimi(lm.config.n_q, decoder=False)))
+        mimi = models.random_mimi(lm.config.n_q, decoder=False)
+        config, step = mimi.config, SttStep(lm, mimi)
+        heads = lm.config.extra_heads > 0
+        timing = Timing(config.sample_rate, config.frame_rate, config.frame_size, 6, 0, heads)
+        return cls(step, timing, step.beginning())
 
     @classmethod
     def load(cls, model: str, bits, dtype, cache) -> Listener:
-        from dsm_mlx import load_stt
-
-        stt = load_stt(model, bits=bits, dtype=dtype, cache=cache)
-        return cls(stt._step, stt._choose_delay(None)[0])
+        checkpoint = Checkpoint.find(model, "stt")
+        core = complete(SttCore.load(checkpoint, LoadOptions(bits, dtype, cache)))
+        delay = core.config.delay
+        return cls(core.step, core.timing(delay), core.beginning(delay, 0.0, 0))
 
     @property
     def frame_rate(self) -> float:
-        return self.step.mimi.config.frame_rate
+        return self.timing.frame_rate
 
-    def stream(self, rows: int) -> Stream:
-        return Stream(self, rows)
+    def lockstep(self, rows: int) -> Lockstep:
+        """An empty batch of up to `rows` sessions."""
+        return Lockstep(SttFrames(self.step, "speech to text"), "speech to text", rows)
+
+    def session(self, number: int, *, live: bool = True) -> Noise:
+        """One more session; each number hears other noise."""
+        return Noise(self.beginning, self.timing, number, live)
+
+    def figures(self, rows: int, frames: int, _begin: list[float]) -> dict:
+        """Milliseconds of each frame when they are all there at once, as in a file."""
+        together = self.lockstep(rows)
+        for number in range(rows):
+            together.join(self.session(number, live=False))
+        together.run(self.frames_to_warm)
+        seconds = together.run(frames)
+        together.close()
+        return {"recording: frame ms": 1e3 * seconds / frames}
 
     def bytes_per_step(self, rows: int) -> int:
         """What one step has to read: weights once, caches of each row."""
         weights = models.size(self.step.lm, skip=_TABLES) + models.size(self.step.mimi)
-        return weights + rows * models.state_size(self.step.init_state(1))
+        return weights + rows * models.state_size(self.beginning)
 
     def parts(self, frames: int) -> dict[str, dict]:
         """Milliseconds of the codec and of the language model, one row."""
@@ -79,43 +122,3 @@ class Listener:
             "codec": run_alone(encode, pcm, mimi.encoder_state(1), frames),
             "language model": run_alone(language, codes, lm.init_state(1), frames),
         }
-
-
-class Stream:
-    """Batch that hear noise, live: each frame is heard and answered before the next."""
-
-    def __init__(self, listener: Listener, rows: int):
-        mimi = listener.step.mimi.config
-        self._rows = Batch(listener.step, rows)
-        self._sessions = {
-            row: Session(
-                tokenizer=Letters(),
-                delay=6,
-                prefix=0,
-                heads=listener.step.lm.config.extra_heads > 0,
-                mimi_config=mimi,
-            )
-            for row in range(rows)
-        }
-        self._random, self._size = np.random.default_rng(0), mimi.frame_size
-        self._rows.join(self._sessions, listener.condition)
-
-    def run(self, frames: int) -> Iterator[float]:
-        """Hear `frames` frames; yields the seconds of each."""
-        for _ in range(frames):
-            yield self._hear(1)
-
-    def recording(self, frames: int) -> float:
-        """Seconds for each frame when they are all there at once, as in a file."""
-        return self._hear(frames) / frames
-
-    def _hear(self, frames: int) -> float:
-        for session in self._sessions.values():
-            noise = self._random.standard_normal(frames * self._size, np.float32)
-            session.feed(0.1 * noise)
-        start = time.perf_counter()
-        self._rows.run(frames)
-        return time.perf_counter() - start
-
-    def close(self) -> None:
-        self._rows.close()

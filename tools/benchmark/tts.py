@@ -1,30 +1,54 @@
-"""Text to speech: a stream that speaks on and on, and its parts by themselves."""
+"""Text to speech: sessions that speak on and on, and the parts of a step by themselves."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import mlx.core as mx
 import numpy as np
 
 from benchmark import models
 from benchmark.alone import run_alone
-from dsm_mlx.tts.engine import Batch
-from dsm_mlx.tts.step import UNGENERATED, TtsStep
+from benchmark.lockstep import Lockstep
+from dsm_mlx.lm.sampling import row_keys
+from dsm_mlx.lm.tokens import UNGENERATED
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.options import LoadOptions
+from dsm_mlx.runtime.session import Session
+from dsm_mlx.runtime.worker import complete
+from dsm_mlx.tts.core import TtsCore
+from dsm_mlx.tts.frame import TtsFrames
+from dsm_mlx.tts.prompt import SpeechOptions
+from dsm_mlx.tts.step import TtsStep
 
 _VOICES = 5 * 125  # positions that a model with voices attends to
 _TABLES = ("audio_emb", "text_emb.table", "condition_provider", "depformer")
 
+Start = tuple[dict, Sequence[list[dict]]]
+"""What a row begins with, and the keys and values of what it attends to."""
 
-class Endless:
-    """Stands for a script: takes every token the model offers and never ends."""
 
-    done = blocked = False
+class Endless(Session):
+    """A session without a script: it takes every token the model offers and never ends."""
 
-    def __init__(self, step: TtsStep):
-        self._delay, self._longest, self._step = step.delay_steps, step.longest, 0
+    def __init__(self, start: Start, step: TtsStep):
+        beginning, self.keys_values = start
+        super().__init__(beginning, live=True)
+        self._delay, self._longest = step.delay_steps, step.pattern.longest
+        self._step = self._wanted = self._computing = 0
+
+    def give(self, frames: int) -> None:
+        self._wanted += frames
+
+    @property
+    def resting(self) -> bool:
+        return not (self._wanted or self._computing)
+
+    @property
+    def ready(self) -> bool:
+        return self._wanted > 0
 
     @property
     def needs_depth(self) -> bool:
@@ -34,6 +58,13 @@ class Endless:
     def sounds(self) -> bool:
         return self._step >= self._delay + self._longest
 
+    def begin_frame(self) -> None:
+        self._wanted -= 1
+        self._computing += 1
+
+    def end_frame(self) -> None:
+        self._computing -= 1
+
     def forced(self) -> None:
         return None
 
@@ -41,104 +72,102 @@ class Endless:
         self._step += 1
         return token
 
-    def deliver(self, sound: np.ndarray) -> np.ndarray:
-        return sound
+    def deliver(self, pcm: np.ndarray) -> None:
+        pass
 
 
 @dataclass
 class Speaker:
-    """A model that can be run."""
+    """A model that can be run: the step, and what makes the start of a row."""
 
     step: TtsStep
+    start: Callable[[], Start]
 
     @classmethod
     def random(cls, name: str, *how) -> Speaker:
-        """how: bits, dtype and cache, as for `load_tts`."""
+        """how: bits, dtype and cache, as for `load_tts`. Voices are of any values."""
         lm = models.random_lm(name, *how)
         mimi = models.random_mimi(lm.config.dep_q, encoder=False)
         delay = models.config(name).section("tts_config").get("audio_delay", float)
-        return cls(TtsStep(lm, mimi, round(delay * mimi.config.frame_rate)))
+        step = TtsStep(lm, mimi, int(delay * mimi.config.frame_rate))
+        keys_values = []
+        if lm.config.conditioners.cross:
+            source = mx.random.normal((1, _VOICES, lm.config.dim))
+            keys_values.append(list(lm.keys_values(source)))
+        return cls(step, partial(_random_start, step, keys_values))
 
     @classmethod
     def load(cls, model: str, bits, dtype, cache) -> Speaker:
-        from dsm_mlx import load_tts
-
-        return cls(load_tts(model, bits=bits, dtype=dtype, cache=cache)._step)
+        """With its own voice and the guidance it speaks with unless told otherwise."""
+        checkpoint = Checkpoint.find(model, "tts")
+        core = complete(TtsCore.load(checkpoint, LoadOptions(bits, dtype, cache)))
+        name = core.voices.default()
+        paths = [] if name is None else [core.voices.find(name)]
+        voice, options = complete(core.prompts.read("the default", paths)), options_of(core)
+        return cls(core.step, lambda: complete(core.prompts.start(voice, options, 0)))
 
     @property
     def frame_rate(self) -> float:
         return self.step.mimi.config.frame_rate
 
     @property
-    def warm(self) -> int:
+    def frames_to_warm(self) -> int:
         """Steps until every part of a step runs."""
-        return self.step.delay_steps + self.step.longest + 3
+        return self.step.delay_steps + self.step.pattern.longest + 3
 
-    def stream(self, rows: int) -> Stream:
-        return Stream(self, rows)
+    def lockstep(self, rows: int) -> Lockstep:
+        """An empty batch of up to `rows` sessions."""
+        return Lockstep(TtsFrames(self.step, "text to speech"), "text to speech", rows)
 
-    def conditions(self) -> dict:
-        """Of one row, at temperature 0.6; where the model takes voices, of any values."""
-        lm = self.step.lm
-        config = lm.config.conditioners
-        conditions = {"temperature": mx.array([0.6]), "padding_bonus": mx.array([0.0])}
-        if config.sum:
-            conditions["sum"] = mx.zeros((1, 1, lm.config.dim))
-        if config.cross:
-            source = mx.random.normal((1, _VOICES, lm.config.dim))
-            conditions["cross"] = lm.keys_values(source)
-        return conditions
+    def session(self, _number: int) -> Endless:
+        """One more session."""
+        return Endless(self.start(), self.step)
+
+    def figures(self, _rows: int, _frames: int, begin: list[float]) -> dict:
+        """Milliseconds until the first sound, of the frames that a stream began with."""
+        return {"first sound ms": 1e3 * sum(begin[:-2])}
 
     def bytes_per_step(self, rows: int) -> int:
-        """What one step has to read: weights as often as they are used, caches of each row."""
+        """What one step has to read: weights as often as they are used, a voice's keys and values
+        once, caches of each row."""
         lm, mimi = self.step.lm, self.step.mimi
         weights = models.size(lm, skip=_TABLES) + models.size(mimi) + _depth_size(lm.depformer)
-        caches = models.state_size((self.step.init_state(1, False), self.conditions()))
-        return weights + rows * caches
+        state, keys_values = self.start()
+        return weights + models.state_size(keys_values) + rows * models.state_size(state)
 
     def parts(self, frames: int) -> dict[str, dict]:
         """Milliseconds of the main model, the depth decoder and the codec, one row."""
-        step, conditions = self.step, self.conditions()
-        state = step.init_state(1, False)
+        step = self.step
+        state, keys_values = self.start()
+        cross = [([row], layers) for row, layers in enumerate(keys_values)] or None
         text = mx.zeros((1,), mx.int32)
         forced = mx.full((1, step.codebooks), UNGENERATED, mx.int32)
-        heard, _, _ = step.sample_text(state["row"], state["lm"], conditions)
-        mx.eval(heard, conditions, state)
-
-        def listen(_, lm):
-            heard, _, lm = step.sample_text(state["row"], lm, conditions)
-            return heard, lm
-
-        def speak(_, row):
-            return step.sample_audio(row, heard, text, forced, conditions)
-
+        sampled, state = step.sample_text(state, cross)
         codes = mx.zeros((1, step.codebooks, 1), mx.int32)
-        return {
-            "main model": run_alone(listen, None, step.init_state(1, False)["lm"], frames),
-            "depth decoder": run_alone(speak, None, state["row"], frames),
-            "codec": run_alone(step.decode, codes, state["decoder"], frames),
+        mx.eval(sampled, state)
+        steps = {
+            "main model": lambda _, state: step.sample_text(state, cross),
+            "depth decoder": lambda _, state: step.sample_audio(state, sampled, text, forced),
+            "codec": step.decode,
         }
+        return {name: run_alone(run, codes, self.start()[0], frames) for name, run in steps.items()}
 
 
-class Stream:
-    """Batch that speak: the sound of each frame is there before the next is begun."""
+def options_of(core: TtsCore) -> SpeechOptions:
+    """What `TextToSpeech.stream` takes where nothing is said."""
+    if core.cfg_names:
+        return SpeechOptions(core.config.temperature, cfg=core.cfg_names.get(core.guidance))
+    guidance = None if core.guidance == 1 else core.guidance
+    return SpeechOptions(core.config.temperature, guidance)
 
-    def __init__(self, speaker: Speaker, rows: int):
-        step = speaker.step
-        self._rows = Batch(step, rows)
-        for row in range(rows):
-            state, conditions = step.init_state(1, False), speaker.conditions()
-            self._rows.join(row, Endless(step), state, conditions)
 
-    def run(self, frames: int) -> Iterator[float]:
-        """Make `frames` steps; yields the seconds of each."""
-        for _ in range(frames):
-            start = time.perf_counter()
-            self._rows.run()
-            yield time.perf_counter() - start
-
-    def close(self) -> None:
-        self._rows.close()
+def _random_start(step: TtsStep, keys_values: list[list[dict]]) -> Start:
+    conditions = {"temperature": mx.array([0.6]), "padding_bonus": mx.array([0.0])}
+    if step.lm.config.conditioners.sum:
+        conditions["sum"] = mx.zeros((1, 1, step.lm.config.dim))
+    state = step.init_state(conditions, row_keys([0]))
+    mx.eval(state)
+    return state, keys_values
 
 
 def _depth_size(depth) -> int:

@@ -11,6 +11,8 @@ from tqdm import tqdm
 from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.runtime.device import compiled
+from dsm_mlx.runtime.worker import Pieces
+from dsm_mlx.transformer import Shared
 
 
 def listen(
@@ -18,8 +20,8 @@ def listen(
     codes: np.ndarray,
     condition: mx.array | None = None,
     tokens: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """A speech-to-text model over whole recordings.
+) -> Pieces[tuple[np.ndarray, np.ndarray]]:
+    """A speech-to-text model over whole recordings, step by step.
 
     codes: int32 (rows, n_q, frames). tokens: int32 (rows, frames), what is said; None: what the
         model finds most likely.
@@ -45,6 +47,7 @@ def listen(
         if t:  # what the priming step says is nobody's word
             said.append(text)
             all_logits.append(logits)
+        yield
     return np.stack(said, 1), np.stack(all_logits, 1)
 
 
@@ -66,20 +69,22 @@ class Spoken:
     codes: np.ndarray
 
 
-def speak(lm: MultistreamLM, spoken: Spoken, state: dict, conditions: dict):
-    """A text-to-speech model made to say what another one said.
+def speak(
+    lm: MultistreamLM,
+    spoken: Spoken,
+    state: dict,
+    condition: mx.array | None = None,
+    cross: list[Shared] | None = None,
+) -> Pieces[tuple[np.ndarray, np.ndarray]]:
+    """A text-to-speech model made to say what another one said, step by step.
 
-    state: of the transformer at the start. conditions: "sum" and "cross", if there are any.
+    state: of the transformer at the start. condition, cross: as the model takes them.
     Returns float32 text logits (steps, text_card) and audio logits (full steps, codebooks, card)
     of the steps in which all streams have begun.
     """
     run = compiled(
         lambda tokens, state: lm(
-            tokens[:, 0],
-            tokens[:, 1:],
-            state,
-            condition=conditions.get("sum"),
-            cross=conditions.get("cross"),
+            tokens[:, 0], tokens[:, 1:], state, condition=condition, cross=cross
         )
     )
     depth = compiled(lambda text, hidden, codes: _depth_logits(lm, text, hidden, codes))
@@ -92,6 +97,7 @@ def speak(lm: MultistreamLM, spoken: Spoken, state: dict, conditions: dict):
             text, codes = mx.array(spoken.text[t : t + 1]), mx.array(spoken.codes[t : t + 1])
             audio_logits.append(np.array(depth(text, hidden, codes)))
         mx.eval(state)
+        yield
     return np.stack(text_logits), np.stack(audio_logits)
 
 

@@ -12,9 +12,13 @@ import numpy as np
 
 import dsm_mlx
 from dsm_mlx.audio import read
-from dsm_mlx.codec.mimi import Mimi
+from dsm_mlx.codec.mimi import encode_pieces
 from dsm_mlx.errors import AudioError
+from dsm_mlx.loading.core import open_core
+from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.worker import Pieces
+from dsm_mlx.stt.core import SttCore
 from dsm_mlx.stt.model import SpeechToText
 from evaluation import figures, forcing
 
@@ -64,7 +68,9 @@ class Listening:
         worker.run(forget_memory)
         stt = dsm_mlx.load_stt(model, dtype=dtype)
         result = self._speed(stt) | {"wer": self._wer(stt)}
-        heard = worker.run(_hear, stt, self._pcm(stt), self._reference)
+        # What the handle shares with all others of the same files.
+        core, _ = open_core(SttCore, model, "stt", LoadOptions(dtype=dtype), None, None, None)
+        heard = worker.run_pieces(_hear(core, self._pcm(core), self._reference))
         if self._reference is None:
             self._reference = heard
         return result | _compared(self._reference, heard)
@@ -93,10 +99,11 @@ class Listening:
         pairs = [(item.text, result.text) for item, result in zip(known, heard, strict=True)]
         return figures.word_error_rate(pairs)
 
-    def _pcm(self, stt: SpeechToText) -> list[np.ndarray]:
+    def _pcm(self, core: SttCore) -> list[np.ndarray]:
         """With the silence that a file is given before and after it."""
-        silence = stt._prefix, round((stt.delay + 1) * stt.sample_rate)
-        return [np.pad(read(item.path, target=stt.sample_rate), silence) for item in self._items]
+        rate, config = core.codec.config.sample_rate, core.config
+        silence = round(config.prefix * rate), round((config.delay + 1) * rate)
+        return [np.pad(read(item.path, target=rate), silence) for item in self._items]
 
 
 def forget_memory() -> None:
@@ -106,19 +113,18 @@ def forget_memory() -> None:
     mx.reset_peak_memory()
 
 
-def _hear(stt: SpeechToText, pcm: list[np.ndarray], reference: dict | None) -> dict:
+def _hear(core: SttCore, pcm: list[np.ndarray], reference: dict | None) -> Pieces[dict]:
     """Codes, tokens and logits of every recording, the reference's tokens forced on the model."""
-    lm, codec = stt._lm, Mimi(stt._step.mimi)
-    condition, _ = stt._choose_delay(None)
+    condition = core.condition(core.config.delay)
+    size = core.codec.config.frame_size
     all_codes, all_tokens, all_logits = [], [], []
     for first in range(0, len(pcm), _ROWS):
         chunk = pcm[first : first + _ROWS]
-        frames = [-(-len(one) // codec.frame_size) for one in chunk]
-        longest = max(frames) * codec.frame_size
-        padded = np.stack([np.pad(one, (0, longest - len(one))) for one in chunk])
-        codes = codec.encode(padded[:, None])
+        frames = [-(-len(one) // size) for one in chunk]
+        padded = np.stack([np.pad(one, (0, max(frames) * size - len(one))) for one in chunk])
+        codes = yield from encode_pieces(core.codec, padded)
         tokens = None if reference is None else _padded(reference["tokens"][first : first + _ROWS])
-        said, logits = forcing.listen(lm, codes, condition, tokens)
+        said, logits = yield from forcing.listen(core.lm, codes, condition, tokens)
         for row, count in enumerate(frames):
             all_codes.append(codes[row, :, :count])
             all_tokens.append(said[row, :count])

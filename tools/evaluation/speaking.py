@@ -9,10 +9,16 @@ import mlx.core as mx
 import numpy as np
 
 import dsm_mlx
+from dsm_mlx.loading.core import open_core
+from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.results import Speech
 from dsm_mlx.runtime import worker
-from dsm_mlx.tts.model import TextToSpeech
-from dsm_mlx.tts.prompt import SpeechOptions
+from dsm_mlx.runtime.batch import Batch
+from dsm_mlx.runtime.waiting import raise_error
+from dsm_mlx.runtime.worker import Pieces, Worker
+from dsm_mlx.tts.core import TtsCore
+from dsm_mlx.tts.frame import TtsFrames
+from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
 from dsm_mlx.tts.step import TtsStep
 from evaluation import figures, forcing
 from evaluation.listening import forget_memory
@@ -25,23 +31,51 @@ class Recorder(TtsStep):
         super().__init__(step.lm, step.mimi, step.delay_steps)
         self.inputs, self.text, self.codes = [], [], []
 
-    def sample_text(self, row, lm, conditions, active=None):
-        tokens, _ = self._inputs(row)
+    def sample_text(self, state, *rest):
+        tokens, _ = self._inputs(state["row"])
         self.inputs.append(np.array(tokens[0]))
-        return super().sample_text(row, lm, conditions, active)
+        return super().sample_text(state, *rest)
 
-    def sample_audio(self, row, heard, text, *rest, **options):
-        codes, row = super().sample_audio(row, heard, text, *rest, **options)
+    def sample_audio(self, state, sampled, text, *rest, **options):
+        codes, state = super().sample_audio(state, sampled, text, *rest, **options)
         self.text.append(text.item())
-        self.codes.append(np.array(row["audio"][0]))
-        return codes, row
+        self.codes.append(np.array(state["row"]["audio"][0]))
+        return codes, state
 
     def spoken(self) -> forcing.Spoken:
-        """Of the session that has ended. The last step may have begun and not been needed."""
-        steps = len(self.text)
+        """Of the session that has ended."""
         return forcing.Spoken(
-            np.stack(self.inputs[:steps]), np.array(self.text, np.int32), np.stack(self.codes)
+            np.stack(self.inputs), np.array(self.text, np.int32), np.stack(self.codes)
         )
+
+
+def record(
+    core: TtsCore, text: str, voice: VoicePrompt, options: SpeechOptions
+) -> Pieces[forcing.Spoken]:
+    """What a model does when it says a text, step by step."""
+    script = core.script()
+    script.feed(text)
+    script.end()
+    recorder, worker = Recorder(core.step), Worker()
+    batch = Batch(TtsFrames(recorder, core.name), core.name)
+    worker.add(batch)
+    session = yield from core.session(script, voice, options, 0, live=False)
+    batch.join(session)
+    while not session.over:
+        worker.turn()
+        yield
+    raise_error(session)
+    return recorder.spoken()
+
+
+def force(
+    core: TtsCore, spoken: forcing.Spoken, voice: VoicePrompt, options: SpeechOptions
+) -> Pieces[tuple[np.ndarray, np.ndarray]]:
+    """`forcing.speak` of a session in which nothing has been said but its voice's prefix."""
+    state, keys_values = yield from core.prompts.start(voice, options, 0)
+    cross = [([0], layers) for layers in keys_values] or None
+    condition = state["conditions"].get("sum")
+    return (yield from forcing.speak(core.lm, spoken, state["lm"], condition, cross))
 
 
 class Speaking:
@@ -69,9 +103,9 @@ class Speaking:
             "peak_bytes": worker.run(mx.get_peak_memory),
             "wer": self._wer(speeches),
         }
-        if self._reference is None:
-            self._spoken = [self._record(tts, text) for text in self._texts]
-        logits = worker.run(self._forced, tts)
+        # What the handle shares with all others of the same files.
+        core, _ = open_core(TtsCore, model, "tts", LoadOptions(dtype=dtype), None, None, None)
+        logits = self._logits(core)
         if self._reference is None:
             self._reference = logits
         return result | _compared(self._reference, logits)
@@ -83,23 +117,21 @@ class Speaking:
         heard = [stt.transcribe(s.audio, sample_rate=s.sample_rate).text for s in speeches]
         return figures.word_error_rate(list(zip(self._texts, heard, strict=True)))
 
-    def _record(self, tts: TextToSpeech, text: str) -> forcing.Spoken:
-        usual, recorder = tts._step, Recorder(tts._step)
-        tts._step = recorder
-        try:
-            tts.synthesize(text, self._voice, seed=0)
-        finally:
-            tts._step = usual
-        return recorder.spoken()
-
-    def _forced(self, tts: TextToSpeech) -> dict:
-        speakers = tts._speakers([self._voice])
+    def _logits(self, core: TtsCore) -> dict:
+        """Of a model that is made to say what the first one said."""
+        name = core.voices.default() if self._voice is None else self._voice
+        voice = core.voice([] if name is None else [core.voices.find(name)])
+        # In one pass: each pass of two-pass guidance is as near to the reference's as this one.
+        options = SpeechOptions(core.config.temperature, cfg=core.cfg_names.get(core.guidance))
+        if not self._spoken:
+            self._spoken = [
+                worker.run_pieces(record(core, text, voice, options)) for text in self._texts
+            ]
         text, audio = [], []
         for spoken in self._spoken:
-            state, conditions = tts._prompts.start(speakers, SpeechOptions(), 0)
-            text_logits, audio_logits = forcing.speak(tts._step.lm, spoken, state["lm"], conditions)
-            text.append(text_logits)
-            audio.extend(audio_logits)
+            logits = worker.run_pieces(force(core, spoken, voice, options))
+            text.append(logits[0])
+            audio.extend(logits[1])
         return {"text": np.concatenate(text), "audio": np.stack(audio)}
 
 
