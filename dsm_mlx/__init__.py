@@ -119,16 +119,13 @@ def load_stt(
         CheckpointError: what is wrong with which file.
         TypeError, ValueError: what is wrong with which argument.
     """
+    from dsm_mlx.loading.core import open_core
     from dsm_mlx.loading.options import LoadOptions
+    from dsm_mlx.stt.core import SttCore
     from dsm_mlx.stt.model import SpeechToText
 
-    return SpeechToText.load(
-        model,
-        LoadOptions(bits, dtype, cache),
-        revision=revision,
-        max_streams=max_streams,
-        progress=progress,
-    )
+    options = LoadOptions(bits, dtype, cache)
+    return SpeechToText(*open_core(SttCore, model, options, revision, max_streams, progress))
 
 
 def load_tts(
@@ -153,16 +150,13 @@ def load_tts(
         CheckpointError: what is wrong with which file.
         TypeError, ValueError: what is wrong with which argument.
     """
+    from dsm_mlx.loading.core import open_core
     from dsm_mlx.loading.options import LoadOptions
+    from dsm_mlx.tts.core import TtsCore
     from dsm_mlx.tts.model import TextToSpeech
 
-    return TextToSpeech.load(
-        model,
-        LoadOptions(bits, dtype, cache, codebooks),
-        revision=revision,
-        max_streams=max_streams,
-        progress=progress,
-    )
+    options = LoadOptions(bits, dtype, cache, codebooks)
+    return TextToSpeech(*open_core(TtsCore, model, options, revision, max_streams, progress))
 
 
 def load_codec(model: str | PathLike[str] | None = None, *, codebooks: int | None = None) -> Mimi:

@@ -6,7 +6,7 @@ import math
 import numbers
 from typing import Any
 
-from dsm_mlx.files.messages import shown
+from dsm_mlx.messages import shown
 
 
 def check_number(name: str, value: Any, least: float, most: float) -> None:

@@ -6,7 +6,17 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "dsm_mlx"
-GROUND = ["errors", "options", "results", "captions", "checks", "files", "audio", "runtime"]
+GROUND = [
+    "errors",
+    "messages",
+    "options",
+    "results",
+    "captions",
+    "checks",
+    "files",
+    "audio",
+    "runtime",
+]
 FLOORS = [GROUND, ["transformer"], ["codec", "lm"], ["loading"], ["stt", "tts", "convert"]]
 FACES = ["cli", "serve", "chat", "__init__"]
 FLOOR = {room: i for i, rooms in enumerate([*FLOORS, FACES]) for room in rooms}

@@ -232,7 +232,7 @@ def test_what_looks_like_text_may_be_asked_for_as_raw():
     "values, error, said",
     [
         (("mp3",), ValueError, "encoding is 'mp3' (expected one of s16le, "),
-        ((None,), ValueError, "encoding is a value of type NoneType"),
+        ((None,), ValueError, "encoding is None"),
         (("u8", 10), ValueError, "sample_rate is 10 (expected 1000 to 768000 Hz)"),
         (("u8", "8000"), TypeError, "sample_rate is '8000' (expected a number, in Hz)"),
         (("u8", 8000, 0), ValueError, "channels is 0 (expected 1 to 64)"),

@@ -81,7 +81,7 @@ def test_no_samples_are_fine_for_a_stream():
         (np.zeros(5, complex), ValueError, "pcm is an array of complex128"),
         ("sound", ValueError, "pcm is an array of <U5"),
         (None, ValueError, "pcm is an array of object"),
-        ([[1.0], [1.0, 2.0]], TypeError, "pcm is a value of type list, which cannot be read"),
+        ([[1.0], [1.0, 2.0]], TypeError, "which cannot be read as an array"),
     ],
 )
 def test_what_is_no_array_of_samples(value, error, said):

@@ -19,7 +19,7 @@ import pytest
 import dsm_mlx
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.config_reader import ConfigReader
-from dsm_mlx.files.messages import cut, shown
+from dsm_mlx.messages import cut, shown
 
 VALUES = [
     0, -1, 1, 3, 1000, 2**31, 10**30, 1e308, -1e308, 0.5, math.nan, math.inf, True, None,

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from dsm_mlx.audio.formats import Format
-from dsm_mlx.audio.labels import label
 from dsm_mlx.audio.soundfiles import SoundFileSource
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import named
 
 
 def has_afconvert() -> bool:
@@ -34,7 +34,7 @@ class AfconvertSource:
         )
         if run.returncode or not os.path.exists(decoded):
             self._folder.cleanup()
-            said = label((run.stderr or run.stdout).strip()) or "no sound"
+            said = named((run.stderr or run.stdout).strip()) or "no sound"
             raise AudioError(f"afconvert: {said}")
         self._file = SoundFileSource(decoded, name)
         self.rate, self.duration = self._file.rate, self._file.duration

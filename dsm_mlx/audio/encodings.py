@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsm_mlx.audio.labels import short
 from dsm_mlx.audio.samples import MAX_CHANNELS, check_rate, from_integers
+from dsm_mlx.messages import shown
 
 ENCODINGS = {  # name → bytes of a sample; little-endian
     "s16le": 2,
@@ -36,10 +36,10 @@ class RawFormat:
     def __post_init__(self) -> None:
         if not isinstance(self.encoding, str) or self.encoding not in ENCODINGS:
             known = ", ".join(ENCODINGS)
-            raise ValueError(f"encoding is {short(self.encoding)} (expected one of {known})")
+            raise ValueError(f"encoding is {shown(self.encoding)} (expected one of {known})")
         check_rate(self.sample_rate)
         if isinstance(self.channels, bool) or not isinstance(self.channels, int):
-            raise TypeError(f"channels is {short(self.channels)} (expected an integer)")
+            raise TypeError(f"channels is {shown(self.channels)} (expected an integer)")
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise ValueError(f"channels is {self.channels} (expected 1 to {MAX_CHANNELS})")
 

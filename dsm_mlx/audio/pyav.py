@@ -10,11 +10,11 @@ import numpy as np
 
 from dsm_mlx.audio.ffmpeg import NoSoundError
 from dsm_mlx.audio.formats import Format
-from dsm_mlx.audio.labels import reason
 from dsm_mlx.audio.reader import Reader
 from dsm_mlx.audio.timeline import CLOCK_SECONDS, on_time
 from dsm_mlx.audio.wav import tell_end
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import reason
 
 
 def has_pyav() -> bool:

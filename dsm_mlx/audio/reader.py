@@ -6,8 +6,8 @@ import io
 import select
 from typing import Any
 
-from dsm_mlx.audio.labels import label, reason, short
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import named, reason, shown
 
 READ_BYTES = 1 << 16
 KEPT_BYTES = 1 << 16
@@ -23,8 +23,8 @@ class Reader:
 
     def __init__(self, stream: Any, name: str) -> None:
         if isinstance(stream, io.TextIOBase):
-            raise TypeError(f"{label(name)} is open as text (expected a binary stream, mode 'rb')")
-        self.name = label(name)
+            raise TypeError(f"{named(name)} is open as text (expected a binary stream, mode 'rb')")
+        self.name = named(name)
         self.stream = stream
         # read1 gives what is there; read would wait until the block is full
         self._read_some = getattr(stream, "read1", stream.read)
@@ -119,7 +119,7 @@ class Reader:
         except (OSError, ValueError, EOFError) as error:  # closed; a gzip file that was cut
             raise AudioError(f"{self.name}: cannot be read: {reason(error)}") from None
         if not isinstance(data, (bytes, bytearray, memoryview)):
-            kind = "nothing, as one does that does not wait" if data is None else short(data)
+            kind = "nothing, as one does that does not wait" if data is None else shown(data)
             raise TypeError(f"{self.name}: read() gave {kind} (expected bytes)")
         return bytes(data)
 

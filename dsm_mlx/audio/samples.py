@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dsm_mlx.audio.labels import reason, short
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import reason, shown
 
 MAX_PEAK = 8.0  # times full scale; what is beyond it is no sound between -1 and 1
 MAX_CHANNELS = 64
@@ -98,9 +98,9 @@ def check_range(
 def check_rate(value: Any, name: str = "sample_rate") -> int | float:
     """A sample rate that a caller gave, in Hz; TypeError or ValueError that names the argument."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} is {short(value)} (expected a number, in Hz)")
+        raise TypeError(f"{name} is {shown(value)} (expected a number, in Hz)")
     if not RATES[0] <= value <= RATES[1]:  # which is true for NaN, too
-        raise ValueError(f"{name} is {short(value)} (expected {RATES[0]} to {RATES[1]} Hz)")
+        raise ValueError(f"{name} is {shown(value)} (expected {RATES[0]} to {RATES[1]} Hz)")
     return int(value) if value == int(value) else float(value)
 
 
@@ -124,5 +124,5 @@ def _as_array(value: Any, name: str) -> np.ndarray:
         return np.asarray(value)
     except Exception as error:
         raise TypeError(
-            f"{name} is {short(value)}, which cannot be read as an array ({reason(error)})"
+            f"{name} is {shown(value)}, which cannot be read as an array ({reason(error)})"
         ) from None

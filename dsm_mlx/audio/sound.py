@@ -12,12 +12,12 @@ import numpy as np
 
 from dsm_mlx.audio.downmix import Downmix
 from dsm_mlx.audio.encodings import RawFormat
-from dsm_mlx.audio.labels import label, short
 from dsm_mlx.audio.reader import Reader
 from dsm_mlx.audio.resample import Resampler
 from dsm_mlx.audio.samples import MAX_CHANNELS, as_samples, check_range, check_rate
 from dsm_mlx.audio.sources import ArraySource, Source, open_path, open_stream
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import named, shown
 
 
 class Sound:
@@ -59,10 +59,10 @@ class Sound:
     ) -> None:
         for argument, value in (("raw", raw), ("assumed", assumed)):
             if not isinstance(value, RawFormat | None):
-                raise TypeError(f"{argument} is {short(value)} (expected a RawFormat)")
+                raise TypeError(f"{argument} is {shown(value)} (expected a RawFormat)")
         self.sample_rate = check_rate(target, "target")
         rate = None if sample_rate is None else check_rate(sample_rate)
-        self.name = label(name or _name(source))
+        self.name = named(name or _name(source))
         self._begun = False
         with ExitStack() as stack:
             self._source = self._open(source, rate, stack, raw, assumed)
@@ -89,7 +89,7 @@ class Sound:
             return open_stream(Reader(source, self.name), stack, raw, assumed)
         if not _is_array(source):
             raise TypeError(
-                f"audio is {short(source)} (expected a path, a binary file object, the bytes of a "
+                f"audio is {shown(source)} (expected a path, a binary file object, the bytes of a "
                 "sound file, or an array)"
             )
         return ArraySource(*_array(source, rate, self.name))

@@ -8,11 +8,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dsm_mlx.audio.labels import reason
 from dsm_mlx.audio.mpeg import count_samples
 from dsm_mlx.audio.ogg import scan
 from dsm_mlx.audio.wav import TOLERANCE_SECONDS, tell_cut
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import reason
 
 READ_FRAMES = 4096  # a file that breaks off loses less than this
 UNKNOWN_FRAMES = 1 << 62  # libsndfile gives an unknown length as the largest integer

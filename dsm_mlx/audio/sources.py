@@ -18,12 +18,12 @@ from dsm_mlx.audio.afconvert import AfconvertSource, has_afconvert
 from dsm_mlx.audio.encodings import RawFormat
 from dsm_mlx.audio.ffmpeg import FfmpegSource, NoSoundError, has_ffmpeg
 from dsm_mlx.audio.formats import OGG_VIDEO, WAV, Format, guessed, told
-from dsm_mlx.audio.labels import reason
 from dsm_mlx.audio.pyav import PyavSource, has_pyav
 from dsm_mlx.audio.reader import READ_BYTES, Reader
 from dsm_mlx.audio.soundfiles import SoundFileSource, UnreadableError
 from dsm_mlx.audio.wav import PcmSource, open_wav
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import reason
 
 BLOCK_SAMPLES = 24_000
 READ = "wav, flac, ogg, mp3 and aiff are read directly"

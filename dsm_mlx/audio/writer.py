@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dsm_mlx.audio.labels import label, reason, short
 from dsm_mlx.audio.samples import check_pcm, check_rate
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import named, reason, shown
 
 HEADER_BYTES = 44
 MAX_SIZE = 0xFFFFFFFF
@@ -55,7 +55,7 @@ class SoundWriter:
     def __init__(self, path: str | os.PathLike, sample_rate: int = 24_000) -> None:
         self.path = os.fsdecode(path)
         self.sample_rate = _whole(check_rate(sample_rate))
-        self._name = label(self.path)
+        self._name = named(self.path)
         suffix = check_suffix(self.path)
         target = os.path.realpath(self.path)  # what a link points to, so that the link stays
         if os.path.exists(target) and not os.path.isfile(target):
@@ -153,7 +153,7 @@ def check_suffix(path: str | os.PathLike) -> str:
     known = writable_formats() if suffix != ".wav" else [suffix]
     if suffix not in known:
         raise ValueError(
-            f"{label(path)}: cannot be written as {short(suffix)} (expected a name that ends in "
+            f"{named(path)}: cannot be written as {shown(suffix)} (expected a name that ends in "
             f"{', '.join(known)})"
         )
     return suffix
@@ -179,7 +179,7 @@ class WavWriter:
         self.samples = 0
         self._owned = isinstance(target, (str, os.PathLike))
         given = target if self._owned else getattr(target, "name", None)
-        self._name = name or label(given if isinstance(given, (str, os.PathLike)) else "stream")
+        self._name = name or named(given if isinstance(given, (str, os.PathLike)) else "stream")
         try:
             self._stream = open(target, "wb") if self._owned else target  # noqa: SIM115
         except OSError as error:

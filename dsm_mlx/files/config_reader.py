@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.files.messages import cut, named, shown
+from dsm_mlx.messages import cut, named, shown
 
 _MISSING = object()
 _MOST_BYTES = 1 << 20

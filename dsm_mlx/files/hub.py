@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import network
-from dsm_mlx.files.messages import named, shown
+from dsm_mlx.messages import named, shown
 
 log = logging.getLogger("dsm_mlx")
 
@@ -43,7 +43,7 @@ PREFERRED = {
 }
 
 # Besides the weights, what a config names.
-_NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name")
+NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name")
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _is_cached(repository: str) -> bool:
         return False
     config = ConfigReader.read(found)
     names = [config.get("moshi_name", str, "model.safetensors")]
-    names += [config.get(key, str, None) for key in _NAMED]
+    names += [config.get(key, str, None) for key in NAMED]
     return all(
         network.cached(repository, safe_name(name, repository))
         for name in names

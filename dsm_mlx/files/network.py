@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.files.messages import cut, shown
+from dsm_mlx.messages import cut, shown
 
 log = logging.getLogger("dsm_mlx")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.files.messages import named, shown
+from dsm_mlx.messages import named, shown
 
 _MOST_BYTES = 4_000_000  # of a header: twenty times what the largest such model has
 _LONGEST_SIDE = 2**31 - 1  # what MLX can hold

@@ -14,7 +14,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from dsm_mlx.files.config_reader import ConfigReader
-from dsm_mlx.files.messages import shown
+from dsm_mlx.messages import shown
 
 _CONTINUOUS = ("continuous", "continuous_attribute", "ContinuousAttribute")
 _KINDS = {"lut": "lut", "Lut": "lut", "tensor": "tensor", "Tensor": "tensor"}

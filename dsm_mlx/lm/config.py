@@ -10,7 +10,7 @@ from dsm_mlx.lm.tokens import PADDING
 from dsm_mlx.transformer import TransformerConfig
 
 # What the tensors of a file do not bear out (delays, the context) is bounded more closely.
-_MOST_VALUES = 1 << 20
+MOST_VALUES = 1 << 20
 _MOST_STREAMS, _MOST_LAYERS, _MOST_HEADS = 64, 256, 64
 _LONGEST_DELAY, _LONGEST_CONTEXT = 256, 10_000  # frames
 _NORMS = ("rms_norm_f32", "rms_norm", "layer_norm")
@@ -74,12 +74,12 @@ class LmConfig:
         if not raw.get("causal", bool, True):
             raise raw.wrong("causal", False, "true")
         raw.integer("existing_text_padding_id", PADDING, PADDING, PADDING)
-        text_card = raw.integer("text_card", PADDING + 1, _MOST_VALUES)
+        text_card = raw.integer("text_card", PADDING + 1, MOST_VALUES)
         return cls(
             dim=dim,
             n_q=n_q,
             dep_q=dep_q,
-            card=raw.integer("card", 1, _MOST_VALUES),
+            card=raw.integer("card", 1, MOST_VALUES),
             text_card=text_card,
             text_card_out=raw.integer("text_card_out", PADDING + 1, text_card, text_card),
             delays=_read_delays(raw, n_q),
@@ -141,7 +141,7 @@ def _read_depth(raw: ConfigReader, dep_q: int) -> DepthConfig:
     raw.choice("depformer_gating", ("silu",), "silu")
     dim = raw.integer("depformer_dim", 1, WIDEST)
     heads = raw.divisor("depformer_num_heads", dim)
-    feed_forward = raw.integer("depformer_dim_feedforward", 2, _MOST_VALUES, None)
+    feed_forward = raw.integer("depformer_dim_feedforward", 2, MOST_VALUES, None)
     hidden = gated_width(feed_forward, dim) if feed_forward else _scaled(raw, dim)
     if not raw.get("depformer_weights_per_step", bool, False):
         raise raw.wrong("depformer_weights_per_step", False, "true")

@@ -18,15 +18,15 @@ from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import safetensors
 from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.files.hub import CONFIG, Files, LocalFiles, locate
-from dsm_mlx.files.messages import named
 from dsm_mlx.lm import layout as lm_layout
-from dsm_mlx.lm.config import LmConfig
+from dsm_mlx.lm.config import MOST_VALUES, LmConfig
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.loading import fit
 from dsm_mlx.loading.options import DTYPES, LoadOptions, default_cache, dtype_of
 from dsm_mlx.loading.outline import Outline
 from dsm_mlx.loading.quantization import quantize, quantize_as_in_file
 from dsm_mlx.loading.weights import FLOAT32
+from dsm_mlx.messages import named
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.worker import Pieces, complete
 
@@ -174,7 +174,7 @@ class Checkpoint:
             tokenizer = SentencePieceProcessor(model_file=str(path))
         except (RuntimeError, OSError, TypeError):
             raise CheckpointError(f"{source}: not a SentencePiece model") from None
-        limit = self.config.get("text_card", int)
+        limit = self.config.integer("text_card", 1, MOST_VALUES)
         if tokenizer.get_piece_size() > limit:
             raise CheckpointError(
                 f"{source}: has {tokenizer.get_piece_size()} pieces (expected at most text_card, "

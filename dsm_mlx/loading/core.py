@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from dsm_mlx.checks import check_whole
+from dsm_mlx.files.hub import NAMED
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.device import free_memory
 from dsm_mlx.runtime.worker import Pieces
+
+log = logging.getLogger("dsm_mlx")
 
 Core = TypeVar("Core", bound="Loadable")
 
@@ -22,15 +26,25 @@ Value = TypeVar("Value")
 
 _MOST_STREAMS = 1024
 
-_NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name")
+
+class _Loading:
+    """Who loads, and who waits for the same. It is forgotten when the last of them has it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 _lock = threading.Lock()
 _loaded: weakref.WeakValueDictionary[Hashable, object] = weakref.WeakValueDictionary()
-_loading: dict[Hashable, threading.Lock] = {}
+_loading: weakref.WeakValueDictionary[Hashable, _Loading] = weakref.WeakValueDictionary()
 
 
 class Loadable(Protocol):
-    """What is loaded of a model and shared."""
+    """What is loaded of a model and shared. kind: "stt" or "tts". about_tiny: what users of the
+    bundled model should know."""
 
+    kind: str
+    about_tiny: str
     name: str
 
     @classmethod
@@ -50,7 +64,6 @@ class Loadable(Protocol):
 def open_core(
     kind_of_core: type[Core],
     model: str | PathLike[str] | None,
-    kind: str,
     options: LoadOptions,
     revision: str | None,
     max_streams: int | None,
@@ -64,11 +77,13 @@ def open_core(
     tell = progress and (lambda news: progress(*news))
     if progress:
         progress(0.0, "finding the files")
-    checkpoint = Checkpoint.find(model, kind, revision)
+    checkpoint = Checkpoint.find(model, kind_of_core.kind, revision)
 
     def load() -> Core:
         return worker.run_pieces(kind_of_core.load(checkpoint, options), tell)
 
+    if checkpoint.files.bundled:
+        log.warning(kind_of_core.about_tiny)
     core = shared((kind_of_core, identity(checkpoint), options), load)
     rows = max_streams or worker.run(_rows_that_fit, core)
     worker.run(core.allow, rows)
@@ -104,8 +119,8 @@ def shared(key: Hashable, load: Callable[[], Core]) -> Core:
     one tries.
     """
     with _lock:
-        loading = _loading.setdefault(key, threading.Lock())
-    with loading:
+        loading = _loading.setdefault(key, _Loading())
+    with loading.lock:
         core = _loaded.get(key)
         if core is None:
             core = load()
@@ -117,7 +132,7 @@ def identity(checkpoint: Checkpoint) -> Hashable:
     """What tells one model's files from another's, and from those that replaced them: the path,
     size and time of each."""
     config = checkpoint.config
-    names = [config.get(key, str, None) for key in _NAMED]
+    names = [config.get(key, str, None) for key in NAMED]
     paths = [checkpoint.files.get("config.json"), checkpoint.weights]
     paths += [checkpoint.files.get(name) for name in names if name]
     return tuple(_of_file(path) for path in paths)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from dsm_mlx.codec.config import MimiConfig
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.files.messages import named
 from dsm_mlx.files.safetensors import Header
 from dsm_mlx.lm.config import LmConfig
+from dsm_mlx.messages import named
 
 # What the config says of how many -> how many, and what the names of their tensors begin with.
 Parts = dict[str, tuple[int, str]]

@@ -21,8 +21,13 @@ _QUANTIZED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
 
 
 def languages_of(config: ConfigReader) -> tuple[str, ...]:
-    """As two letters each, from the tokenizer's name: tokenizer_en_fr_audio_8000.model."""
-    match = re.search(r"_((?:[a-z]{2}_)+)audio", config.get("tokenizer_name", str, ""))
+    """As two letters each: from the config, or else from the tokenizer's name, as in
+    tokenizer_en_fr_audio_8000.model."""
+    listed = config.section("stt_config", {}).strings("languages", 1000, [])
+    if listed:
+        return tuple(listed)
+    end = config.get("tokenizer_name", str, "")[-200:]  # a name without end would take as long
+    match = re.search(r"_((?:[a-z]{2}_)+)audio", end)
     return tuple(match[1].strip("_").split("_")) if match else ("en",)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from dsm_mlx.checks import check_whole
-from dsm_mlx.files.messages import shown
 from dsm_mlx.loading.quantization import GROUP_SIZES
+from dsm_mlx.messages import shown
 from dsm_mlx.runtime.device import on_cpu
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}

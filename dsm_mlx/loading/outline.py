@@ -12,8 +12,8 @@ from mlx.utils import tree_flatten
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import safetensors, weight_map
-from dsm_mlx.files.messages import cut, named, shown
 from dsm_mlx.loading.weights import materialise_pieces
+from dsm_mlx.messages import cut, named, shown
 from dsm_mlx.runtime.worker import Pieces
 
 _LONGEST_LIST = 180  # characters

@@ -18,8 +18,8 @@ import numpy as np
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import network, safetensors
 from dsm_mlx.files.hub import Files, HubFiles, LocalFiles, did_you_mean, stays_inside
-from dsm_mlx.files.messages import cut, named, shown
 from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.messages import cut, named, shown
 
 REPOSITORY = "kyutai/tts-voices"
 DEFAULT_VOICE = "expresso/ex03-ex01_happy_001_channel1_334s.wav"  # that of Kyutai's own scripts

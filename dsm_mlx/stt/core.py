@@ -11,7 +11,7 @@ import mlx.core as mx
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.core import told
-from dsm_mlx.loading.info import fingerprint, model_info
+from dsm_mlx.loading.info import fingerprint, languages_of, model_info
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.results import ModelInfo
 from dsm_mlx.runtime import worker
@@ -29,9 +29,15 @@ _KEPT = 4  # delays whose beginning stays in memory
 class SttCore:
     """Weights, step and batch. Made by `load` on the worker's thread."""
 
-    def __init__(self, checkpoint: Checkpoint, lm, mimi, tokenizer):
-        self.name, self.bundled = checkpoint.name, checkpoint.files.bundled
-        self.config = SttConfig.read(checkpoint.config)
+    kind = "stt"
+    about_tiny = (
+        "using the bundled model `tiny`: it knows synthetic English voices only; for "
+        "people's voices pass a real model, such as --model stt-1b"
+    )
+
+    def __init__(self, checkpoint: Checkpoint, config: SttConfig, languages, lm, mimi, tokenizer):
+        self.name = checkpoint.name
+        self.config, self.languages = config, languages
         self.lm, self.codec, self.tokenizer = lm, mimi, tokenizer
         self.step = SttStep(lm, mimi)
         self.batch = Batch(SttFrames(self.step, self.name), self.name)
@@ -41,6 +47,9 @@ class SttCore:
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Pieces[SttCore]:
         """CheckpointError for what is damaged, or no speech-to-text model."""
+        # What is small and may be wrong comes first.
+        config, tokenizer = SttConfig.read(checkpoint.config), checkpoint.load_tokenizer()
+        languages = languages_of(checkpoint.config)
         lm = yield from told(checkpoint.read_lm(options), 0.0, 0.9, "loading the model")
         if lm.config.dep_q:
             raise CheckpointError(
@@ -48,7 +57,7 @@ class SttCore:
             )
         reading = checkpoint.read_codec_for(lm, lm.config.n_q, decoder=False)
         mimi = yield from told(reading, 0.9, 1.0, "loading the codec")
-        core = cls(checkpoint, lm, mimi, checkpoint.load_tokenizer())
+        core = cls(checkpoint, config, languages, lm, mimi, tokenizer)
         worker.shared.add(core.batch)
         return core
 
@@ -66,7 +75,7 @@ class SttCore:
             kind="stt",
             codebooks=self.lm.config.n_q,
             delay=self.config.delay,
-            languages=self.config.languages,
+            languages=self.languages,
         )
 
     def row_bytes(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 import warnings
@@ -10,15 +9,12 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequenc
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
-from os import PathLike
 from typing import Any, overload
 
 import numpy as np
 
 from dsm_mlx.audio import Sound
 from dsm_mlx.checks import check_number, check_seed, check_whole, for_each
-from dsm_mlx.loading.core import open_core
-from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.options import TurnPolicy
 from dsm_mlx.results import Event, ModelInfo, Transcript
 from dsm_mlx.runtime import worker
@@ -31,8 +27,6 @@ from dsm_mlx.stt.recordings import Progress, Recordings, as_transcript
 from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.stream import TranscriptStream
 
-log = logging.getLogger("dsm_mlx")
-
 Audio = Any
 """A recording: see `dsm_mlx.audio.Sound` for all that it may be."""
 
@@ -43,25 +37,6 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
     It is a handle: what was loaded is shared by all handles of the same files and options, and its
     memory goes with the last one. Use it in a `with` block, `close` it, or let it be dropped.
     """
-
-    @classmethod
-    def load(
-        cls,
-        model: str | PathLike[str] | None,
-        options: LoadOptions,
-        *,
-        revision: str | None = None,
-        max_streams: int | None = None,
-        progress: Callable[[float, str], None] | None = None,
-    ) -> SpeechToText:
-        """See `dsm_mlx.load_stt`."""
-        opened = open_core(SttCore, model, "stt", options, revision, max_streams, progress)
-        if opened[0].bundled:
-            log.warning(
-                "using the bundled model `tiny`: it knows synthetic English voices only; for "
-                "people's voices pass a real model, such as --model stt-1b"
-            )
-        return cls(*opened)
 
     @property
     def sample_rate(self) -> int:
@@ -86,7 +61,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
     @property
     def languages(self) -> list[str]:
         """As two letters each."""
-        return list(self._core.config.languages)
+        return list(self._core.languages)
 
     @property
     def pauses(self) -> bool:

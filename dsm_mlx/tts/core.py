@@ -32,10 +32,16 @@ from dsm_mlx.tts.step import TtsStep
 class TtsCore:
     """Weights, step, voices and batches. Made by `load` on the worker's thread."""
 
-    def __init__(self, checkpoint: Checkpoint, lm, mimi, tokenizer):
-        self.name, self.bundled = checkpoint.name, checkpoint.files.bundled
-        self._raw = checkpoint.config
-        self.config = config = TtsConfig.read(checkpoint.config)
+    kind = "tts"
+    about_tiny = (
+        "using the bundled model `tiny`: it imitates synthetic English voices and knows "
+        "everyday words only; for natural speech pass a real model, such as "
+        "--model tts-1.6b"
+    )
+
+    def __init__(self, checkpoint: Checkpoint, config: TtsConfig, languages, lm, mimi, tokenizer):
+        self.name = checkpoint.name
+        self.config, self.languages = config, languages
         self.lm, self.codec, self._limit = lm, mimi, 1
         self.timing = Timing(
             delay_steps=int(config.audio_delay * mimi.config.frame_rate),
@@ -57,6 +63,9 @@ class TtsCore:
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Pieces[TtsCore]:
         """CheckpointError for what is damaged, or no text-to-speech model."""
+        # What is small and may be wrong comes first.
+        config, tokenizer = TtsConfig.read(checkpoint.config), checkpoint.load_tokenizer()
+        languages = languages_of(checkpoint.config)
         lm = yield from told(checkpoint.read_lm(options), 0.0, 0.9, "loading the model")
         if not lm.config.dep_q:
             raise CheckpointError(
@@ -68,7 +77,7 @@ class TtsCore:
         clones = SPEAKER_CONDITIONER not in conditioners.by_name
         reading = checkpoint.read_codec_for(lm, lm.config.dep_q, encoder=clones)
         mimi = yield from told(reading, 0.9, 1.0, "loading the codec")
-        return cls(checkpoint, lm, mimi, checkpoint.load_tokenizer())
+        return cls(checkpoint, config, languages, lm, mimi, tokenizer)
 
     def use(self, step: TtsStep) -> None:
         """Compute with another step over the same weights, such as one that records. Before the
@@ -87,7 +96,7 @@ class TtsCore:
             kind="tts",
             codebooks=self.lm.config.dep_q,
             delay=self.config.audio_delay,
-            languages=languages_of(self._raw),
+            languages=self.languages,
         )
 
     def row_bytes(self) -> int:

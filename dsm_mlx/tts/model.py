@@ -9,16 +9,13 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from os import PathLike
 from typing import Any, overload
 
 import numpy as np
 
 from dsm_mlx.checks import check_number, check_seed, check_whole, for_each
-from dsm_mlx.files.messages import shown
-from dsm_mlx.loading.core import open_core
-from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.loading.voices import Voice
+from dsm_mlx.messages import shown
 from dsm_mlx.results import Chunk, ModelInfo, Speech
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.handle import Handle
@@ -40,26 +37,6 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
     It is a handle: what was loaded is shared by all handles of the same files and options, and its
     memory goes with the last one. Use it in a `with` block, `close` it, or let it be dropped.
     """
-
-    @classmethod
-    def load(
-        cls,
-        model: str | PathLike[str] | None,
-        options: LoadOptions,
-        *,
-        revision: str | None = None,
-        max_streams: int | None = None,
-        progress: Callable[[float, str], None] | None = None,
-    ) -> TextToSpeech:
-        """See `dsm_mlx.load_tts`."""
-        opened = open_core(TtsCore, model, "tts", options, revision, max_streams, progress)
-        if opened[0].bundled:
-            log.warning(
-                "using the bundled model `tiny`: it imitates synthetic English voices and knows "
-                "everyday words only; for natural speech pass a real model, such as "
-                "--model tts-1.6b"
-            )
-        return cls(*opened)
 
     @property
     def sample_rate(self) -> int:

@@ -21,9 +21,15 @@ def shown(value: object, most: int = 80) -> str:
     return cut(text, most)
 
 
-def named(path: str | os.PathLike) -> str:
-    """A path, without quotes, short enough for a line."""
-    return cut(os.fspath(path), 200)
+def named(path: str | bytes | os.PathLike) -> str:
+    """A path or the name of a stream, without quotes, short enough for a line."""
+    return cut(os.fsdecode(path), 200)
+
+
+def reason(error: BaseException) -> str:
+    """What an error from a library says, in a line."""
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return cut(text, 200)
 
 
 def cut(text: str, most: int) -> str:
