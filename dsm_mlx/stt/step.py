@@ -20,7 +20,7 @@ class SttOutput(NamedTuple):
     """What a step says of each row.
 
     text: int32 (batch,). probability: float32 (batch,), of that token. pauses: float32 (batch,
-    heads). finite: bool (batch,), whether what it was computed from are numbers.
+    heads). finite: bool (batch,), whether these and what they were computed from are numbers.
     """
 
     text: mx.array
@@ -131,6 +131,7 @@ class SttStep:
         else:
             pauses = mx.zeros((hidden.shape[0], 0))
         finite = mx.isfinite(hidden).all(axis=-1) & mx.isfinite(latent).all(axis=(1, 2))
+        finite = finite & mx.isfinite(probability) & mx.isfinite(pauses).all(axis=-1)
         output = new["text"], probability, pauses, finite
         if active is not None:
             for key in ("text", "history", "keys"):

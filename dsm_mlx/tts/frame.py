@@ -58,7 +58,8 @@ class TtsFrames:
         yield known.pop()
         if pcm is not None:
             sound = np.array(pcm)
-            for i, session in sounding:
+            finite = np.isfinite(sound).all(axis=1).tolist()
+            for i, session in self._still(sounding, finite):
                 session.attempt(partial(session.deliver, sound[i]))
         for session in filter(None, sessions):
             with session.changed:

@@ -154,6 +154,7 @@ class TtsStep:
         noise = gumbel(keys[:, 0], logits.shape[-1])
         text = sample(logits, conditions["temperature"], noise, TOP_K_TEXT)
         finite = mx.isfinite(hidden).reshape(text.shape[0], -1).all(axis=-1)
+        finite = finite & mx.isfinite(logits).all(axis=-1)
         new = {**row, "keys": keys[:, 2]}
         return (
             {"text": text, "hidden": hidden, "keys": keys[:, 1], "finite": finite},
