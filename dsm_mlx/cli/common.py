@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TextIO
 from dsm_mlx.cli.interruptions import STATUS, Interruptions
 from dsm_mlx.errors import AudioError, BusyError, CheckpointError
 from dsm_mlx.files.descriptors import fill_standard
-from dsm_mlx.files.messages import cut, named
+from dsm_mlx.messages import cut, named
 
 OURS = (CheckpointError, AudioError, BusyError, ValueError, OSError)
 """Errors that say what is wrong; any other is a fault of the program's."""
@@ -45,8 +45,8 @@ def start(module: str, argv: list[str] | None, arguments: str | None = None) -> 
     def run() -> int:
         args = import_module(arguments).parse(argv) if arguments else argv
         body = import_module(module)
-        interruptions.gently()
-        return body.run(args)
+        with interruptions.gently():
+            return body.run(args)
 
     with Interruptions(at_exit=argv is None) as interruptions:
         return _status(run, interruptions)
@@ -58,9 +58,13 @@ def exit_status(run: Callable[[], int]) -> int:
     It is 1 after an error that is ours to explain, and 130 when the work was interrupted, by
     Ctrl-C or a signal that asks to end; what a KeyboardInterrupt has to say is told.
     """
+
+    def gently() -> int:
+        with interruptions.gently():
+            return run()
+
     with Interruptions() as interruptions:
-        interruptions.gently()
-        return _status(run, interruptions)
+        return _status(gently, interruptions)
 
 
 def _status(run: Callable[[], int], interruptions: Interruptions) -> int:

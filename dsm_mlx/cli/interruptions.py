@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SAME = 0.3  # seconds: `timeout` and others that start us send a signal twice at once
@@ -14,9 +15,9 @@ STATUS = 130
 
 
 class Interruptions:
-    """Inside the block SIGINT, SIGTERM and SIGHUP end the process; once `gently`, with care.
+    """Inside the block SIGINT, SIGTERM and SIGHUP end the process; inside `gently`, with care.
 
-    Then the first is a KeyboardInterrupt in the main thread, and the next one, from 0.3 s later
+    There the first is a KeyboardInterrupt in the main thread, and the next one, from 0.3 s later
     on, ends the process. Signals that the process ignores stay ignored. Outside the main thread,
     which alone may handle signals, this does nothing.
 
@@ -42,13 +43,18 @@ class Interruptions:
         for number, before in self._before.items():
             signal.signal(number, signal.SIG_DFL if self._at_exit else before)
 
-    def gently(self) -> None:
-        """From here on the first signal is a KeyboardInterrupt.
+    @contextmanager
+    def gently(self) -> Iterator[None]:
+        """Inside this block the first signal is a KeyboardInterrupt.
 
-        Not while modules are imported: an extension module makes another error of it, and a
-        callback of Python's own import swallows it.
+        Not for importing modules: an extension module makes another error of it, and a callback of
+        Python's own import swallows it.
         """
         self._gently = True
+        try:
+            yield
+        finally:
+            self._gently = False
 
     def _take(self, *_: object) -> None:
         if not self._gently or (self.arrived and time.monotonic() - self._first > _SAME):

@@ -18,8 +18,8 @@ from dsm_mlx import captions
 from dsm_mlx.audio import SoundWriter, Speaker, to_s16le
 from dsm_mlx.cli import common
 from dsm_mlx.cli.common import put, say, shown_name
-from dsm_mlx.files.messages import shown
 from dsm_mlx.loading.voices import Voices
+from dsm_mlx.messages import shown
 from dsm_mlx.results import Word
 from dsm_mlx.tts.stream import SpeechStream
 
