@@ -68,6 +68,8 @@ class Served:
                 self.key = found[1]
             if "Ctrl-C stops" in line:
                 break
+        else:
+            raise RuntimeError(f"the server did not start: {''.join(self.told)}")
         # what is written and not read would block it one day
         self._reader = threading.Thread(target=lambda: self.told.extend(self.process.stderr))
         self._reader.start()

@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from dsm_mlx.serve.sessions import first_of
+
 Result = TypeVar("Result")
 
 SLOWEST = 16_000  # bytes a second
@@ -77,14 +79,6 @@ async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
+        raise ClientDisconnect
 
-    working, going = asyncio.ensure_future(work), asyncio.ensure_future(gone())
-    try:
-        await asyncio.wait({working, going}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        for task in (working, going):
-            task.cancel()
-        await asyncio.gather(working, going, return_exceptions=True)
+    return await first_of(work, gone())

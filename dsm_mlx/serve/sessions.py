@@ -76,6 +76,35 @@ async def first_of(*works: Awaitable[Any]) -> Any:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return next(task for task in tasks if task in done).result()
     finally:
-        for task in tasks:
+        await _end(tasks)
+
+
+async def _end(tasks: list[asyncio.Future]) -> None:
+    """Cancel them until they have ended: before Python 3.12 `wait_for` may swallow a cancellation
+    that comes in the same instant as its result."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, pending = await asyncio.wait(pending, timeout=0.1)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # which asyncio would write into the log otherwise
+
+
+class Idle:
+    """How long it is since something came."""
+
+    def __init__(self, most: float):
+        """most: seconds."""
+        self._most, self._clock = most, asyncio.get_running_loop().time
+        self._since = self._clock()
+
+    def came(self) -> None:
+        self._since = self._clock()
+
+    async def too_long(self) -> None:
+        """Raises TimeoutError when nothing has come for so long."""
+        while (left := self._since + self._most - self._clock()) > 0:
+            await asyncio.sleep(left)
+        raise asyncio.TimeoutError

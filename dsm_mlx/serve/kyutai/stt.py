@@ -19,7 +19,7 @@ from dsm_mlx.serve import bodies
 from dsm_mlx.serve.kyutai import messages
 from dsm_mlx.serve.kyutai.opus import OggOpusReader, OpusError
 from dsm_mlx.serve.models import Slot
-from dsm_mlx.serve.sessions import close, first_of, receive
+from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 from dsm_mlx.serve.state import State, state_of
 from dsm_mlx.stt.stream import TranscriptStream
 
@@ -65,6 +65,7 @@ class Listening:
         self._inbox: deque[Any] = deque()  # pcm, and marks
         self._came = asyncio.Event()
         self._taken = asyncio.Event()
+        self._idle = Idle(state.options.limits.idle)
         self._opus: OggOpusReader | None = None
         self.received = self.heard = 0  # samples
         self.steps = 0
@@ -72,7 +73,8 @@ class Listening:
     async def run(self) -> None:
         try:
             stream = await self._slot.open()
-            await first_of(self._read(), self._give(stream), self._tell(stream), self._stop())
+            works = self._read(), self._give(stream), self._tell(stream), self._stop()
+            await first_of(*works, self._idle.too_long())
             await close(self._websocket)
         except BusyError:  # no memory for another row
             await _end(self._websocket, NO_SLOT)
@@ -90,17 +92,11 @@ class Listening:
             while self.received - self.heard > AHEAD or len(self._inbox) > MOST_WAITING:
                 self._taken.clear()
                 await self._taken.wait()
-            self._put(await self._message())
-
-    async def _message(self) -> bytes:
-        """The next message; text does not count. TimeoutError after a long silence."""
-
-        async def binary() -> bytes:
+                self._idle.came()  # it would like to send
+            self._idle.came()
             while isinstance(data := await receive(self._websocket), str):
-                pass
-            return data
-
-        return await asyncio.wait_for(binary(), self._state.options.limits.idle)
+                pass  # text does not count
+            self._put(data)
 
     def _put(self, data: bytes) -> None:
         message = messages.read(data)

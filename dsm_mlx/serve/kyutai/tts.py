@@ -26,7 +26,7 @@ from dsm_mlx.serve.kyutai import messages
 from dsm_mlx.serve.kyutai.opus import OggOpusWriter, OpusError
 from dsm_mlx.serve.kyutai.stt import NO_SLOT
 from dsm_mlx.serve.models import Models, Slot
-from dsm_mlx.serve.sessions import close, first_of, receive
+from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 from dsm_mlx.serve.state import State, state_of
 from dsm_mlx.tts.stream import SpeechStream
 
@@ -147,13 +147,15 @@ class Speaking:
         self._text: deque[str] = deque()  # that came before the stream was open
         self._begun, self._ended = asyncio.Event(), asyncio.Event()
         self._characters = 0
+        self._idle = Idle(state.options.limits.speech_idle)
         self._stream: SpeechStream | None = None
         self.frames = 0
 
     async def run(self) -> None:
         try:
-            if await first_of(self._read(), self._speak(), self._stop()):
-                await close(self._websocket)
+            works = self._read(), self._speak(), self._stop()
+            await first_of(*works, self._idle.too_long())
+            await close(self._websocket)
         except BusyError:  # no memory for another row
             await self._end(NO_SLOT)
         except messages.MessageError:
@@ -170,8 +172,8 @@ class Speaking:
 
     async def _read(self) -> None:
         while True:
-            idle = None if self._ended.is_set() else self._state.options.limits.speech_idle
-            message = await asyncio.wait_for(receive(self._websocket), idle)
+            message = await receive(self._websocket)
+            self._idle.came()
             if self._ended.is_set():
                 continue  # nothing counts any more, but the client may leave
             if isinstance(message, str):
@@ -222,10 +224,10 @@ class Speaking:
 
     # ---- what goes out
 
-    async def _speak(self) -> bool:
+    async def _speak(self) -> None:
         await self._begun.wait()
         if not self._text:
-            return True
+            return
         try:
             stream = await self._slot.open(voice=self._voice, **self._wishes.options)
         except (CheckpointError, TypeError, ValueError):
@@ -242,7 +244,7 @@ class Speaking:
             for word in chunk.words if self._wishes.packed else ():
                 await self._websocket.send_bytes(messages.spoken(word.text, word.start, word.end))
             await self._websocket.send_bytes(self._encoder.frame(chunk.audio))
-        return True
+            self._idle.came()
 
 
 class RefusedError(Exception):
