@@ -198,6 +198,7 @@ def test_bytes_that_are_not_text(model):
         ["hi", "--temperature", "nan"],
         ["hi", "--bits", "3"],
         ["hi", "--nonsense"],
+        ["hi", "--out", "a.wav", "--words", "./a.wav"],
     ],
 )
 def test_usage(args, capsys):

@@ -62,6 +62,8 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         p.error("give a text, or - for stdin")
     if "-" in args.text and len(args.text) > 1:
         p.error("- cannot be combined with a text")
+    if args.out and args.words and Path(args.out) == args.words:
+        p.error("--out and --words name the same file")
     if args.out == "-" and sys.stdout and sys.stdout.isatty():
         p.error("--out - writes raw sound, which a terminal cannot show; send it to a program")
     if args.out in (None, "-"):

@@ -81,8 +81,8 @@ def speak(args: argparse.Namespace) -> int:
 
 def _check_world(args: argparse.Namespace) -> str | None:
     """What would be missing is told before anything is loaded; returns the model's name."""
-    if args.text == ["-"]:
-        common.stdin()
+    if args.text == ["-"] and common.stdin().isatty():
+        say("type what to say; Ctrl-D ends")
     if args.out == "-":
         common.check_stdout("--out FILE writes to a file")
     for path in (args.out, args.words):
