@@ -2,7 +2,8 @@
 
     python serving.py '{"stt": FOLDER, "tts": FOLDER, "max_streams": 4, "limits": {…}, …}'
 
-starts one at a free port: for tests that need limits which the command does not offer.
+starts one at a free port: for tests that need limits which the command does not offer, a machine
+on which a stream takes long to open ("slow": seconds), or one without PyAV ("pyav": false).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import msgpack
 import numpy as np
@@ -30,6 +33,7 @@ def main(settings: dict) -> int:
     import mlx.core as mx
 
     from dsm_mlx import load_stt, load_tts
+    from dsm_mlx.serve.kyutai import opus
     from dsm_mlx.serve.models import Models
     from dsm_mlx.serve.options import Limits, ServerOptions
     from dsm_mlx.serve.run import serve
@@ -40,11 +44,24 @@ def main(settings: dict) -> int:
     for name in ("keys", "origins"):
         settings[name] = tuple(settings.get(name, ()))
 
+    slow = settings.pop("slow", 0.0)
+    if not settings.pop("pyav", True):
+        opus.has_pyav = lambda: False
+
     def load() -> Models:
         pairs = zip((load_stt, load_tts), folders, strict=True)
-        return Models(*(f and load(f, dtype="float32", max_streams=most) for load, f in pairs))
+        found = [f and load(f, dtype="float32", max_streams=most) for load, f in pairs]
+        for model in filter(None, found) if slow else ():
+            model.stream = partial(slowly, slow, model.stream)
+        return Models(*found)
 
     return serve(ServerOptions(**{"port": 0, **settings}, limits=limits), load)
+
+
+def slowly(seconds, open, **options):
+    """Open a stream as a machine that has much to do does it."""
+    time.sleep(seconds)
+    return open(**options)
 
 
 class Served:

@@ -1,9 +1,11 @@
 """Who may come to the server, how much he may ask for, and how it starts and stops."""
 
+import asyncio
 import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import stat
@@ -19,9 +21,12 @@ import pytest
 from serving import FRAME, Served, receive, rest, send, until
 from websockets.exceptions import InvalidStatus
 
+from dsm_mlx import BusyError
 from dsm_mlx.cli.serve import main
+from dsm_mlx.serve.models import Slots
 from dsm_mlx.serve.options import Limits, ServerOptions
 from dsm_mlx.serve.run import with_key
+from dsm_mlx.serve.safety import Errors
 
 ASR, TTS = "/api/asr-streaming", "/api/tts_streaming"
 KEY, OTHER = "a-secret-key", "another-secret"
@@ -40,9 +45,8 @@ def models(small):
 @pytest.fixture(scope="module")
 def server(models):
     """One that wants a key, and has little patience."""
-    with Served(
-        **models, keys=[KEY, OTHER], origins=["https://app.example"], limits=LIMITS
-    ) as served:
+    more = {"origins": ["https://app.example"], "limits": LIMITS, "pyav": False}
+    with Served(**models, keys=[KEY, OTHER], **more) as served:
         yield served
         assert served.process.poll() is None  # after all that was done to it
 
@@ -373,6 +377,37 @@ def test_bytes_that_are_no_request_are_told_so(server):
             assert raw.recv(4096).startswith(b"HTTP/1.1 4")
 
 
+def test_ogg_opus_without_pyav_is_told(server):
+    told = "Ogg Opus needs PyAV on the server"
+    with entered(server) as client:
+        send(client, type="OggOpus", data=[1])
+        assert told in until(client, "Error")[-1]["message"]
+        assert list(rest(client)) == []
+    with entered(server, f"{TTS}?format=OggOpusMessagePack") as client:
+        assert told in receive(client)["message"]
+        assert list(rest(client)) == []
+    with entered(server, TTS) as client:  # nothing but sound can be sent: the close says it
+        assert list(rest(client)) == []
+        assert told in client.close_reason
+    free(server)
+
+
+def test_an_error_within_is_told_without_what_it_says(caplog):
+    sent = []
+
+    async def broken(scope, receive, send):
+        raise ValueError("secret words")
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/x", "query_string": b"auth_id=key"}
+    asyncio.run(Errors(broken)(scope, None, send))
+    assert sent[0]["status"] == 500 and b"secret" not in sent[1]["body"]
+    assert re.search(r"ValueError \(.*broken in", caplog.text)
+    assert "secret" not in caplog.text and "auth_id" not in caplog.text
+
+
 def test_nothing_of_what_clients_send_is_in_the_log(server):
     assert not any(KEY in line or OTHER in line or "auth_id" in line for line in server.told)
     assert not any("Traceback" in line or "word" in line for line in server.told)
@@ -382,14 +417,17 @@ def test_nothing_of_what_clients_send_is_in_the_log(server):
 
 
 def test_stopping_tells_those_at_work(models):
-    """A listener gets the words of what was sent, a speaker the sound; others are not let in."""
+    """A listener gets the words of what was sent, a speaker the sound. And all of them are told
+    that they are in before a stream is open."""
     with (
-        Served(**models) as served,
+        Served(**models, slow=1.0) as served,
         served.connect(ASR) as listener,
         served.connect(f"{TTS}?format=PcmMessagePack") as speaker,
         served.connect(f"{TTS}?format=PcmMessagePack") as silent,
     ):
+        began = time.monotonic()
         assert receive(listener) == receive(silent) == {"type": "Ready"}
+        assert time.monotonic() - began < 0.5
         noise = np.random.default_rng(0).normal(0, 0.1, 20 * FRAME)
         send(listener, type="Audio", pcm=noise.tolist())
         send(speaker, type="Text", text="one two three four five six seven eight nine ten")
@@ -486,11 +524,6 @@ def test_limits_are_checked():
 
 
 def test_slots_are_given_in_the_order_of_asking():
-    import asyncio
-
-    from dsm_mlx import BusyError
-    from dsm_mlx.serve.models import Slots
-
     class Handle:
         name, max_streams = "a model", 1
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import io
 import json
 import socket
-import sys
 import time
 from difflib import SequenceMatcher
 
+import numpy as np
+
+from dsm_mlx.audio import WavWriter
+from dsm_mlx.serve.run import say
 from dsm_mlx.serve.state import State
 
 SENTENCE = "the bus was late because the road was full of snow"
@@ -47,16 +51,10 @@ def _check(state: State, bound: socket.socket) -> int:
 
 
 def _tell(line: str) -> None:
-    print(f"check: {line}", file=sys.stderr, flush=True)
+    say(f"check: {line}")
 
 
 def _silence() -> bytes:
-    import io
-
-    import numpy as np
-
-    from dsm_mlx.audio import WavWriter
-
     file = io.BytesIO()
     WavWriter(file).write(np.zeros(24_000, np.float32))
     return file.getvalue()

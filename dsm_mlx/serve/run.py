@@ -8,6 +8,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import dsm_mlx
@@ -66,7 +67,7 @@ def _run(state: State, sockets: list[socket.socket], made: bool, check: Check | 
 
     def ready() -> None:
         for line in greeting(state, found, made):
-            print(line, file=sys.stderr, flush=True)
+            say(line)
         if check:
             checking.append(asyncio.ensure_future(checked()))
 
@@ -77,6 +78,12 @@ def _run(state: State, sockets: list[socket.socket], made: bool, check: Check | 
         if not done.cancelled() and (error := done.exception()):
             raise error
     return 130 if server.force_exit else status
+
+
+def say(line: str) -> None:
+    """A line on stderr; that nobody can read it changes nothing."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def greeting(state: State, addresses: list[str], made: bool) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import logging
 import re
 from collections import deque
 from collections.abc import AsyncIterator
@@ -29,6 +30,8 @@ from dsm_mlx.serve.models import Models, Slot
 from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 from dsm_mlx.serve.state import State, state_of
 from dsm_mlx.tts.stream import SpeechStream
+
+log = logging.getLogger("dsm_mlx")
 
 FORMATS = ("OggOpus", "OggOpusMessagePack", "Pcm", "PcmMessagePack")
 _EOS = b"\0"
@@ -229,8 +232,8 @@ class Speaking:
         if not self._text:
             return
         try:
-            stream = await self._slot.open(voice=self._voice, **self._wishes.options)
-        except (CheckpointError, TypeError, ValueError):
+            stream = await opened(self._slot, self._voice, **self._wishes.options)
+        except (CheckpointError, TypeError, ValueError):  # of an embedding
             raise RefusedError("this model cannot speak with that voice") from None
         for text in self._text:
             say(stream, text)
@@ -296,6 +299,18 @@ async def _end(websocket: WebSocket, wishes: Wishes, message: str) -> None:
         await close(websocket, 1011, message)
 
 
+async def opened(slot: Slot[SpeechStream], voice: Any, **options: Any) -> SpeechStream:
+    """A stream with a voice; one that is known by name, but cannot be had (its file is damaged, or
+    on the hub and there is no network), is the default one, as an unknown one is."""
+    try:
+        return await slot.open(voice=voice, **options)
+    except CheckpointError as error:
+        if not isinstance(voice, str):
+            raise
+        log.warning("the default voice speaks instead: %s", error)
+        return await slot.open(voice=None, **options)
+
+
 def cleaned(text: str) -> str:
     """A text as Kyutai's clients may write it: without dashes, and with breaks of 10 s at most."""
     return _BREAK.sub(_shorter, text.replace("\u2013", ""))
@@ -356,7 +371,7 @@ async def _chunks(state: State, text: str, voice: str | None) -> AsyncIterator[C
         await state.models.speakers.wait(state.options.limits.wait) as slot,
         state.sessions.running(),
     ):
-        stream = await slot.open(voice=voice)
+        stream = await opened(slot, voice)
         say(stream, text)
         end(stream)
         async for chunk in stream:
@@ -393,6 +408,10 @@ async def synthesize(request: Request) -> Response:
             work = state.models.tts.asynthesize(text, wishes.voice, **wishes.options)
             with state.sessions.running():
                 speech = await bodies.unless_gone(request, work)
+    except ValueError:
+        raise HTTPException(400, "of tags, a text may hold <break time=…/> alone") from None
+    except CheckpointError:
+        raise HTTPException(500, "a voice could not be had") from None
     except BusyError:
         raise HTTPException(500, NO_SLOT) from None
     return _answer(speech, bool(wanted.get("return_timestamps")))
