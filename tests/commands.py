@@ -1,9 +1,12 @@
 """The commands in processes of their own, as shells and services start them."""
 
+import os
 import subprocess
 import sys
 import time
 
+# With buffers, as users have them: what they hold is written last.
+BUFFERED = {"PYTHONUNBUFFERED": ""}
 STT, TTS = ([sys.executable, "-m", f"dsm_mlx.{name}"] for name in ("stt", "tts"))
 
 
@@ -12,6 +15,7 @@ def run(command, *args, shell="", **options):
 
     shell: what a shell shall do with the standard streams, such as "<&-".
     """
+    options["env"] = options.get("env", os.environ) | BUFFERED
     command = [*command, *map(str, args)]
     if shell:
         command = ["bash", "-c", f'exec "$@" {shell}', "bash", *command]
@@ -21,6 +25,7 @@ def run(command, *args, shell="", **options):
 
 def start(command, *args, **options):
     """Start it, with pipes for all three streams."""
+    options["env"] = options.get("env", os.environ) | BUFFERED
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([*command, *map(str, args)], **pipes | options)
 
