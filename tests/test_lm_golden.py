@@ -164,7 +164,7 @@ def test_rows_rest_and_start_anew_out_of_step(checkpoint, golden, name, masked):
         for row in np.flatnonzero(starts):
             begun = step.beginning()
             assert begun["text"].item() == case["oos_text_tokens"][row, t]
-            rows.put(row, begun)
+            rows.put(int(row), begun)
         active = runs & primed
         going = range(3) if masked else np.flatnonzero(active).tolist()
         codes = mx.array(case["codes"][going, :, t])
