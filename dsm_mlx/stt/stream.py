@@ -46,6 +46,7 @@ class TranscriptStream:
         self._closed_by, self._save, self._fork = closed, save, fork
         self._way: str | None = None
         self._closed = self._ended = False
+        self._promised = False  # room for one push, by `ready`
         self._alone = Alone()
         self.final_events: list[Event] = []
 
@@ -80,19 +81,21 @@ class TranscriptStream:
         self._use("push")
         self._check_going()
         with self._session.changed:
-            if not self._room():
+            if not (self._promised or self._room()):
                 raise BusyError(
                     f"{self._seconds_waiting():.1f} s of sound wait to be heard and "
                     f"{self._session.untaken} frames of events to be taken (expected at most "
                     f"{WAITING_SECONDS:g} s of each; await ready())"
                 )
+            self._promised = False
             self._session.feed(pcm)
         worker.post()
 
     async def ready(self) -> None:
-        """Wait until `push` would take more. May be cancelled."""
+        """Wait until there is room: the next `push` is taken. May be cancelled."""
         self._use("push")
         await wait_async(self._session, self._may_push)
+        self._promised = True  # although more events may come before it
 
     def mark(self, value: Any) -> None:
         """Have `Mark(value)` among the events, after all that is known of the whole frames before
@@ -240,6 +243,7 @@ class TranscriptStream:
         """Push, when there is room."""
         self._use("push")
         wait(self._session, self._may_push)
+        self._promised = True
         self.push(pcm)
 
     async def give_async(self, pcm: np.ndarray) -> None:
