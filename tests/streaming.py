@@ -137,13 +137,16 @@ def run(coroutine):
 @types.coroutine
 def cut(awaitable, at):
     """Await, and cancel at the await number `at`, as a task that is cancelled there."""
-    steps = awaitable.__await__()
+    steps, cancelled = awaitable.__await__(), False
     for i in itertools.count():
         try:
-            waits_for = steps.send(None)
-            if i == at:
-                steps.throw(asyncio.CancelledError())
-                raise AssertionError("it was cancelled and goes on")
+            if i == at + 1:
+                cancelled = True
+                waits_for = steps.throw(asyncio.CancelledError())
+            else:
+                waits_for = steps.send(None)
         except StopIteration as end:
+            assert not cancelled, "it was cancelled and goes on"
             return end.value
-        yield waits_for
+        if i != at:
+            yield waits_for

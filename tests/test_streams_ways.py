@@ -12,7 +12,6 @@ from streaming import (
     all_free,
     fed,
     in_threads,
-    never_for_ever,
     own,
     pauses,
     pieces,
@@ -23,11 +22,10 @@ from streaming import (
     without_partials,
     words,
 )
+from streaming import never_for_ever as never_for_ever
 
 import dsm_mlx
 from dsm_mlx import AudioError, Mark, Partial, Word
-
-__all__ = ["never_for_ever"]
 
 PCM = sound(3.03)
 
