@@ -106,7 +106,6 @@ def offline(folder):
     return {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder)}
 
 
-@pytest.mark.xfail(strict=True, reason="hub.locate tells of the bundled model a second time")
 def test_one_line_tells_which_model_was_chosen(tmp_path):
     """And where it was named, none but the warning of what the bundled one can."""
     out = tmp_path / "a.wav"

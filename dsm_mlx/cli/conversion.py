@@ -1,9 +1,5 @@
 """The convert command: a checkpoint -> another one, quantised or in another layout.
 
-    dsm-convert kyutai/stt-2.6b-en stt-2.6b-q4 -q
-    dsm-convert kyutai/tts-1.6b-en_fr my-voice --recipe mixed-4 --voices NAME
-    dsm-convert --inspect stt-2.6b-q4
-
 docs/convert.md tells about recipes, layouts and what they cost.
 """
 
@@ -13,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dsm_mlx.cli.common import program_name
+from dsm_mlx.cli.arguments import new_parser
 from dsm_mlx.convert import recipes
 from dsm_mlx.convert.belongings import check_replaceable
 from dsm_mlx.convert.folder import write_folder
@@ -23,11 +19,15 @@ from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.upload import check_repository, upload
 from dsm_mlx.loading.checkpoint import DTYPES
 
+EXAMPLES = """\
+  %(prog)s kyutai/stt-2.6b-en stt-2.6b-q4 -q
+  %(prog)s kyutai/tts-1.6b-en_fr my-voice --recipe mixed-4 --voices NAME
+  %(prog)s --inspect stt-2.6b-q4
+"""
+
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog=program_name(), description="Convert and quantise a DSM checkpoint."
-    )
+    p = new_parser("Convert and quantise a DSM checkpoint.", EXAMPLES)
     p.add_argument("source", nargs="?", help="folder, hub id or short name such as stt-1b")
     p.add_argument("dest", nargs="?", type=Path, help="folder to write; must not exist yet")
     p.add_argument("--hf-path", metavar="SOURCE", help="the same as SOURCE")

@@ -125,7 +125,8 @@ def locate(
         raise TypeError(f"revision is {shown(revision)} (expected a string or None)")
     if model is None:
         files = best_local(kind)
-        log.info("using model %s", files.name)
+        if not files.bundled:  # of which loading tells, and what it can do
+            log.info("using model %s", files.name)
         return files
     name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model
     if not isinstance(name, str):

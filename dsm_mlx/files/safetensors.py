@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.files.descriptors import fill_standard
 from dsm_mlx.messages import named, shown
 
 _MOST_BYTES = 4_000_000  # of a header: twenty times what the largest such model has
@@ -43,6 +44,7 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Parse and check the header. CheckpointError if the file is not whole or not as it says."""
+    fill_standard()  # this file comes before all that MLX opens
     source = named(path)
     raw, size = _read(path, source)
     metadata = raw.pop("__metadata__", None) or {}  # MLX writes null

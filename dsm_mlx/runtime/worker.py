@@ -177,15 +177,18 @@ class Worker:
     # ---- beginning and end
 
     def _ensure_thread(self) -> None:
-        if self._thread:
+        if self._thread and self._thread.ident:
             return
         with self._start:
             if self._thread is None:
                 os.register_at_fork(after_in_child=self._forked)
-                thread = threading.Thread(target=self._loop, name="dsm_mlx worker", daemon=True)
-                thread.start()
-                self._thread = thread
+                self._thread = threading.Thread(
+                    target=self._loop, name="dsm_mlx worker", daemon=True
+                )
+                # Before it runs: Ctrl-C may come between any two lines.
                 atexit.register(self.park)
+            if self._thread.ident is None:
+                self._thread.start()
 
     def park(self) -> None:
         """Stop after the current turn. Whoever waits gets a RuntimeError."""
@@ -193,7 +196,8 @@ class Worker:
             return
         self._over = _EXITING
         self.post()
-        self._parked.wait(_EXIT_SECONDS)
+        if self._thread and self._thread.ident:
+            self._parked.wait(_EXIT_SECONDS)
         self._take_late_jobs()
 
     def _take_late_jobs(self) -> None:
