@@ -294,6 +294,17 @@ def test_who_sends_slowly_stays(server):
 def test_who_does_not_read_is_dropped_and_costs_no_memory(server):
     """Speech that nobody takes, sound sent without end by one who reads nothing, and pings."""
     before = server.memory
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", server.port))
+        body = json.dumps({"text": "word " * 390, "voice": ""}).encode()
+        raw.sendall(
+            f"POST {TTS} HTTP/1.1\r\nHost: localhost\r\nkyutai-api-key: {KEY}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        assert raw.recv(12) == b"HTTP/1.1 200"
+        free(server, 10)
     with upgraded(server, f"{TTS}?format=Pcm") as raw:
         text = b"word " * 390
         raw.sendall(b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text)

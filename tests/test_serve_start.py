@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import plistlib
+import re
 import signal
 import socket
 import stat
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -17,6 +20,7 @@ import pytest
 from serving import FRAME, Served, receive, rest, send, until
 
 from dsm_mlx import BusyError
+from dsm_mlx.cli import serve_args
 from dsm_mlx.cli.serve import main
 from dsm_mlx.serve.models import Slots
 from dsm_mlx.serve.options import Limits, ServerOptions
@@ -195,3 +199,16 @@ def test_a_socket_of_the_file_system_is_its_owners_alone(models):
             assert raw.recv(4096).startswith(b"HTTP/1.1 200")
         assert served.stop() == 0
     assert not os.path.exists(path)
+
+
+def test_the_units_of_docs_start_what_there_is():
+    folder = Path(__file__).parent.parent / "docs/service"
+    with open(folder / "com.example.dsm-serve.plist", "rb") as file:
+        plist = plistlib.load(file)
+    unit = (folder / "dsm-serve.service").read_text()
+    line = re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1]
+    stop = int(re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[1])
+    assert Limits().drain < stop == plist["ExitTimeOut"]
+    for program, *arguments in (plist["ProgramArguments"], line.split()):
+        assert program.endswith("/bin/dsm-serve")
+        assert serve_args.parse(arguments).stt == "stt-1b"

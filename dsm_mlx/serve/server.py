@@ -17,7 +17,7 @@ from dsm_mlx.serve.options import ServerOptions
 from dsm_mlx.serve.protocols import protocols
 from dsm_mlx.serve.sessions import Sessions
 
-_RECEIVE_BYTES = 1 << 18  # that the system keeps of a connection: two seconds of sound
+_SYSTEM_BYTES = 1 << 17  # that the system keeps of a connection, each way: a second of sound
 _CLOSING = 2  # seconds for those who did not come to an end
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -117,7 +117,8 @@ def _tcp(address: str, port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+        for way in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            bound.setsockopt(socket.SOL_SOCKET, way, _SYSTEM_BYTES)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((address, port))
@@ -168,6 +169,8 @@ def urls(options: ServerOptions, sockets: list[socket.socket]) -> list[str]:
     found = []
     for bound in sockets:
         address, port = bound.getsockname()[:2]
-        shown = f"[{address}]" if ":" in address else address
-        found.append(f"http://{shown}:{port}/")
-    return found
+        names = [f"[{address}]" if ":" in address else address]
+        if address in ("0.0.0.0", "::"):  # which are no addresses to go to
+            names = [socket.gethostname(), "127.0.0.1" if address == "0.0.0.0" else "[::1]"]
+        found += [f"http://{name}:{port}/" for name in names]
+    return list(dict.fromkeys(found))

@@ -204,9 +204,8 @@ async def transcribe(request: Request) -> JSONResponse:
     state = state_of(request)
     limits = state.options.limits
     try:
-        async with state.models.job(limits.wait):
-            with await bodies.kept(request, limits.body, limits.wait) as file:
-                words = await bodies.unless_gone(request, _words(state, file, limits.wait))
+        with await bodies.kept(request, limits.body, limits.wait) as file, state.sessions.running():
+            words = await bodies.unless_gone(request, _words(state, file, limits.wait))
     except BusyError:
         raise HTTPException(500, NO_SLOT) from None
     except AudioError as error:
@@ -217,7 +216,10 @@ async def transcribe(request: Request) -> JSONResponse:
 async def _words(state: State, file: Any, wait: float) -> list[dict[str, Any]]:
     """Of a file: BusyError where no row is free for so many seconds."""
     words: list[dict[str, Any]] = []
-    async with aclosing(state.models.stt.transcribe_events([file])) as parts:
+    async with (
+        state.models.job(wait),
+        aclosing(state.models.stt.transcribe_events([file])) as parts,
+    ):
         while True:
             try:
                 part = await asyncio.wait_for(anext(parts), wait)
