@@ -38,12 +38,18 @@ def test_the_first_command_that_speaks_does(place):
     run([sys.executable, *shlex.split(command)], place)
     pcm = read(place / "hello.wav")
     assert 1 < pcm.size / 24_000 < 5 and abs(pcm).max() > 0.05
+    # and what it says is what was asked for, as far as its listening half can tell
+    said = re.search(r'dsm_mlx\.tts "(.+?)"', command)[1]
+    heard = run([sys.executable, "-m", "dsm_mlx.stt", "hello.wav"], place)
+    assert heard.split() == re.findall(r"\w+", said.lower())
 
 
 def test_the_programs_run_one_after_another(place):
     programs = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
     out = run([sys.executable, "-c", "\n".join(programs)], place)
     assert "0.16 bus" in out and "the kitchen is clean" in " ".join(out.split())
+    assert "dirty (end of turn at 4." in out and re.search(r"^bathroom \([01]\.\d\d\)$", out, re.M)
+    assert "the road" in (place / "bus.srt").read_text()
     assert re.findall(r"^1920 (\S+)$", out, re.M)[:3] == ["The", "train", "leaves"]
     assert (place / "hello.wav").is_file()
 
