@@ -23,7 +23,7 @@ from dsm_mlx import load_stt, load_tts
 from dsm_mlx.audio import read
 from dsm_mlx.audio.pyav import has_pyav
 from dsm_mlx.serve.kyutai import messages
-from dsm_mlx.serve.kyutai.tts import cleaned
+from dsm_mlx.serve.kyutai.wishes import cleaned
 
 BUS = "demos/audio/bus.wav"
 ASR, TTS = "/api/asr-streaming", "/api/tts_streaming"

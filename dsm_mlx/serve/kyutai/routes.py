@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from dsm_mlx.serve.kyutai import info, stt, tts
+from dsm_mlx.serve.kyutai import info, posts, stt, tts
 from dsm_mlx.serve.models import Models
 
 _LISTENING = ("/api/asr-streaming", "/api/asr_streaming")
@@ -33,7 +33,7 @@ def routes(models: Models) -> list[BaseRoute]:
     if models.tts is not None:
         for path in _SPEAKING:
             found.append(WebSocketRoute(path, tts.socket))
-            found.append(Route(path, tts.speak, methods=["POST"]))
-        found.append(Route("/api/tts", tts.synthesize, methods=["POST"]))
+            found.append(Route(path, posts.speak, methods=["POST"]))
+        found.append(Route("/api/tts", posts.synthesize, methods=["POST"]))
         found.append(Route("/api/voice", info.voice, methods=["POST"]))
     return found

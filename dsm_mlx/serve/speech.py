@@ -1,0 +1,90 @@
+"""Saying a text, as all protocols have it: a slot, a voice, the text, and the sound as it comes."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from typing import Any
+
+from starlette.requests import Request
+
+from dsm_mlx import CheckpointError, Chunk
+from dsm_mlx.audio import WavWriter
+from dsm_mlx.serve.bodies import unless_gone
+from dsm_mlx.serve.models import Slot
+from dsm_mlx.serve.state import State
+from dsm_mlx.tts.stream import SpeechStream
+
+log = logging.getLogger("dsm_mlx")
+
+
+async def chunks_of(
+    state: State, text: str, voice: str | None, **options: Any
+) -> AsyncIterator[Chunk]:
+    """The sound of a text, on a slot of its own. BusyError where none is free for too long.
+
+    options: of `TextToSpeech.stream`.
+    """
+    with (
+        await state.models.speakers.wait(state.options.limits.wait) as slot,
+        state.sessions.running(),
+    ):
+        stream = await opened(slot, voice, **options)
+        say(stream, text)
+        end(stream)
+        async for chunk in stream:
+            yield chunk
+
+
+async def begun(request: Request, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+    """The same chunks, when the first of them is there: what goes wrong, goes wrong before the
+    answer to the request begins. ClientDisconnect if the client goes meanwhile."""
+    first = await unless_gone(request, anext(chunks, None))
+
+    async def all_of_them() -> AsyncIterator[Chunk]:
+        async with aclosing(chunks):
+            if first is not None:
+                yield first
+            async for chunk in chunks:
+                yield chunk
+
+    return all_of_them()
+
+
+def wav_header() -> bytes:
+    """Of a WAV file that goes on until its end."""
+    file = _Pipe()
+    WavWriter(file)
+    return file.getvalue()
+
+
+class _Pipe(io.BytesIO):
+    """What cannot go back."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+async def opened(slot: Slot[SpeechStream], voice: Any, **options: Any) -> SpeechStream:
+    """A stream with a voice; one that is known by name, but cannot be had (its file is damaged, or
+    on the hub and there is no network), is the default one, as an unknown one is."""
+    try:
+        return await slot.open(voice=voice, **options)
+    except CheckpointError as error:
+        if not isinstance(voice, str):
+            raise
+        log.warning("the default voice speaks instead: %s", error)
+        return await slot.open(voice=None, **options)
+
+
+def say(stream: SpeechStream, text: str) -> None:
+    """Tags that nobody knows are left out, and the rest is said."""
+    with suppress(ValueError):
+        stream.feed(text)
+
+
+def end(stream: SpeechStream) -> None:
+    with suppress(ValueError):  # inside a tag
+        stream.end()
