@@ -150,8 +150,8 @@ def test_rows_that_rest_lose_nothing(mimi, case):
         mx.eval(encoder, decoder)
         for row in np.flatnonzero(active):
             step = taken[row]
-            np.testing.assert_array_equal(codes[row, :, 0], case["codes"][row, :, step])
-            heard[row].append(np.array(sound[row]))
+            np.testing.assert_array_equal(np.array(codes)[row, :, 0], case["codes"][row, :, step])
+            heard[row].append(np.array(sound)[row])
         taken += active
     np.testing.assert_allclose(
         np.stack([np.concatenate(row) for row in heard]), case["pcm"][:, 0], atol=1e-4, rtol=0

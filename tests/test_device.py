@@ -102,6 +102,8 @@ def test_weights_lie_as_they_are_read(checkpoint):
 
 def test_memory_can_be_bounded():
     before = mx.set_cache_limit(1 << 20)
+    if mx.set_cache_limit(1 << 20) != 1 << 20:
+        pytest.skip("this version of MLX keeps no limit on a CPU")
     try:
         dsm_mlx.limit_memory(cache=2 << 20)
         assert mx.set_cache_limit(1 << 20) == 2 << 20

@@ -309,3 +309,19 @@ def test_embeddings_are_read_in_any_dtype(tmp_path):
     mx.save_safetensors(str(path), {"speaker_wavs": voice.astype(mx.bfloat16)})
     found = read_embedding(path, 24, {})
     assert found.shape == (10, 24) and found.dtype == mx.float32
+
+
+def test_a_voice_by_its_embedding(tts, checkpoint):
+    """As the file says it, in either of its shapes; two of them in a dialogue, too."""
+    files = [checkpoint("tts-tiny") / f"voice{i}.wav{SUFFIX}" for i in (0, 1)]
+    stored = [np.array(mx.load(str(file))["speaker_wavs"]) for file in files]
+    named = tts.synthesize("Hi there", "voice1.wav", seed=1).audio
+    for embedding in (stored[1], stored[1][0].T, mx.array(stored[1])):
+        np.testing.assert_array_equal(tts.synthesize("Hi there", embedding, seed=1).audio, named)
+    one, two = stored
+    by_arrays = tts.synthesize([(one, "Hello."), (two, "Hi!"), (one, "So.")], seed=1)
+    by_names = [("voice0.wav", "Hello."), ("voice1.wav", "Hi!"), ("voice0.wav", "So.")]
+    np.testing.assert_array_equal(by_arrays.audio, tts.synthesize(by_names, seed=1).audio)
+    for wrong in (stored[0][:, :5], np.full_like(stored[0], np.nan), 5):
+        with pytest.raises((ValueError, TypeError), match="voice"):
+            tts.synthesize("Hi", wrong)

@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -28,7 +29,8 @@ _SOUND = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
 _MOST_FRAMES = 3000  # of a voice: four minutes
 _ANY = ".safetensors"  # the suffix where the model does not say for whom its voices are made
 
-Voice = str | os.PathLike
+Voice = str | os.PathLike | Any
+"""A name, a path, or an array of an embedding."""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import mlx.core as mx
+import numpy as np
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.delays import DelayPattern
@@ -121,18 +123,23 @@ class TtsCore:
             return 2.0 if 2.0 in self.cfg_names else None
         return 1.0
 
-    def voice(self, paths: Sequence[Path]) -> VoicePrompt:
-        """The voices in these files. On the caller's thread, which may have to read sound.
+    def voice(self, voices: Sequence[Path | np.ndarray]) -> VoicePrompt:
+        """The voices in these files, or of these embeddings. On the caller's thread, which may
+        have to read sound.
 
         Raises:
+            ValueError: an embedding, of a model that clones or of another shape.
             CheckpointError: a voice file that is damaged or for another model.
             AudioError: sound to clone from that cannot be read, or is too short or too long.
         """
-        key = tuple((str(path), path.stat().st_mtime_ns) for path in paths)
+        key = tuple(_identity(voice) for voice in voices)
         sound = None
-        if paths and not self.conditioned and not worker.run(self.prompts.known, key):
-            sound = self.prompts.sound_of(paths[0])
-        return worker.run_pieces(self.prompts.read(key, paths, sound))
+        if voices and not self.conditioned:
+            if isinstance(voices[0], np.ndarray):
+                raise ValueError("voice is an embedding (this model clones a voice from sound)")
+            if not worker.run(self.prompts.known, key):
+                sound = self.prompts.sound_of(voices[0])
+        return worker.run_pieces(self.prompts.read(key, voices, sound))
 
     def script(self) -> LiveText:
         """For a text that is yet to come."""
@@ -183,3 +190,10 @@ class TtsCore:
     @property
     def batches(self) -> list[Batch]:
         return list(self._batches.values())
+
+
+def _identity(voice: Path | np.ndarray) -> tuple:
+    """What tells one voice from another."""
+    if isinstance(voice, np.ndarray):
+        return voice.shape, hashlib.sha256(voice.tobytes()).hexdigest()
+    return str(voice), voice.stat().st_mtime_ns

@@ -9,10 +9,13 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from os import PathLike
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
+from dsm_mlx.audio.samples import as_samples
 from dsm_mlx.checks import check_number, check_seed, check_whole, for_each
 from dsm_mlx.loading.voices import Voice
 from dsm_mlx.messages import shown
@@ -91,8 +94,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
             text: a text, or a dialogue: a list of turns `(voice, text)` of up to five voices. A
                 list of texts (or of dialogues, themselves lists) gives a list of results, and
                 `batch` of them run in lockstep.
-            voice: a name from `voices()`, a path, or `hf://owner/repository/path`; None: the
-                model's default. With a list of texts, one voice or a list of them.
+            voice: a name from `voices()`, a path, `hf://owner/repository/path`, or an array of an
+                embedding, float32 (frames, width); None: the model's default. With a list of texts, one voice or a list of them.
             temperature: 0 is deterministic. None: the checkpoint's own (`lm_gen_config.temp`, 0.6
                 in Kyutai's).
             cfg: strength of guidance. A model that was taught it as a condition takes only
@@ -244,8 +247,13 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
             raise ValueError(
                 f"{len(voices)} voices in one dialogue (this model knows {core.slots})"
             )
-        names = [core.voices.default() if voice is None else voice for voice in voices]
-        return core.voice([core.voices.find(name) for name in names if name is not None])
+        given = [core.voices.default() if voice is None else voice for voice in voices]
+        return core.voice([self._found(voice) for voice in given if voice is not None])
+
+    def _found(self, voice: Voice) -> Path | np.ndarray:
+        if isinstance(voice, (str, PathLike)):
+            return self._core.voices.find(voice)
+        return as_samples(voice, "voice")  # any array of numbers, as float32
 
     def _options(
         self, temperature: float | None, cfg: float | None, padding_bonus: float
@@ -312,11 +320,20 @@ def _turns(text: Text, voice: Voice | None) -> tuple[list[Voice | None], list[tu
     if not _is_dialogue(text) or not all(len(t) == 2 and isinstance(t[1], str) for t in text):
         raise ValueError(f"text is {shown(text)} (expected a string or a list of (voice, text))")
     voices: list[Voice | None] = []
-    for name, _ in text:
-        name = voice if name is None else name
-        if name not in voices:
-            voices.append(name)
-    return voices, [(voices.index(voice if v is None else v), t) for v, t in text]
+    turns = []
+    for own, said in text:
+        speaker = voice if own is None else own
+        known = [i for i, other in enumerate(voices) if _is_same(speaker, other)]
+        if not known:
+            voices.append(speaker)
+        turns.append((known[0] if known else len(voices) - 1, said))
+    return voices, turns
+
+
+def _is_same(one: Voice | None, other: Voice | None) -> bool:
+    """Names and paths by what they are; arrays, which cannot be compared so, by identity."""
+    named = isinstance(one, (str, PathLike)) and isinstance(other, (str, PathLike))
+    return one is other or (named and one == other)
 
 
 def _seed(seed: int | None) -> int:

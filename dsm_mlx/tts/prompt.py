@@ -15,7 +15,12 @@ from dsm_mlx.codec.mimi import encode_pieces
 from dsm_mlx.errors import AudioError
 from dsm_mlx.lm.sampling import row_keys
 from dsm_mlx.lm.tokens import NOTHING, UNGENERATED
-from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, join_speakers, read_embedding
+from dsm_mlx.loading.voices import (
+    SPEAKER_CONDITIONER,
+    embedding_of,
+    join_speakers,
+    read_embedding,
+)
 from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.tts.session import Timing, forced_codes
 from dsm_mlx.tts.step import TtsStep
@@ -109,27 +114,35 @@ class PromptCache:
         return pcm
 
     def read(
-        self, key: Hashable, paths: Sequence[Path], sound: np.ndarray | None = None
+        self, key: Hashable, voices: Sequence[Path | np.ndarray], sound: np.ndarray | None = None
     ) -> Pieces[VoicePrompt]:
-        """The voices in these files, or of a sound; neither is a session without a voice.
+        """The voices in these files or of these embeddings, or of a sound; neither is a session
+        without a voice.
 
         Raises:
             CheckpointError: a voice file that is damaged or for another model.
+            ValueError: an embedding that this model cannot have.
         """
         if key not in self._voices:
             if sound is not None:
                 codes = (yield from encode_pieces(self._step.mimi, sound[None]))[0]
                 # Without the last two frames (reference: `get_prefix`).
                 voice = VoicePrompt(key, prefix=codes[:, :-2])
-            elif paths:
-                width = self._lm.config.conditioners.by_name[SPEAKER_CONDITIONER].dim
-                voices = [read_embedding(path, width, self._model_id) for path in paths]
-                voice = VoicePrompt(key, *join_speakers(voices, self._slots))
+            elif voices:
+                read = [self._embedding(voice) for voice in voices]
+                voice = VoicePrompt(key, *join_speakers(read, self._slots))
             else:
                 voice = VoicePrompt(key)
             _keep(self._voices, key, voice)
         self._voices.move_to_end(key)
         return self._voices[key]
+
+    def _embedding(self, voice: Path | np.ndarray) -> mx.array:
+        """float32 (frames, width)."""
+        width = self._lm.config.conditioners.by_name[SPEAKER_CONDITIONER].dim
+        if isinstance(voice, np.ndarray):
+            return embedding_of(voice, width)
+        return read_embedding(voice, width, self._model_id)
 
     def start(
         self, voice: VoicePrompt, options: SpeechOptions, seed: int
