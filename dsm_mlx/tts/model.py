@@ -95,7 +95,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
                 list of texts (or of dialogues, themselves lists) gives a list of results, and
                 `batch` of them run in lockstep.
             voice: a name from `voices()`, a path, `hf://owner/repository/path`, or an array of an
-                embedding, float32 (frames, width); None: the model's default. With a list of texts, one voice or a list of them.
+                embedding, float32 (frames, width); None: the model's default. With a list of
+                texts, one voice or a list of them.
             temperature: 0 is deterministic. None: the checkpoint's own (`lm_gen_config.temp`, 0.6
                 in Kyutai's).
             cfg: strength of guidance. A model that was taught it as a condition takes only
