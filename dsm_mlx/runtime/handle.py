@@ -104,15 +104,17 @@ class Handle(Generic[Core, Stream]):
         """
         check_number("wait", wait, 0.0, 86_400.0)
         until = time.monotonic() + wait
+        stream = self._stream_of(session)  # which frees the row, whenever Ctrl-C may come
         while True:
             try:
-                return self._try_to_open(session, batch)
+                self._try_to_open(stream, session, batch)
+                return stream
             except BusyError:
                 if time.monotonic() >= until:
                     raise
             time.sleep(_LOOK)
 
-    def _try_to_open(self, session: Session, batch: Batch) -> Stream:
+    def _try_to_open(self, stream: Stream, session: Session, batch: Batch) -> None:
         with self._opening:
             if len(self._streams) >= self.max_streams:
                 raise BusyError(
@@ -120,9 +122,10 @@ class Handle(Generic[Core, Stream]):
                     "the model with a larger max_streams)"
                 )
             self._join(session, batch)
-            stream = self._stream_of(session)
             self._streams.add(stream)
-            return stream
+        if self._loaded is None:  # closed meanwhile
+            stream.close()
+            raise ValueError("the model is closed")
 
     def _join(self, session: Session, batch: Batch) -> None:
         """Have it join; who stops waiting, by Ctrl-C, leaves no session behind."""

@@ -7,6 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 
+class Changed(threading.Condition):
+    """A condition that Ctrl-C cannot leave locked.
+
+    `Condition.__enter__` is Python, so that an interrupt may come when it has the lock and before
+    the `with` block knows of it; the worker would wait for that lock for ever. Here `with` calls
+    the lock's own, in which none can come.
+    """
+
+    def __init__(self) -> None:
+        self._own = threading.RLock()
+        super().__init__(self._own)
+
+    __enter__ = property(lambda self: self._own.__enter__)
+    __exit__ = property(lambda self: self._own.__exit__)
+
+
 class Session:
     """One stream or recording, on the host. The wings say what is in it.
 
@@ -22,9 +38,9 @@ class Session:
         gone: no frame of it is to be computed any more.
     """
 
-    def __init__(self, beginning: Any, *, live: bool, changed: threading.Condition | None = None):
+    def __init__(self, beginning: Any, *, live: bool, changed: Changed | None = None):
         self.live = live
-        self.changed = changed or threading.Condition()
+        self.changed = changed or Changed()
         self.beginning = beginning
         self.error: Exception | None = None
         self.gone = False

@@ -16,7 +16,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -216,23 +215,25 @@ class _Job:
 
     def __init__(self, pieces: Pieces, watched: bool):
         self._pieces, self._watched = pieces, watched
-        self._future: Future = Future()
-        self._told: queue.SimpleQueue = queue.SimpleQueue()
+        # Of kind and value. No Future: Ctrl-C can leave one locked, and the worker with it.
+        self._news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._unwanted = False
 
     def wait(self, progress: Callable[[Any], None] | None) -> Any:
         try:
-            if progress:
-                for told in self._all_told():
-                    progress(told)
-            return self._future.result()
+            while True:
+                kind, news = self._news.get()
+                if kind == "told":
+                    progress(news)
+                elif kind == "value":
+                    return news
+                else:
+                    raise news
         except BaseException:
             self._unwanted = True
             raise
-
-    def _all_told(self) -> Iterator[Any]:
-        while (told := self._told.get()) is not _NOTHING_MORE:
-            yield told
+        finally:
+            news = None  # which would refer to itself by its traceback
 
     def go_on(self) -> bool:
         """One piece; whether that was the last. Whatever it raises belongs to the caller."""
@@ -242,28 +243,20 @@ class _Job:
                 return True
             told = next(self._pieces)
         except StopIteration as end:
-            self._settle(self._future.set_result, end.value)
+            self._news.put(("value", end.value))
         except BaseException as error:
-            self._settle(self._future.set_exception, error)
+            self._news.put(("error", error))
         else:
             if self._watched:
-                self._told.put(told)
+                self._news.put(("told", told))
             return False
-        self._told.put(_NOTHING_MORE)
         self._pieces = None  # no argument outlives its job
         return True
 
     def fail(self, error: Exception) -> None:
-        self._settle(self._future.set_exception, error)
-        self._told.put(_NOTHING_MORE)
+        """Its caller need not wait any more; also while it is being run."""
+        self._news.put(("error", error))
 
-    def _settle(self, settle: Callable[[Any], None], outcome: Any) -> None:
-        """Once: at exit its caller may give it up while it is being run."""
-        with suppress(InvalidStateError):
-            settle(outcome)
-
-
-_NOTHING_MORE = object()
 
 shared = Worker()
 """The worker of this process."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import warnings
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -20,6 +19,7 @@ from dsm_mlx.results import Event, ModelInfo, Transcript
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.handle import Handle
 from dsm_mlx.runtime.piping import Piped
+from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.waiting import Both, in_thread
 from dsm_mlx.stt import saving
 from dsm_mlx.stt.core import SttCore
@@ -240,7 +240,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         items, seeds = list(audio), for_each("seeds", seed, len(audio), "recordings")
         self._session_options(delay, temperature, None)
 
-        def new_session(index: int, changed: threading.Condition) -> Session:
+        def new_session(index: int, changed: Changed) -> Session:
             session = self._session(
                 delay, temperature, seeds[index], None, live=False, changed=changed
             )
@@ -276,7 +276,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         turns: TurnPolicy | None,
         *,
         live: bool = True,
-        changed: threading.Condition | None = None,
+        changed: Changed | None = None,
     ) -> Session:
         core = self._core
         options = self._session_options(delay, temperature, seed)

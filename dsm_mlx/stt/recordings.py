@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from dsm_mlx.audio.samples import check_pcm
 from dsm_mlx.errors import AudioError
 from dsm_mlx.results import EndOfTurn, Event, Pause, Transcript, Word
 from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.waiting import stopped_by_caller
 from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.words import settle_ends
@@ -43,11 +43,11 @@ class Recordings:
     def __init__(
         self,
         sounds: Sequence[Callable[[], Iterator[np.ndarray]]],
-        new_session: Callable[[int, threading.Condition], Session],
+        new_session: Callable[[int, Changed], Session],
         batch: int,
     ):
         self._sounds, self._new_session, self._batch = sounds, new_session, batch
-        self._changed = threading.Condition()
+        self._changed = Changed()
         self._running: list[_Recording] = []
         self._stopped = False
         self._post = worker.post  # at the interpreter's end `worker` is None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Word
+from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.session import Session as RuntimeSession
 from dsm_mlx.stt.clock import Clock
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
@@ -52,7 +53,7 @@ class Session(RuntimeSession):
         *,
         options: dict[str, Any] | None = None,
         live: bool = True,
-        changed=None,
+        changed: Changed | None = None,
     ):
         super().__init__(beginning, live=live, changed=changed)
         self._tokenizer, self._policy = tokenizer, turns

@@ -171,9 +171,9 @@ class TranscriptStream:
     def close(self) -> None:
         """Stop without a flush and give the row back. In a forked process it does nothing."""
         if not self._closed:
+            worker.post(self._session.stop)  # first: after it Ctrl-C may come
             self._closed = True
             self._closed_by(self)
-            worker.post(self._session.stop)
 
     async def aclose(self) -> None:
         """As `close`."""
@@ -280,7 +280,7 @@ class TranscriptStream:
 
     def _check_open(self) -> None:
         worker.check()
-        if self._closed:
+        if self._closed or (self._session.gone and not self._session.error):
             raise ValueError("the stream is closed")
 
     def _check_going(self) -> None:

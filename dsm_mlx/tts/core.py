@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.batch import Batch
 from dsm_mlx.runtime.rows import tree_bytes
 from dsm_mlx.runtime.schedule import Cost
+from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.tts.config import TtsConfig
 from dsm_mlx.tts.frame import TtsFrames
@@ -158,7 +158,7 @@ class TtsCore:
         *,
         keep_words: bool = False,
         live: bool = True,
-        changed: threading.Condition | None = None,
+        changed: Changed | None = None,
     ) -> Pieces[Session]:
         """A session that may join the batch `batch_of` it. On the worker's thread."""
         state, keys_values = yield from self.prompts.start(voice, options, seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import threading
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from dsm_mlx.results import Chunk, ModelInfo, Speech
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.handle import Handle
 from dsm_mlx.runtime.piping import Piped
+from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.waiting import in_thread, raise_error
 from dsm_mlx.tts.core import TtsCore
 from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
@@ -189,7 +189,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         progress: Callable[[Chunk], None] | None,
     ) -> list[Speech]:
         """Say all of it, at most `batch` texts at a time."""
-        waiting, changed = deque(enumerate(jobs)), threading.Condition()
+        waiting, changed = deque(enumerate(jobs)), Changed()
         running: list[_Saying] = []
         said: dict[int, Speech] = {}
         try:
@@ -213,7 +213,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
                 worker.post(saying.session.stop)
         return [said[index] for index in range(len(jobs))]
 
-    def _begin(self, job: _Job, options: SpeechOptions, changed: threading.Condition) -> Session:
+    def _begin(self, job: _Job, options: SpeechOptions, changed: Changed) -> Session:
         core = self._core
         session = worker.run_pieces(
             core.session(

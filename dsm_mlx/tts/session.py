@@ -14,6 +14,7 @@ import numpy as np
 from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.lm.tokens import UNGENERATED
 from dsm_mlx.results import Chunk, Word
+from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.session import Session as RuntimeSession
 from dsm_mlx.tts.script import Entry, ScriptMachine, ScriptReader
 
@@ -158,7 +159,7 @@ class Session(RuntimeSession):
         keep_words: bool = False,
         *,
         live: bool = True,
-        changed: threading.Condition | None = None,
+        changed: Changed | None = None,
     ):
         super().__init__(beginning, live=live, changed=changed)
         self.keys_values = keys_values

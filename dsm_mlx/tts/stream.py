@@ -63,9 +63,9 @@ class SpeechStream:
         """Fall silent: the iteration ends, and the row is free at the next step. What a player
         holds is the player's. In a forked process it does nothing."""
         if not self._closed:
+            worker.post(self._session.stop)  # first: after it Ctrl-C may come
             self._closed = True
             self._closed_by(self)
-            worker.post(self._session.stop)
 
     def close(self) -> None:
         """As `cancel`."""
