@@ -18,7 +18,7 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten, tree_map_with_path
 
-from dsm_mlx.files.messages import shown
+from dsm_mlx.messages import shown
 from dsm_mlx.options import TurnPolicy
 from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Word
 from dsm_mlx.stt.session import Session, Task
