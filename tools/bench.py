@@ -230,7 +230,7 @@ def table(result: dict, indent: str = "") -> str:
         if isinstance(value, dict):
             lines += [f"{indent}{key}", table(value, indent + "  ")]
         elif value is not None:
-            lines.append(f"{indent}{key:<{34 - len(indent)}}{_shown(value)}")
+            lines.append(f"{indent}{key:<{40 - len(indent)}}  {_shown(value)}")
     return "\n".join(lines)
 
 
