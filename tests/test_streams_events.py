@@ -141,27 +141,27 @@ def pushed_silence(model):
         return [event for event in rest(stream) if not isinstance(event, Word)]
 
 
-def test_a_turn_ends_when_the_policy_says(delayed):
-    """By the level: speech of 3 s, then silence; the shorter the pause, the sooner."""
-    pcm = np.concatenate([sound(3), np.zeros(4 * RATE, np.float32)])
-    ends = {}
-    for pause in (0.5, 1.0, 2.0, 3.0):
-        events = fed(delayed, pcm, turns=TurnPolicy(pause=pause, threshold=0.9, frames=1))
-        turns = [event.time for event in events if isinstance(event, EndOfTurn)]
-        assert len(turns) == 1
-        ends[pause] = turns[0]
-        assert 3 + 0.9 * pause < turns[0] < 3.2 + pause
-        late = fed(delayed, pcm, turns=TurnPolicy(pause=pause, threshold=0.9, frames=4))
-        later = [event.time for event in late if isinstance(event, EndOfTurn)]
-        assert later == [pytest.approx(turns[0] + 3 * 0.08)]
-    assert sorted(ends.values()) == list(ends.values())
+def ends_of_turns(model, **policy):
+    """After 1.5 s of speech and in silence."""
+    pcm = np.concatenate([sound(1.5), np.zeros(round(3.4 * RATE), np.float32)])
+    events = fed(model, pcm, **({"turns": TurnPolicy(**policy)} if policy else {}))
+    return [event.time for event in events if isinstance(event, EndOfTurn)]
+
+
+@pytest.mark.parametrize("pause", [0.5, 1.0, 2.0, 3.0])
+def test_a_turn_ends_when_the_policy_says(delayed, pause):
+    (end,) = ends_of_turns(delayed, pause=pause, threshold=0.9, frames=1)
+    assert 1.5 + 0.9 * pause < end < 1.7 + pause
+
+
+def test_a_turn_ends_after_as_many_frames_as_the_policy_says(delayed):
+    (one,), (four,) = (ends_of_turns(delayed, pause=0.5, frames=n) for n in (1, 4))
+    assert four == pytest.approx(one + 3 * 0.08)
 
 
 def test_the_default_policy(delayed):
-    pcm = np.concatenate([sound(3), np.zeros(4 * RATE, np.float32)])
-    same = fed(delayed, pcm, turns=TurnPolicy(2.0, 0.5, 3, 0.3))
-    assert same == fed(delayed, pcm) == fed(delayed, pcm, turns=TurnPolicy())
-    assert [type(e) for e in same].count(EndOfTurn) == 1
+    (end,) = ends_of_turns(delayed)
+    assert [end] == ends_of_turns(delayed, pause=2.0, threshold=0.5, frames=3, rearm=0.3)
 
 
 def detected(policy, values, words):

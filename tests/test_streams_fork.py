@@ -60,7 +60,7 @@ def play(stream, rng):
         yield taken
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("model", ["stt", "delayed"])
 def test_a_fork_goes_on_to_the_same_events(model, seed, request):
     """With sound waiting, frames in flight, events untaken, tasks queued, tokens drawn."""
@@ -228,7 +228,7 @@ def forked_everywhere(tts, voice=None, **options):
         chunks, forks = [], []
         for i, chunk in enumerate(stream):
             chunks.append(chunk)
-            if i % 5 == 0 and len(forks) < 8:
+            if i % 6 == 0 and len(forks) < 6:
                 forks.append((stream.fork(), len(chunks)))
     np.testing.assert_array_equal(sound_of(chunks), whole.audio)
     for fork, at in forks:
@@ -240,8 +240,7 @@ def forked_everywhere(tts, voice=None, **options):
 
 
 def test_speech_forks_within_words(tts):
-    forked_everywhere(tts)
-    forked_everywhere(tts, "voice1.wav", temperature=0.0)
+    forked_everywhere(tts, "voice1.wav")
 
 
 def test_speech_forks_with_guidance(small):
