@@ -142,8 +142,8 @@ def pushed_silence(model):
 
 
 def ends_of_turns(model, **policy):
-    """After 1.5 s of speech and in silence."""
-    pcm = np.concatenate([sound(1.5), np.zeros(round(3.4 * RATE), np.float32)])
+    """After 3 s of speech, of which the first words are known 2.5 s later."""
+    pcm = np.concatenate([sound(3), np.zeros(round(3.4 * RATE), np.float32)])
     events = fed(model, pcm, **({"turns": TurnPolicy(**policy)} if policy else {}))
     return [event.time for event in events if isinstance(event, EndOfTurn)]
 
@@ -151,7 +151,7 @@ def ends_of_turns(model, **policy):
 @pytest.mark.parametrize("pause", [0.5, 1.0, 2.0, 3.0])
 def test_a_turn_ends_when_the_policy_says(delayed, pause):
     (end,) = ends_of_turns(delayed, pause=pause, threshold=0.9, frames=1)
-    assert 1.5 + 0.9 * pause < end < 1.7 + pause
+    assert 3 + 0.9 * pause < end < 3.2 + pause
 
 
 def test_a_turn_ends_after_as_many_frames_as_the_policy_says(delayed):
