@@ -178,6 +178,26 @@ def test_speech_that_nobody_takes_stops_at_two_seconds(tts):
     assert all_free(tts)
 
 
+def test_a_source_of_text_without_an_end_is_read_as_it_is_said(tts):
+    read = []
+
+    def source():
+        while True:
+            read.append("one two three ")
+            yield read[-1]
+
+    async def main(items):
+        chunks = 0
+        async for chunk in items:
+            chunks += 1
+            if chunks == 20:
+                return chunk.ahead
+
+    assert 100 < run(main(tts.speak(source(), seed=1))) < 250
+    assert 30 < len(read) < 100
+    assert all_free(tts)
+
+
 def test_others_are_served_while_one_rests(stt, tts):
     """Neither a full transcript stream nor full speech holds up their neighbours."""
     text = "One two three four five six seven eight nine ten."

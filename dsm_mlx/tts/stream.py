@@ -11,6 +11,8 @@ from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.waiting import Alone, raise_error, wait, wait_async
 from dsm_mlx.tts.session import Session
 
+_WORDS_AHEAD = 200  # a minute and more
+
 
 class SpeechStream:
     """Text to speech as the text comes in. Made by `TextToSpeech.stream`.
@@ -134,7 +136,8 @@ class SpeechStream:
         self.feed(text)
 
     async def give_async(self, text: str) -> None:
-        """As `feed`."""
+        """As `feed`, when not too many words wait to be said: a source may have no end."""
+        await wait_async(self._session, self._may_feed)
         self.feed(text)
 
     def known(self) -> Iterator[Chunk]:
@@ -156,6 +159,9 @@ class SpeechStream:
         worker.check()
         if self._closed:
             raise ValueError("the stream is closed")
+
+    def _may_feed(self) -> bool:
+        return self._session.gone or self._session.script.words < _WORDS_AHEAD
 
     def _something(self) -> bool:
         return self._closed or bool(self._session.chunks) or self._session.over
