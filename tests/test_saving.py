@@ -1,14 +1,16 @@
 """A stream as bytes: whoever goes on from them hears what the stream would have heard.
 
-DSM_MLX_MINUTES=30 saves and resumes through so much sound, each minute; the suite through one, each
-few seconds.
+DSM_MLX_MINUTES=30 saves and resumes through so much sound, every minute; the suite through a
+minute, every two seconds.
 """
 
+import faulthandler
 import json
 import os
 import random
 import subprocess
 import sys
+from subprocess import PIPE
 
 import golden as fixtures
 import numpy as np
@@ -153,24 +155,63 @@ def test_another_process_goes_on_exactly(small, stt, tmp_path):
         assert rest(stream) == expected
 
 
-def test_saved_again_and_again(stt):
-    """As a service would that may be stopped at any time."""
-    every = 60 if MINUTES else 2
-    seconds = round(MINUTES * 60) or 24
-    stream, events = stt.stream(), []
-    for second in range(seconds):
-        events += stream.feed(sound(1, second))
-        if second % every == every - 1:
-            data = stream.save()
-            stream.close()
-            stream = stt.resume(data)
-    events += stream.flush()
+IN_TURNS = """
+import sys
+import mlx.core as mx
+mx.set_default_device(mx.cpu)
+import dsm_mlx
+
+folder, saved, tests = sys.argv[1:]
+sys.path.insert(0, tests)
+from streaming import sound
+
+stt = dsm_mlx.load_stt(folder)
+for line in sys.stdin:
+    with open(saved, "rb") as file:
+        stream = stt.resume(file.read())
+    first, last = map(int, line.split())
+    events = [event for second in range(first, last) for event in stream.feed(sound(1, second))]
+    with open(saved, "wb") as file:
+        file.write(stream.save())
     stream.close()
+    print(repr(events), flush=True)
+"""
+
+
+def test_two_processes_hear_a_stream_in_turns(small, stt, tmp_path):
+    """As services would that may be stopped at any time."""
+    every, seconds = (60, round(MINUTES * 60)) if MINUTES else (2, 60)
+    faulthandler.cancel_dump_traceback_later()  # half an hour takes some minutes
+    saved, events = tmp_path / "stream", []
+    command = [sys.executable, "-c", IN_TURNS, small("stt-tiny"), saved, os.path.dirname(__file__)]
+    stream = stt.stream()
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as other:
+        for first in range(0, seconds, every):
+            last = min(first + every, seconds)
+            if first // every % 2:
+                saved.write_bytes(stream.save())
+                stream.close()
+                print(first, last, file=other.stdin, flush=True)
+                events.append(other.stdout.readline().strip())
+                stream = stt.resume(saved.read_bytes())
+            else:
+                heard = [e for second in range(first, last) for e in stream.feed(sound(1, second))]
+                events.append(repr(heard))
+        assert stream.time == seconds and saved.stat().st_size < 64_000  # it does not grow
+        ending = stream.flush()
+        stream.close()
+        other.stdin.close()
     with stt.stream() as stream:
-        whole = [e for second in range(seconds) for e in stream.feed(sound(1, second))]
-    assert events == whole + stream.final_events
-    assert len(words(events)) > seconds / 2
-    assert len(data) < 64_000  # it does not grow
+        whole = [
+            [
+                e
+                for second in range(first, min(first + every, seconds))
+                for e in stream.feed(sound(1, second))
+            ]
+            for first in range(0, seconds, every)
+        ]
+    assert events == [repr(heard) for heard in whole] and ending == stream.final_events
+    assert len(words(e for heard in whole for e in heard)) > seconds / 2
 
 
 # ---- what is refused
