@@ -154,6 +154,19 @@ def test_a_model_that_a_loop_a_thread_and_recordings_use_at_once(stt, expected):
     assert all_free(stt)
 
 
+def test_two_threads_that_feed_one_stream_share_its_events(stt):
+    """None is lost and none comes twice."""
+    frame = PCM[:1920]
+    with stt.stream() as stream:
+
+        def feed():
+            return [event for _ in range(15) for event in stream.feed(frame)]
+
+        one, two = in_threads(feed, feed)
+    found = one + two + stream.final_events
+    assert sorted(map(repr, found)) == sorted(map(repr, fed(stt, np.tile(frame, 30))))
+
+
 def test_speech_is_the_same_however_it_is_made(tts):
     text = "One two <break time='100ms'/> three, four."
     whole = tts.synthesize(text, seed=3)
