@@ -173,6 +173,56 @@ def test_recordings_of_another_model_never_stop():
     assert np.diff([100.0, *recording.went, clock.now]).max() <= PATIENCE + 0.05
 
 
+def test_recordings_of_another_model_take_turns_beside_live_streams():
+    """Eight of them never go all at once, which would keep a live frame waiting for eight rows."""
+    worker, batch, _step, clock = made(cost=lambda rows: 0.02)
+    step = Adding(clock, on_a_cpu)
+    other = Batch(step, "the other one", 8, masked=False)
+    worker.add(other)
+    batch.join(Counted(frames=10**6))
+    files = [Counted(live=False, frames=10**6) for _ in range(8)]
+    for session in files:
+        other.join(session)
+    for _ in range(1000):
+        worker.turn()
+    assert max(len(going) for going in step.steps[10:]) <= 2
+    for session in files:
+        assert np.diff([100.0, *session.went, clock.now]).max() <= PATIENCE + 0.1
+
+
+def test_what_was_computed_is_read_although_another_models_recordings_run():
+    worker, batch, _step, clock = made()
+    other = Batch(Adding(clock), "the other one", 4, masked=False)
+    worker.add(other)
+    long, short = Counted(live=False, frames=10**6), Counted(live=False, frames=3)
+    batch.join(long)
+    other.join(short)
+    for _ in range(200):
+        worker.turn()
+    assert short.heard == [1, 2, 3]
+
+
+def test_a_live_frame_does_not_wait_for_recordings_while_its_batch_is_in_a_frame_of_one():
+    """A frame of a recording has three turns; who came meanwhile makes the rest of it urgent."""
+    worker, batch, _step, clock = made()  # with recordings of its own, always ready
+    other = Batch(Adding(clock, turns=3), "the other one", 4, masked=False)
+    worker.add(other)
+    for _ in range(4):
+        batch.join(Counted(live=False, frames=10**6))
+    recording, live = Counted(live=False, frames=10**6), Counted()
+    other.join(recording)
+    for _ in range(50):
+        while other._frame is None:
+            worker.turn()
+        other.join(live) if live not in other.open else None
+        live.frames += 1
+        done, turns = len(live.heard), 0
+        while len(live.heard) == done:
+            worker.turn()
+            turns += 1
+        assert turns <= 2 + 3
+
+
 def test_live_steps_stay_short_on_a_cpu_and_all_ride_along_on_a_gpu():
     for cost, riding in ((on_a_cpu, False), (on_a_gpu, True)):
         worker, batch, step, _clock = made(cost=cost)

@@ -8,7 +8,6 @@ import json
 import shutil
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np

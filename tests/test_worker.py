@@ -287,7 +287,7 @@ def test_nobody_waits_for_a_thread_that_has_failed(caplog):
     worker.clock = time.perf_counter
     session = Counted()
     batch.join(session)
-    batch.claim = lambda now: 1 / 0
+    worker._piece = lambda: 1 / 0
     errors = in_time(lambda: worker.run(lambda: None))
     errors += in_time(lambda: worker.run(lambda: None))
     assert "ZeroDivisionError" in str(errors[1]) and "has failed" in str(session.error)

@@ -32,8 +32,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def parser() -> argparse.ArgumentParser:
     p = new_parser(
-        "A server for speech to text and text to speech on this machine, which clients of Kyutai's\n"
-        "moshi-server use unchanged. Without options only this machine's users can come.",
+        "A server for speech to text and text to speech on this machine, which clients of\n"
+        "Kyutai's moshi-server use unchanged. Without options only this machine's users can come.",
         EXAMPLES,
     )
     models = p.add_argument_group("models")

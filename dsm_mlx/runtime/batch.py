@@ -101,6 +101,7 @@ class Batch:
         self._unread: _Frame | None = None  # whose state is known, but not yet what came of it
         self._file_went = float("-inf")
         self._little_since: float | None = None
+        self._too_wide_at: int | None = None
         self._told_late = False
         self.steps, self.seconds = 0, 0.0
 
@@ -119,6 +120,10 @@ class Batch:
             BusyError: no row is free and there is no memory or no leave for more.
         """
         self._let_go()
+        if session.live:
+            self._too_wide_at = None  # whoever asks may try
+        if self._rows is None and session.beginning is not None:
+            self._rows, self.sessions = Rows(session.beginning), [None]
         row = self._free_row()
         if row is None and any(other.gone for other in self.sessions):
             self._finish_frame()  # in which they still are
@@ -126,15 +131,18 @@ class Batch:
             row = self._free_row()
         if row is None and session.live:
             row = self._rest_one()
-        if row is not None:
-            self.sessions[row], session.row = session, row
-        elif session.live:
+        if row is None and session.live:
+            why = "there is no memory for another stream"
+            if len(self.sessions) >= self.limit:
+                why = f"all {self.limit} streams are in use"
             raise BusyError(
-                f"{self.name}: all {self.limit} streams are in use (close one, or load the model "
-                "with a larger max_streams)"
+                f"{self.name}: {why} (close one, or load the model with another max_streams)"
             )
-        else:
+        session.batch = self  # which lives as long as somebody is in it
+        if row is None:
             self._waiting.append(session)
+        else:
+            self.sessions[row], session.row = session, row
 
     def value(self, session: Session) -> Any:
         """The state of a session as a value of its own, at a whole frame.
@@ -153,13 +161,16 @@ class Batch:
         """End all sessions. The batch can be used on."""
         for session in self.open:
             session.fail(error)
+            session.batch = None
         self._frame = self._unread = self._rows = None
         self.sessions, self._waiting = [], deque()
 
     def _free_row(self) -> int | None:
         if None not in self.sessions:
             width = len(self.sessions)
-            if width >= self.limit or not self._grow(max(1, min(2 * width, self.limit))):
+            if width >= self.limit or width == self._too_wide_at:
+                return None
+            if not self._grow(max(1, min(2 * width, self.limit))):
                 return None
         return self.sessions.index(None)
 
@@ -170,12 +181,15 @@ class Batch:
                 self._rows.grow(width)
             except MemoryError as error:
                 log.warning("%s: %s", self.name, error)
+                self._too_wide_at = len(self.sessions)  # not tried again before a row is free
                 return False
         self.sessions += [None] * (width - len(self.sessions))
         return True
 
     def _rest_one(self) -> int | None:
         """Take the row of a recording, the one that had its turn last."""
+        if not any(session and not session.live for session in self.sessions):
+            return None
         self._finish_frame()
         files = [session for session in self.sessions if session and not session.live]
         if not files:
@@ -193,8 +207,11 @@ class Batch:
         busy = self._frame.sessions if self._frame else ()
         for row, session in enumerate(self.sessions):
             if session and session.gone and session not in busy:
-                self.sessions[row], session.row = None, None
+                self.sessions[row], session.row, session.batch = None, None, None
+                self._too_wide_at = None
         if any(session.gone for session in self._waiting):
+            for session in self._waiting:
+                session.batch = None if session.gone else self
             self._waiting = deque(session for session in self._waiting if not session.gone)
         while self._waiting and not self._frame and (row := self._free_row()) is not None:
             session = self._waiting.popleft()
@@ -230,14 +247,22 @@ class Batch:
 
     def claim(self, now: float) -> tuple[int, float] | None:
         """How urgent its next turn is and since when it waits; None if there is nothing to do."""
-        if self._frame:
-            return self._frame.rank, self._frame.since
-        self._let_go()
+        if self._frame and self._frame.rank == LIVE:
+            return LIVE, self._frame.since
+        if not self._frame:
+            self._let_go()
         live, files = self._ready(now)
         claims = [(LIVE, session.since) for session in live]
-        claims += [(LIVE if now - s.since >= PATIENCE else SPARE, s.since) for s in files]
-        if not claims and self._unread:
-            return SPARE, now
+        if self._frame:  # of recordings: who waits for it to end makes it urgent
+            claims.append((SPARE, self._frame.since))
+        elif files:
+            # One after another has its turn, some time before it would have waited for too long.
+            oldest = min(session.since for session in files)
+            due = max(self._file_went, oldest) + PATIENCE / len(files)
+            claims.append((LIVE, due) if now >= due else (SPARE, oldest))
+        if self._unread:
+            waits = self._unread.since
+            claims.append((LIVE if now - waits >= PATIENCE else SPARE, waits))
         return min(claims, default=None)
 
     def turn(self, now: float, clock: Callable[[], float], live_open: bool) -> None:
@@ -256,7 +281,7 @@ class Batch:
                 if live_open:
                     self._finish_reading()
         except Exception as error:
-            self._fail_by(error)
+            self.fail_by(error)
             return
         if frame:
             frame.since = clock()
@@ -275,7 +300,7 @@ class Batch:
         self.steps += 1
         self.seconds += frame.seconds
 
-    def _fail_by(self, error: Exception) -> None:
+    def fail_by(self, error: Exception) -> None:
         """A step that raises ends the sessions of its batch, and no others."""
         log.error("%s: a step failed", self.name, exc_info=error)
         failed = RuntimeError(f"{self.name}: a step failed ({type(error).__name__}: {error})")
@@ -296,7 +321,7 @@ class Batch:
                     self._state_known()
             self._finish_reading()
         except Exception as error:
-            self._fail_by(error)
+            self.fail_by(error)
 
     def _begin(self, now: float, live_open: bool) -> _Frame | None:
         live, files = self._ready(now)
@@ -333,8 +358,9 @@ class Batch:
     def _ready(self, now: float) -> tuple[list[Session], list[Session]]:
         """Sessions on rows whose next frame can be computed: live ones and others."""
         found: tuple[list[Session], list[Session]] = ([], [])
+        busy = self._frame.sessions if self._frame else ()
         for session in self.sessions:
-            if session is None or session.gone:
+            if session is None or session.gone or session in busy:
                 continue
             try:
                 with session.changed:
@@ -359,13 +385,7 @@ class Batch:
             beginning, session.beginning = session.beginning, None
             if beginning is None:
                 continue
-            if self._rows is None:
-                self._rows = Rows(beginning)
-                if len(self.sessions) > 1:
-                    self._rows.grow(len(self.sessions))
-                    self._rows.put(session.row, beginning)
-            else:
-                self._rows.put(session.row, beginning)
+            self._rows.put(session.row, beginning)
 
     def _tell_if_late(self) -> None:
         live = sum(session is not None and session.live for session in self.sessions)

@@ -78,13 +78,15 @@ class Handle(Generic[Core, Stream]):
         In a forked process it does nothing.
         """
         check_number("drain", drain, 0.0, 86_400.0)
-        streams, self._loaded = list(self._streams), None
+        core, self._loaded = self._loaded, None  # held until its streams have ended
+        streams = list(self._streams)
         try:
             if drain:
                 _finish(streams, time.monotonic() + drain)
         finally:
             while streams:
                 streams.pop().close()
+        del core
         gc.collect()  # a compiled step refers to itself
         worker.post(mx.clear_cache)
 
@@ -121,21 +123,11 @@ class Handle(Generic[Core, Stream]):
                     f"{self.name}: all {self.max_streams} streams are in use (close one, or load "
                     "the model with a larger max_streams)"
                 )
-            self._join(session, batch)
+            worker.run(batch.join, session)
             self._streams.add(stream)
         if self._loaded is None:  # closed meanwhile
             stream.close()
             raise ValueError("the model is closed")
-
-    def _join(self, session: Session, batch: Batch) -> None:
-        """Have it join; who stops waiting, by Ctrl-C, leaves no session behind."""
-        try:
-            worker.run(batch.join, session)
-        except BusyError:
-            raise
-        except BaseException:
-            worker.post(session.stop)
-            raise
 
     def _stream_of(self, session: Any) -> Stream:
         raise NotImplementedError

@@ -28,11 +28,12 @@ class Rows:
         # An array of its own for each: a write in place must not reach whom it was taken from.
         self._arrays = [mx.stop_gradient(array) for array in _leaves(one)]
         self._out: tuple[list[int], list[mx.array]] | None = None
+        self._fresh = one  # it is what it began with, and need not be put again
         self.width = 1
 
     def take(self, rows: Sequence[int]) -> Tree:
         """The state of these rows (ascending), for a step. `give_back` must follow."""
-        rows = list(rows)
+        rows, self._fresh = list(rows), None
         if self._out is None or self._out[0] != rows:
             self._settle()
             if rows == list(range(self.width)):
@@ -56,6 +57,8 @@ class Rows:
 
     def put(self, row: int, one: Tree) -> None:
         """Overwrite all of a row, so that nothing of who had it before is left."""
+        if self._fresh is one and self.width == 1:
+            return
         self._settle()
         self._put([row], _leaves(one))
 
@@ -102,11 +105,12 @@ class Rows:
         """Bring home the rows that are out."""
         if self._out is None:
             return
-        (rows, arrays), self._out = self._out, None
+        rows, arrays = self._out
         if not self._arrays:
-            self._arrays = arrays
+            self._arrays, self._out = arrays, None
             return
         mx.eval(arrays)  # while they are computed, what they were cut from is in use
+        self._out = None
         self._put(rows, arrays)
 
     def _put(self, rows: list[int], arrays: list[mx.array]) -> None:

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+import queue
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 
-class Changed(threading.Condition):
-    """A condition that Ctrl-C cannot leave locked.
+class Changed:
+    """A lock, and waiting for what is changed with it held, to which Ctrl-C can do no harm.
 
-    `Condition.__enter__` is Python, so that an interrupt may come when it has the lock and before
-    the `with` block knows of it; the worker would wait for that lock for ever. Here `with` calls
-    the lock's own, in which none can come.
+    `threading.Condition` is Python, so that an interrupt may come when it has taken the lock and
+    before the `with` block knows of it; the worker would wait for that lock for ever. Here `with`
+    calls the lock's own methods, in which none can come.
     """
 
     def __init__(self) -> None:
-        self._own = threading.RLock()
-        super().__init__(self._own)
+        self._lock = threading.RLock()
+        self._waiting: set[queue.SimpleQueue[None]] = set()
 
-    __enter__ = property(lambda self: self._own.__enter__)
-    __exit__ = property(lambda self: self._own.__exit__)
+    __enter__ = property(lambda self: self._lock.__enter__)
+    __exit__ = property(lambda self: self._lock.__exit__)
+
+    def wait_for(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until `until()`, which is called with the lock held; False if the time, in seconds,
+        was too short. Without the lock held."""
+        woken: queue.SimpleQueue[None] = queue.SimpleQueue()
+        end = None if timeout is None else time.monotonic() + timeout
+        self._waiting.add(woken)
+        try:
+            while True:
+                with self:
+                    done = until()
+                left = None if end is None else end - time.monotonic()
+                if done or (left is not None and left <= 0):
+                    return done
+                with suppress(queue.Empty):
+                    woken.get(timeout=left)
+        finally:
+            self._waiting.discard(woken)
+
+    def notify_all(self) -> None:
+        """Have all who wait look again."""
+        for woken in list(self._waiting):
+            woken.put(None)
 
 
 class Session:
@@ -44,7 +70,8 @@ class Session:
         self.beginning = beginning
         self.error: Exception | None = None
         self.gone = False
-        self.row: int | None = None  # these two are the batch's
+        self.batch: Any = None  # these three are the batch's
+        self.row: int | None = None
         self.since: float | None = None
         self._wakers: set[Callable[[], None]] = set()
 
@@ -89,8 +116,8 @@ class Session:
 
     def tell(self) -> None:
         """Wake who waits for a change, in threads and event loops. Without `changed` held."""
+        self.changed.notify_all()
         with self.changed:
-            self.changed.notify_all()
             wakers = list(self._wakers)
         for wake in wakers:
             wake()

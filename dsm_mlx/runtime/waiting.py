@@ -41,9 +41,14 @@ def wait(session: Session, until: Callable[[], bool], timeout: float | None = No
         Exception: what ended the session before that.
     """
     worker.check()
-    with session.changed:
-        session.changed.wait_for(lambda: until() or session.error is not None, timeout)
+    done = False
+
+    def over() -> bool:
+        nonlocal done
         done = until()
+        return done or session.error is not None
+
+    session.changed.wait_for(over, timeout)
     if not done:
         raise_error(session)
     return done
@@ -82,19 +87,18 @@ async def _woken(wake_by: Callable[..., None], until: Callable[[], bool]) -> Non
         wake_by(wake, on=False)  # nobody waits there
 
     wake_by(wake)
+    collected = False
     try:
         while not until():
             await changed.wait()
             changed.clear()
     except GeneratorExit:  # perhaps by the collector, under which no lock may be taken
-        wake_by = _ignore
+        collected = True
         raise
     finally:
         held.cancel()
-        wake_by(wake, on=False)
-
-
-def _ignore(*_: Any, **__: Any) -> None: ...
+        if not collected:
+            wake_by(wake, on=False)
 
 
 class Alone:

@@ -112,7 +112,7 @@ class Worker:
         worked = self._piece()
         now = self.clock()
         batches = self.batches()
-        claims = [(claim, i) for i, b in enumerate(batches) if (claim := b.claim(now))]
+        claims = [(claim, i) for i, b in enumerate(batches) if (claim := _claim(b, now))]
         if claims:
             live_open = any(session.live for batch in batches for session in batch.open)
             batches[min(claims)[1]].turn(now, self.clock, live_open)
@@ -158,7 +158,7 @@ class Worker:
     def _rest(self) -> None:
         """Until there is something to do."""
         now = self.clock()
-        looks = [at for batch in self.batches() if (at := batch.tidy(now)) is not None]
+        looks = [at for batch in self.batches() if (at := _tidy(batch, now)) is not None]
         timeout = max(0.01, min(looks) - now) if looks else None
         with suppress(queue.Empty):
             note = self._inbox.get(timeout=timeout)
@@ -208,6 +208,23 @@ class Worker:
     def _forked(self) -> None:
         """The thread did not come along, nor what MLX holds."""
         self._over = _FORKED
+
+
+def _claim(batch: Batch, now: float) -> tuple[int, float] | None:
+    """What goes wrong in a batch, such as a lack of memory, ends that batch alone."""
+    try:
+        return batch.claim(now)
+    except Exception as error:
+        batch.fail_by(error)
+        return None
+
+
+def _tidy(batch: Batch, now: float) -> float | None:
+    try:
+        return batch.tidy(now)
+    except Exception as error:
+        batch.fail_by(error)
+        return None
 
 
 class _Job:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from typing import Any
 
 import mlx.core as mx
 
+from dsm_mlx.checks import check_number
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.core import told
@@ -23,6 +23,7 @@ from dsm_mlx.stt.frame import SttFrames
 from dsm_mlx.stt.session import Timing
 from dsm_mlx.stt.step import SttStep
 
+_LONGEST_DELAY = 60.0  # seconds
 _KEPT = 4  # delays whose beginning stays in memory
 
 
@@ -114,9 +115,9 @@ class SttCore:
             ValueError: it is no time, or another than the only one that the model knows.
         """
         own = self.config.delay
-        delay = own if wanted is None else float(wanted)
-        if not (math.isfinite(delay) and delay >= 0):
-            raise ValueError(f"delay is {delay} (expected seconds from 0 up)")
+        delay = own if wanted is None else wanted
+        check_number("delay", delay, 0.0, _LONGEST_DELAY)
+        delay = float(delay)
         conditioner = self.lm.config.conditioners.by_name.get("delay")
         if conditioner is None and delay != own:
             raise ValueError(f"delay is {delay} (this model has a fixed delay of {own} s)")

@@ -238,17 +238,16 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             raise TypeError(f"audio is {type(audio).__name__} (expected a list of recordings)")
         check_whole("batch", batch, 1)
         items, seeds = list(audio), for_each("seeds", seed, len(audio), "recordings")
-        self._session_options(delay, temperature, None)
+        for one in seeds:
+            self._session_options(delay, temperature, one)
 
         def new_session(index: int, changed: Changed) -> Session:
-            session = self._session(
+            return self._session(
                 delay, temperature, seeds[index], None, live=False, changed=changed
             )
-            self._join(session, self._core.batch)
-            return session
 
         sounds = [partial(_blocks, item, sample_rate, self.sample_rate) for item in items]
-        recordings = Recordings(sounds, new_session, batch)
+        recordings = Recordings(sounds, new_session, self._core.batch, batch)
         return Both(recordings.events(), recordings.stop)
 
     def hear(self, items: Sequence[Audio], **options: Any) -> Both[Progress]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsm_mlx.audio.samples import check_pcm
-from dsm_mlx.errors import AudioError
 from dsm_mlx.results import EndOfTurn, Event, Pause, Transcript, Word
 from dsm_mlx.runtime import worker
+from dsm_mlx.runtime.batch import Batch
 from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.waiting import stopped_by_caller
 from dsm_mlx.stt.session import Session
@@ -37,16 +37,18 @@ class Recordings:
     """Recordings that are heard together, at most `batch` of them at a time.
 
     sounds: makes the blocks of float32 pcm (samples,) of each. new_session: makes a session, given
-    the index and the condition that it tells of changes.
+    the index and the condition that it tells of changes. rows: the batch that it then joins.
     """
 
     def __init__(
         self,
         sounds: Sequence[Callable[[], Iterator[np.ndarray]]],
         new_session: Callable[[int, Changed], Session],
+        rows: Batch,
         batch: int,
     ):
-        self._sounds, self._new_session, self._batch = sounds, new_session, batch
+        self._sounds, self._new_session = sounds, new_session
+        self._rows, self._batch = rows, batch
         self._changed = Changed()
         self._running: list[_Recording] = []
         self._stopped = False
@@ -58,11 +60,7 @@ class Recordings:
         self._stopped = True
         for recording in list(self._running):
             self._post(recording.session.stop)
-        self._post(self._tell)
-
-    def _tell(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        self._post(self._changed.notify_all)
 
     def events(self) -> Generator[Progress, None, None]:
         """All events, as they become known. Ending the iteration frees the rows."""
@@ -73,6 +71,8 @@ class Recordings:
                     while len(running) < self._batch and (index := next(waiting, None)) is not None:
                         session = self._new_session(index, self._changed)
                         running.append(_Recording(index, session, self._sounds[index]))
+                        # After that, so that Ctrl-C, whenever it comes, leaves no row taken.
+                        worker.run(self._rows.join, session)
                     if not running:
                         return
                     yield from self._turn()
@@ -86,8 +86,7 @@ class Recordings:
             recording.top_up()
         worker.post()
         worker.check()
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or any(r.news for r in self._running))
+        self._changed.wait_for(lambda: self._stopped or any(r.news for r in self._running))
         for recording in list(self._running):
             progress = recording.take()
             if progress and progress.last:
@@ -115,7 +114,7 @@ class _Recording:
             try:
                 block = next(self._blocks, None)
                 block = block if block is None else check_pcm(block)
-            except AudioError as error:
+            except Exception as error:  # of the sound, or of the caller's own source of it
                 block, self._error = None, error
             with session.changed:
                 if block is None:

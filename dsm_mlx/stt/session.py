@@ -182,8 +182,8 @@ class Session(RuntimeSession):
                 part = part[:missing]
             parts.append(part)
             missing -= part.size
-        self.samples -= self.timing.frame_size
         self._computing += 1
+        self.samples -= self.timing.frame_size
         frame = np.concatenate(parts)
         if self.energy:
             self.levels.append(frame)

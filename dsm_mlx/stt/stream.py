@@ -107,9 +107,13 @@ class TranscriptStream:
     def end(self) -> None:
         """No more sound comes: the rest is brought out, then the iteration stops."""
         self._use("push")
+
+        def drain_and_end() -> None:
+            self._session.drain()
+            self._ended = True  # not before: who iterates would see the end and not what comes
+
         if not self._ended:
-            self._ended = True
-            self._put(self._session.drain)
+            self._put(drain_and_end)
 
     def __iter__(self) -> Iterator[Event]:
         self._use("push")

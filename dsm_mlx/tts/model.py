@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.handle import Handle
 from dsm_mlx.runtime.piping import Piped
 from dsm_mlx.runtime.session import Changed
-from dsm_mlx.runtime.waiting import in_thread, raise_error
+from dsm_mlx.runtime.waiting import in_thread, raise_error, stopped_by_caller
 from dsm_mlx.tts.core import TtsCore
 from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
 from dsm_mlx.tts.session import LiveText, Session
@@ -192,31 +193,39 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         waiting, changed = deque(enumerate(jobs)), Changed()
         running: list[_Saying] = []
         said: dict[int, Speech] = {}
+        given_up = threading.Event()
+
+        def give_up() -> None:
+            given_up.set()
+            changed.notify_all()
+
         try:
-            while waiting or running:
-                while waiting and len(running) < batch:
-                    index, job = waiting.popleft()
-                    running.append(_Saying(index, self._begin(job, options, changed)))
-                worker.post()
-                worker.check()
-                with changed:
-                    changed.wait_for(lambda: any(saying.news for saying in running))
-                for saying in list(running):
-                    over = saying.session.over
-                    saying.take(progress)
-                    if over:
-                        said[saying.index] = saying.speech(self.sample_rate)
-                        running.remove(saying)
-                        worker.post(saying.session.stop)
+            with stopped_by_caller(give_up):
+                while (waiting or running) and not given_up.is_set():
+                    while waiting and len(running) < batch:
+                        index, job = waiting.popleft()
+                        session = self._session(job, options, changed)
+                        running.append(_Saying(index, session))
+                        # After that, so that Ctrl-C, whenever it comes, leaves no row taken.
+                        worker.run(self._core.batch_of(session).join, session)
+                    worker.post()
+                    worker.check()
+                    changed.wait_for(lambda: given_up.is_set() or any(r.news for r in running))
+                    for saying in [saying for saying in running if saying.news]:
+                        over = saying.session.over
+                        saying.take(progress)
+                        if over:
+                            said[saying.index] = saying.speech(self.sample_rate)
+                            worker.post(saying.session.stop)
+                            running.remove(saying)
         finally:
             for saying in running:
                 worker.post(saying.session.stop)
         return [said[index] for index in range(len(jobs))]
 
-    def _begin(self, job: _Job, options: SpeechOptions, changed: Changed) -> Session:
-        core = self._core
-        session = worker.run_pieces(
-            core.session(
+    def _session(self, job: _Job, options: SpeechOptions, changed: Changed) -> Session:
+        return worker.run_pieces(
+            self._core.session(
                 job.script,
                 job.voice,
                 options,
@@ -226,8 +235,6 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
                 changed=changed,
             )
         )
-        self._join(session, core.batch_of(session))
-        return session
 
     def _job(
         self, voices: list[Voice | None], turns: list[tuple[int, str]], seed: int | None

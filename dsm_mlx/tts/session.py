@@ -29,13 +29,14 @@ class LiveText:
 
     def __init__(self, reader: ScriptReader, machine: ScriptMachine):
         self._reader, self._machine = reader, machine
-        self._lock = threading.Lock()
+        self._reading = threading.Lock()  # a long text takes a while to read
+        self._lock = threading.Lock()  # for the machine alone: who steps must not wait for that
         self._ended = False
         self._words = 0  # known and not begun
 
     def feed(self, text: str) -> None:
         """More text. ValueError if it holds an unknown tag, or after the end."""
-        with self._lock:
+        with self._reading:
             if self._ended:
                 raise ValueError("text was fed after end()")
             entries: list[Entry] = []
@@ -46,7 +47,7 @@ class LiveText:
 
     def turn(self, speaker: int) -> None:
         """Speaker number `speaker` goes on."""
-        with self._lock:
+        with self._reading:
             entries: list[Entry] = []
             try:
                 self._reader.turn(speaker, entries)
@@ -55,7 +56,7 @@ class LiveText:
 
     def end(self) -> None:
         """No more text follows. ValueError if it ends inside a break tag."""
-        with self._lock:
+        with self._reading:
             if not self._ended:
                 self._ended = True
                 entries: list[Entry] = []
@@ -63,11 +64,13 @@ class LiveText:
                     self._reader.end(entries)
                 finally:
                     self._add(entries)
-                    self._machine.end()
+                    with self._lock:
+                        self._machine.end()
 
     def _add(self, entries: list[Entry]) -> None:
-        self._machine.add(entries)
-        self._words += sum(bool(entry.tokens) for entry in entries)
+        with self._lock:
+            self._machine.add(entries)
+            self._words += sum(bool(entry.tokens) for entry in entries)
 
     @property
     def blocked(self) -> bool:
@@ -107,7 +110,7 @@ class LiveText:
 
     def copy(self) -> LiveText:
         """The same text, to go on by itself."""
-        with self._lock:
+        with self._reading, self._lock:
             other = LiveText(self._reader.copy(), self._machine.copy())
             other._ended, other._words = self._ended, self._words
             return other

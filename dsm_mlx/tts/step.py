@@ -83,7 +83,12 @@ class TtsStep:
             return self._sample_text(active, row, lm, conditions, cross)
 
         parts = state["row"], state["lm"], state["conditions"], values
-        sampled, row, lm = self._run(("text", shape), function, active, *parts)
+        # Sessions of several voices come in too many combinations for a graph of each.
+        usual = cross is None or len(cross) <= 1 + ("guidance" in state["conditions"])
+        if usual:
+            sampled, row, lm = self._run(("text", shape), function, active, *parts)
+        else:
+            sampled, row, lm = function(active, *parts)
         return sampled, {**state, "row": row, "lm": lm}
 
     def sample_audio(
