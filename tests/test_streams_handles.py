@@ -271,7 +271,7 @@ def test_closing_ends_its_streams_and_who_waits_for_them(folder, speaking):
         return [item async for item in items]
 
     def closing():
-        time.sleep(0.2)
+        assert eventually(lambda: stream._alone._holder and speech._alone._holder)
         stt.close()
         tts.close()
 

@@ -1,7 +1,6 @@
 """Fast pushers and slow takers: all or nothing, bounded memory, and an error that says why."""
 
 import asyncio
-import threading
 
 import mlx.core as mx
 import numpy as np
@@ -213,11 +212,14 @@ def test_others_are_served_while_one_rests(stt, tts):
 
 
 def test_ready_comes_back_when_the_stream_is_closed_or_ends(stt, monkeypatch):
+    async def closed_meanwhile():
+        asyncio.get_running_loop().call_later(0.1, stream.close)
+        await stream.ready()
+
     with stt.stream() as stream:
         held = Held(stream, monkeypatch)
         stream.push(sound(11))
-        threading.Timer(0.1, stream.close).start()
-        run(stream.ready())
+        run(closed_meanwhile())
         with pytest.raises(ValueError, match="closed"):
             stream.push(SECOND)
         held.let_go()
