@@ -105,7 +105,8 @@ def test_the_command_prints_tables_and_json(capsys, monkeypatch):
     assert calibrate.main(["--count", "1", "--only", "confidence"]) == 0
     out = capsys.readouterr().out
     assert "| 0.99 to 1 " in out and "| new voices " in out and "recall" not in out
-    assert calibrate.main(["--count", "1", "--only", "turns", "--json"]) == 0
+    turns_only = ["--count", "1", "--only", "turns", "--silence", "1.3", "--json"]
+    assert calibrate.main(turns_only) == 0
     result = json.loads(capsys.readouterr().out)
     assert len(result["turns"]) == len(turns.POLICIES) and "confidence" not in result
     assert {row["turns"] for row in result["turns"]} == {1}
