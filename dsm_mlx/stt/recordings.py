@@ -114,6 +114,8 @@ class _Recording:
             try:
                 block = next(self._blocks, None)
                 block = block if block is None else check_pcm(block)
+            except ImportError:  # of what reads it: no fault of this recording
+                raise
             except Exception as error:  # of the sound, or of the caller's own source of it
                 block, self._error = None, error
             with session.changed:
