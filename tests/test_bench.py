@@ -68,6 +68,10 @@ def test_streams_that_joined_one_by_one(small):
 def test_streams_recordings_and_voices_beside_each_other(small):
     args = "--live", 2, "--files", 2, "--voices", 1, "--tts", small("tts-tiny")
     result = json.loads(bench(small("stt-tiny"), *args, "--seconds", 2, "--json").stdout)
+    others = result["cores that other programs took"]
+    assert set(others) >= {"1 live", "2 live", "2 recordings"}
+    if Path("/proc/stat").exists():
+        assert all(len(rounds) == 2 for rounds in others.values())
     waits = result["live frames, from when they were due"]
     one, whole = waits["one stream, ms"], waits["2 live + 2 recordings + 1 voices, ms"]
     assert 0 < whole["median"] <= whole["p95"] <= whole["max"]

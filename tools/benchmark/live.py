@@ -64,13 +64,13 @@ class Voice:
 class Outcome:
     """Of a load: what each live frame took from when it was due, and what the rest did.
 
-    files: frames heard. seconds: in which. others: seconds that cores worked for other programs.
+    files: frames heard. seconds: in which. others: cores that other programs took, each time.
     """
 
     waits: list[float] = field(default_factory=list)
     files: int = 0
     seconds: float = 0.0
-    others: float = 0.0
+    others: list[float] = field(default_factory=list)
     voice: Voice = field(default_factory=Voice)
 
     @property
@@ -107,13 +107,14 @@ class Loads:
                     pool.submit(self._hear, start + phases.random() * self._step, end, stop)
                     for _ in range(load.live)
                 ]
-                busy = machine.busy_seconds()
+                busy, began = machine.busy_seconds(), time.perf_counter()
                 for future in live:
                     outcome.waits += future.result()
                 while time.perf_counter() < end and not any(other.done() for other in others):
                     time.sleep(0.01)
                 if busy is not None:
-                    outcome.others += machine.busy_seconds() - busy
+                    busy = machine.busy_seconds() - busy
+                    outcome.others.append(busy / (time.perf_counter() - began))
             for future in others:
                 future.result()
         outcome.files += sum(frames for at, frames in heard if start <= at <= end)
@@ -190,7 +191,7 @@ def measure(loads: Loads, whole: Load, seconds: float, say: Callable[[str], None
     beside = outcomes[whole]
     result = {
         "cores that other programs took": {
-            str(load): outcome.others / outcome.seconds for load, outcome in outcomes.items()
+            str(load): outcome.others or None for load, outcome in outcomes.items()
         }
     }
     if whole.live:
