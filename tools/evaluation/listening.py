@@ -69,7 +69,7 @@ class Listening:
         stt = dsm_mlx.load_stt(model, dtype=dtype)
         result = self._speed(stt) | {"wer": self._wer(stt)}
         # What the handle shares with all others of the same files.
-        core, _ = open_core(SttCore, model, "stt", LoadOptions(dtype=dtype), None, None, None)
+        core, _ = open_core(SttCore, model, LoadOptions(dtype=dtype), None, None, None)
         heard = worker.run_pieces(_hear(core, self._pcm(core), self._reference))
         if self._reference is None:
             self._reference = heard

@@ -104,7 +104,7 @@ class Speaking:
             "wer": self._wer(speeches),
         }
         # What the handle shares with all others of the same files.
-        core, _ = open_core(TtsCore, model, "tts", LoadOptions(dtype=dtype), None, None, None)
+        core, _ = open_core(TtsCore, model, LoadOptions(dtype=dtype), None, None, None)
         logits = self._logits(core)
         if self._reference is None:
             self._reference = logits
