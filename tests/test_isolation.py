@@ -1,10 +1,9 @@
-"""No session harms another: bad sound, damaged weights, and who waits for whom."""
+"""No session harms another: bad sound, damaged weights."""
 
 import asyncio
 import json
 import math
 import random
-import threading
 
 import commands
 import mlx.core as mx
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from mlx.utils import tree_map
-from streaming import RATE, all_free, fed, in_threads, own, run, sound, words
+from streaming import RATE, all_free, fed, own, run, sound, words
 from streaming import never_for_ever as never_for_ever
 
 import dsm_mlx
@@ -340,113 +339,3 @@ def told_numbers(folder, name):
     found = dsm_mlx.load_stt(folder).transcribe(sound(0.6), sample_rate=RATE)
     pauses = [value for pause in found.pauses for value in pause.probabilities.values()]
     return pauses + [word.confidence for word in found.words]
-
-
-# ---- who waits for whom, on real threads
-
-
-def test_a_live_frame_is_in_the_next_step_beside_eight_recordings(small, tmp_path):
-    stt = dsm_mlx.load_stt(own(small("stt-tiny"), tmp_path))
-    recordings = [sound(4, seed) for seed in range(8)]
-    alone = [stt.transcribe(pcm, sample_rate=RATE) for pcm in recordings]
-    batch, delays, given = stt._core.batch, [], []
-    stream = stt.stream()
-    session = stream._session
-    feed, take = session.feed, session.take
-
-    def counted_feed(pcm):
-        given.append(batch.steps)  # with the session's lock held
-        feed(pcm)
-
-    def counted_take(*outcome):
-        delays.append(batch.steps - given[len(delays)])
-        take(*outcome)
-
-    session.feed, session.take = counted_feed, counted_take
-    done = threading.Event()
-
-    def live():
-        while not done.is_set():
-            stream.feed(sound(0.08))
-        stream.close()
-
-    def files():
-        try:
-            return stt.transcribe(recordings, sample_rate=RATE)
-        finally:
-            done.set()
-
-    _, found = in_threads(live, files)
-    assert found == alone
-    assert len(delays) > 20 and max(delays) <= 1
-
-
-def test_a_live_frame_waits_for_one_turn_of_a_speaking_model(small, tmp_path, tts, monkeypatch):
-    stt = dsm_mlx.load_stt(own(small("stt-tiny"), tmp_path))
-    waited, turns = [], 0
-    stream = stt.stream()
-    session = stream._session
-    feed, take = session.feed, session.take
-    mine = stt._core.batch
-
-    def turn(batch, *args):
-        nonlocal turns
-        turns += batch is not mine
-        return real(batch, *args)
-
-    def counted_feed(pcm):
-        waited.append(-turns)
-        feed(pcm)
-
-    def counted_take(*outcome):
-        waited[-1] += turns
-        take(*outcome)
-
-    session.feed, session.take = counted_feed, counted_take
-    real = type(mine).turn
-    monkeypatch.setattr(type(mine), "turn", turn)
-    done = threading.Event()
-
-    def live():
-        while not done.is_set():
-            stream.feed(sound(0.08))
-        stream.close()
-
-    def texts():
-        try:
-            tts.synthesize(["one two three four five six seven"] * 8)
-        finally:
-            done.set()
-
-    in_threads(live, texts)
-    assert len(waited) > 20 and max(waited) <= 1
-
-
-@pytest.mark.parametrize("texts", [0, 8])
-def test_cancelled_speech_is_gone_after_two_steps(tts, texts):
-    done = threading.Event()
-
-    def cancelled():
-        found = []
-        while not found or not done.is_set():
-            stream = tts.stream()
-            stream.feed("one two three four five six seven eight nine ten")
-            next(stream)
-            session = stream._session
-            batch = tts._core.batch_of(session)
-            before = batch.steps
-            stream.cancel()
-            while worker.run(lambda s=session, b=batch: s in b.open):
-                pass
-            found.append(batch.steps - before)
-        return found
-
-    def spoken():
-        try:
-            if texts:
-                tts.synthesize(["one two three four five six"] * texts)
-        finally:
-            done.set()
-
-    steps, _ = in_threads(cancelled, spoken)
-    assert max(steps) <= 2

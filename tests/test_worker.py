@@ -4,6 +4,7 @@ What must not hang runs under a time limit, in a process or in threads of its ow
 """
 
 import gc
+import signal
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from test_schedule import Counted, made
 
 import dsm_mlx
+from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.worker import Worker, run, shared
 
 SOON = 20.0  # seconds in which anything here is over, also on a busy machine
@@ -229,6 +231,62 @@ def test_a_stream_dropped_in_a_cycle_frees_its_row_on_whatever_thread(small):
     held.close()
     run(lambda: None)
     assert sum(len(batch.open) for batch in shared.batches()) == open_now
+
+
+# ---- Ctrl-C
+
+
+class Interrupted(BaseException):
+    """Stands for KeyboardInterrupt."""
+
+
+def test_no_interrupt_leaves_the_lock_of_a_session_taken():
+    """`threading.Condition` would be left so by one of a hundred."""
+    changed, over = Changed(), threading.Event()
+
+    def busy():
+        while not over.is_set():
+            with changed:
+                changed.notify_all()
+
+    def interrupt(*_):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    other = threading.Thread(target=busy, daemon=True)
+    other.start()
+    try:
+        for i in range(400):
+            with pytest.raises(Interrupted):
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 + i * 1e-6)
+                while True:
+                    with changed:
+                        pass
+                    changed.wait_for(lambda: False, timeout=1e-5)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    over.set()
+    other.join(SOON)
+    assert not other.is_alive()
+
+
+def test_waiting_ends_when_it_is_true_or_the_time_is_up():
+    changed, looks, over = Changed(), [], threading.Event()
+    assert not changed.wait_for(lambda: False, timeout=0.01)
+    assert changed.wait_for(lambda: True)
+
+    def tell():
+        while not over.is_set():
+            changed.notify_all()
+
+    def wait():
+        try:
+            return changed.wait_for(lambda: looks.append(1) or len(looks) > 5)
+        finally:
+            over.set()
+
+    assert in_time(tell, wait) == [None, True]
 
 
 # ---- rows
