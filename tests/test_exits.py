@@ -210,13 +210,18 @@ def hold():
     '''As bad as it can be: another thread holds all locks at the moment of the fork.'''
     sessions = [session for batch in worker.shared.batches() for session in batch.open]
     locks = [session.changed for session in sessions]
-    locks += [stt._opening, tts._opening, worker.shared._start, said._session.script._lock]
-    for lock in locks:
-        lock.acquire()
-    held.set()
-    free.wait()
-    for lock in locks:
-        lock.release()
+    script = said._session.script
+    locks += [stt._opening, tts._opening, worker.shared._start, script._lock, script._reading]
+    hold_all(locks)
+
+
+def hold_all(locks):
+    if locks:
+        with locks[0]:
+            hold_all(locks[1:])
+    else:
+        held.set()
+        free.wait()
 
 
 def awaited(make):
