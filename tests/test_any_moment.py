@@ -35,16 +35,22 @@ def never_for_ever():
     faulthandler.cancel_dump_traceback_later()
 
 
+@pytest.fixture(autouse=True)
+def quick_to_collect():
+    """The collector does not look at what was there before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="module")
 def models(small, tmp_path_factory):
     folder = tmp_path_factory.mktemp("many")
-    gc.collect()
-    gc.freeze()  # what was there before, so that collecting is quick
-    yield (
+    return (
         dsm_mlx.load_stt(own(small("stt-tiny"), folder)),
         dsm_mlx.load_tts(own(small("tts-tiny"), folder)),
     )
-    gc.unfreeze()
 
 
 # ---- two threads: one works with a stream, the other one ends it

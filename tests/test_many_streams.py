@@ -32,6 +32,15 @@ def never_for_ever():
     faulthandler.cancel_dump_traceback_later()
 
 
+@pytest.fixture(autouse=True)
+def quick_to_collect():
+    """The collector does not look at what was there before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 # ---- many of them
 
 
