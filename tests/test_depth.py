@@ -16,8 +16,11 @@ from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.depth import guide
+from dsm_mlx.lm.embedding import LowRankEmbedding
 from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.quantization import quantize
 from dsm_mlx.loading.voices import join_speakers, read_embedding
+from dsm_mlx.runtime.worker import complete
 
 
 def load(folder, dtype="float32", **options):
@@ -67,7 +70,8 @@ def forced_depth(lm, meta, hidden, step, expected):
         hidden = mx.array(np.array(hidden)[in_pairs(len(hidden))])
         expected = expected[:, in_pairs(len(hidden))]
     token = mx.array([row[step][1] for row in meta["logged_text_tokens"]])
-    inputs, past, logits = depth.linear_in(hidden), [None] * len(depth.layers), []
+    inputs, logits = depth.linear_in(hidden), []
+    past = depth.no_past(inputs)
     for k in range(lm.config.dep_q):
         found, past = depth.slice(k, token, inputs, past)
         logits.append(found.astype(mx.float32))
@@ -175,7 +179,23 @@ def test_a_config_that_does_not_fit_is_refused(checkpoint, change, message):
 
 
 def test_token_of_nothing_embeds_to_zero(checkpoint):
-    depth = load(checkpoint("tts-tiny")).depformer
-    for table in (depth.text_emb, depth.embs[0]):
-        assert not mx.any(table(mx.array([-1])))
-        assert mx.any(table(mx.array([0])))
+    table = load(checkpoint("tts-tiny")).depformer.text_emb
+    assert not mx.any(table(mx.array([-1])))
+    assert mx.any(table(mx.array([0])))
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_tables_of_codes_hold_what_the_embeddings_gave(checkpoint, bits):
+    """The narrow table and its projection, for every code at once and for one after another."""
+    found = Checkpoint.find(checkpoint("tts-tiny"), "tts").outline_lm()
+    found.read_into_model()
+    if bits:
+        quantize(found.model, bits)
+    complete(found.materialise(mx.float32))
+    embedding = found.model.depformer.embs[0]
+    assert isinstance(embedding, LowRankEmbedding)
+    complete(found.model.prepare())
+    table = found.model.depformer.embs[0]
+    for code in (0, 7, found.model.config.card):
+        one = mx.array([code])
+        np.testing.assert_allclose(table(one), embedding(one), atol=1e-6)

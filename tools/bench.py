@@ -7,6 +7,7 @@
     python tools/bench.py tiny --soak 1                          an hour, as others join and leave
     python tools/bench.py --random stt-1b --bits 4 --rows 1 2 4 8
     python tools/bench.py --random stt-small --together 8        the share of CPU time a row takes
+    python tools/bench.py --random tts-1.6b --bits 4 --count     kernels and bytes, nothing computed
     python tools/bench.py --random stt-small --against moshi_mlx --peer-python VENV/bin/python
 
 The table goes to stdout, or with --json the same as one JSON object; progress goes to stderr.
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import mlx.core as mx
 import outputs
-from benchmark import against, latency, live, machine, models, run, stt, tts
+from benchmark import against, counts, latency, live, machine, models, run, stt, tts
 
 import dsm_mlx
 from dsm_mlx.cli.common import exit_status
@@ -46,7 +47,7 @@ def bench(options: argparse.Namespace) -> int:
         options.plot = outputs.check_plot(options.plot, "--plot")
     about = {"model": options.model or f"random {options.random}", "device": machine.name()}
     known: dict = {}
-    work = compare if options.against else beside if _in_real_time(options) else measure
+    work = _work(options)
     try:
         seconds = work(options, known)
     finally:
@@ -56,6 +57,14 @@ def bench(options: argparse.Namespace) -> int:
     if options.plot:
         run.plot(seconds, about["model"], options.plot)
     return 0
+
+
+def _work(options: argparse.Namespace):
+    if options.against:
+        return compare
+    if options.count:
+        return count
+    return beside if _in_real_time(options) else measure
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -89,6 +98,7 @@ def _add_work(add) -> None:
     add("--frames", type=_count, default=100, help="frames to time (default: 100)")
     add("--rows", type=_count, nargs="+", default=[1], metavar="N", help="batch sizes to time")
     add("--together", type=_count, metavar="N", help="CPU time of N streams, against N batches")
+    add("--count", action="store_true", help="kernels and bytes of a frame, without computing it")
     add("--cold", action="store_true", help="time a new process to its first word or sound, too")
     add("--soak", type=hours, metavar="HOURS", help="run one stream for so much sound instead")
     add("--live", type=_count, default=0, metavar="N", help="streams in real time instead, and")
@@ -114,6 +124,8 @@ def _check(options: argparse.Namespace, error) -> None:
         error("--against needs --random SHAPE and --peer-python PATH")
     if options.random == "mimi" and not options.against:
         error("--random mimi needs --against moshi_mlx")
+    if options.count and (not options.random or options.against):
+        error("--count needs --random SHAPE, and goes without --against")
     if options.cold and not options.model:
         error("--cold needs a model")
     if options.against and (options.soak or options.plot or options.together):
@@ -155,6 +167,12 @@ def compare(options: argparse.Namespace, known: dict) -> None:
     """Put another library's figures into `known`, and ours."""
     how = options.peer_python, options.frames, options.cache
     known |= against.compare(options.random, *how, say)
+
+
+def count(options: argparse.Namespace, known: dict) -> None:
+    """Put what can be counted of a frame into `known`."""
+    known["bits"] = options.bits
+    known["a frame"] = counts.figures(counts.of_shape(options.random, options.bits))
 
 
 def beside(options: argparse.Namespace, known: dict) -> None:

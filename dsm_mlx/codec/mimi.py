@@ -26,7 +26,7 @@ def encode_pieces(
     """
     size, step = model.config.frame_size, step or model.encode_step
     pcm = np.pad(pcm, ((0, 0), (0, -pcm.shape[1] % size)))
-    codebooks = 1 + len(model.quantizer.rvq_rest.codebooks)
+    codebooks = model.quantizer.n_q
     found = [np.zeros((pcm.shape[0], codebooks, 0), np.int32)]
     state = model.encoder_state(pcm.shape[0], _AT_ONCE)
     for start in range(0, pcm.shape[1], _AT_ONCE * size):
@@ -44,7 +44,7 @@ class Mimi:
         config = model.config
         self.sample_rate, self.frame_rate = config.sample_rate, config.frame_rate
         self.frame_size, self.bins = config.frame_size, config.bins
-        self.codebooks = 1 + len(model.quantizer.rvq_rest.codebooks)
+        self.codebooks = model.quantizer.n_q
         self._model = model
         self._encode = compiled(model.encode_step)
         self._decode = compiled(model.decode_step)

@@ -29,10 +29,12 @@ class MimiModel(nn.Module):
         self.decoder_transformer = Transformer(config.transformer)
         self.decoder = SeanetDecoder(config.seanet)
 
-    def keep_codebooks(self, codebooks: int, *, encoder: bool = True, decoder: bool = True) -> None:
-        """Drop the weights of all but the first `codebooks` and of the halves not wanted."""
-        rest = self.quantizer.rvq_rest
-        rest.codebooks = rest.codebooks[: codebooks - 1]
+    def keep(self, codebooks: int, *, encoder: bool = True, decoder: bool = True) -> None:
+        """Drop the weights of all but the first `codebooks` and of the halves not wanted, and give
+        the others the form in which a step reads them. Before any step."""
+        self.quantizer.keep(codebooks, encoder=encoder, decoder=decoder)
+        self.encoder_transformer.fold_scales()
+        self.decoder_transformer.fold_scales()
         if not encoder:
             del self.encoder, self.encoder_transformer, self.downsample
         if not decoder:
@@ -76,10 +78,10 @@ class MimiModel(nn.Module):
         Here a value that is not finite shows; the nearest code to it is a code like any other.
         """
         # The downsampling repeats its first frame where the other convolutions see zeros.
-        fresh = state["transformer"]["offset"] == 0
+        offset = state["transformer"]["offset"][:, None, None]
         x, seanet = self.encoder(pcm[..., None], state["seanet"])
         x, transformer = self.encoder_transformer(x, state["transformer"], active)
-        past = mx.where(fresh[:, None, None], x[:, :1], state["downsample"])
+        past = mx.where(offset == 0, x[:, :1], state["downsample"])
         x, downsample = self.downsample(x, past)
         new = {"seanet": seanet, "transformer": transformer, "downsample": downsample}
         return x, keep_resting(active, new, state)

@@ -43,7 +43,10 @@ class DelayPattern:
         return self._pick(window, list(self.delays))
 
     def _pick(self, window: mx.array, places: list[int]) -> mx.array:
-        return mx.stack([window[:, k, at] for k, at in enumerate(places)], axis=1)
+        length = window.shape[-1]
+        places = [k * length + at for k, at in enumerate(places)]
+        # One gather; a stack would be a copy of each stream.
+        return window.reshape(window.shape[0], -1)[:, mx.array(places, mx.int32)]
 
     def lined_up(self, codes: np.ndarray, step: int, fill: int) -> np.ndarray:
         """What belongs into a step of whole recordings: int32 (..., streams).

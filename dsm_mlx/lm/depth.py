@@ -9,14 +9,20 @@ Reference: `forward_depformer` and `depformer_step` in moshi/models/lm.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import mlx.core as mx
 import mlx.nn as nn
 
 from dsm_mlx.lm.config import DepthConfig, LmConfig
-from dsm_mlx.lm.embedding import DemuxEmbedding, LowRankEmbedding, TokenEmbedding
-from dsm_mlx.lm.sampling import sample
-from dsm_mlx.runtime.device import start_early
+from dsm_mlx.lm.embedding import CodeTable, DemuxEmbedding, LowRankEmbedding, TokenEmbedding
+from dsm_mlx.lm.sampling import choose
+from dsm_mlx.runtime.device import start_early, together
+from dsm_mlx.transformer.attention import plus
 from dsm_mlx.transformer.block import SwiGLU, make_norm
+
+Past = tuple[mx.array, int]
+"""Keys and values of a layer, (rows, heads, 2, slices, head_dim), and how many slices are there."""
 
 
 class DepthAttention(nn.Module):
@@ -29,18 +35,19 @@ class DepthAttention(nn.Module):
         self.in_proj = [nn.Linear(dim, 3 * dim, bias=False) for _ in range(sets)]
         self.out_proj = [nn.Linear(dim, dim, bias=False) for _ in range(sets)]
 
-    def __call__(self, x: mx.array, weights: int, past: mx.array | None):
-        """x (rows, dim), past (rows, 2 * heads, slices, head_dim), keys and then values
-        -> x, past longer by one slice."""
-        rows, dim = x.shape
-        heads = self.heads
-        qkv = self.in_proj[weights](x).reshape(rows, 3 * heads, 1, dim // heads)
-        q, kv = qkv[:, :heads], qkv[:, heads:]
-        past = kv if past is None else mx.concatenate([past, kv], axis=2)
-        y = mx.fast.scaled_dot_product_attention(
-            q, past[:, :heads], past[:, heads:], scale=q.shape[-1] ** -0.5
-        )
-        return self.out_proj[weights](y.reshape(rows, dim)), past
+    def __call__(self, x: mx.array, y: mx.array, weights: int, past: Past):
+        """x + attention of y, both (rows, dim) -> the same shape, past with one slice more."""
+        rows, dim = y.shape
+        buffer, n = past
+        qkv = self.in_proj[weights](y).reshape(rows, 3, self.heads, 1, dim // self.heads)
+        q, kv = qkv[:, 0], qkv[:, 1:].swapaxes(1, 2)
+        buffer[:, :, :, n : n + 1] = kv
+        if n:
+            k, v = buffer[:, :, 0, : n + 1], buffer[:, :, 1, : n + 1]
+            y = mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5)
+        else:
+            y = kv[:, :, 1]  # all attention is on the only slice there is
+        return plus(x, self.out_proj[weights], y.reshape(rows, dim)), (buffer, n + 1)
 
 
 class DepthBlock(nn.Module):
@@ -53,11 +60,10 @@ class DepthBlock(nn.Module):
         self.norm2 = make_norm(config.norm, config.dim)
         self.gating = [SwiGLU(config.dim, config.hidden) for _ in range(sets)]
 
-    def __call__(self, x: mx.array, weights: int, past: mx.array | None):
-        """As `DepthAttention`."""
-        y, past = self.self_attn(self.norm1(x), weights, past)
-        x = x + y
-        return x + self.gating[weights](self.norm2(x)), past
+    def __call__(self, x: mx.array, weights: int, past: Past):
+        """x (rows, dim) -> the same shape, past with one slice more."""
+        x, past = self.self_attn(x, self.norm1(x), weights, past)
+        return self.gating[weights](x, self.norm2(x)), past
 
 
 class DepthDecoder(nn.Module):
@@ -105,6 +111,13 @@ class DepthDecoder(nn.Module):
             attention.out_proj = attention.out_proj[:sets]
         self.config = config
 
+    def prepare(self, dtype: mx.Dtype) -> Iterator[None]:
+        """Make tables of the codes' embeddings, one after another. dtype: of the activations."""
+        for k, embedding in enumerate(self.embs):
+            self.embs[k] = CodeTable(embedding, self.card + 1, dtype)
+            mx.eval(self.embs[k].weight)
+            yield
+
     @property
     def noise_size(self) -> int:
         """How many random numbers a row needs for a frame."""
@@ -130,21 +143,28 @@ class DepthDecoder(nn.Module):
         Returns int32 (batch, codebooks).
         """
         noise = noise.reshape(text.shape[0], len(self.config.schedule), self.card)
+        noise = noise * temperature[:, None, None]
         inputs = self.linear_in(hidden)
-        past: list = [None] * len(self.layers)
+        past = self.no_past(inputs)
         codes: list[mx.array] = []
         for k in range(len(self.config.schedule)):
             logits, past = self.slice(k, codes[-1] if k else text, inputs, past)
-            logits = guide(logits.astype(mx.float32), guidance)
-            codes.append(sample(logits, temperature, noise[:, k], top_k))
+            codes.append(choose(guide(logits, guidance), noise[:, k], top_k))
             start_early(codes[-1])
-        return mx.stack(codes, axis=1)
+        return together(codes).astype(mx.int32)
+
+    def no_past(self, inputs: mx.array) -> list[Past]:
+        """What `slice` takes for the first slice. inputs: what `linear_in` gave."""
+        depth = self.config
+        width = depth.dim // depth.heads
+        shape = inputs.shape[0], depth.heads, 2, len(depth.schedule), width
+        return [(mx.zeros(shape, inputs.dtype), 0) for _ in self.layers]
 
     def slice(self, k: int, token: mx.array, inputs: mx.array, past: list):
         """Logits of codebook k, given the token of the slice before.
 
-        token: int32 (batch,). inputs: (rows, ...), what `linear_in` gave; rows may be twice the
-        batch. past: for each layer the keys and values of the slices before, None at first.
+        token: of a whole type, (batch,). inputs: (rows, ...), what `linear_in` gave; rows may be
+        twice the batch. past: for each layer that of the slices before, at first of `no_past`.
         Returns (rows, card) and the new past.
         """
         weights, dim = self.config.schedule[k], self.config.dim
@@ -168,6 +188,7 @@ def guide(logits: mx.array, guidance: mx.array | None) -> mx.array:
     """
     if guidance is None:
         return logits
+    logits = logits.astype(mx.float32)
     conditioned, null = logits[0::2], logits[1::2]
     return null + guidance[:, None] * (conditioned - null)
 

@@ -88,3 +88,18 @@ class LowRankEmbedding(nn.Module):
     def __call__(self, tokens: mx.array) -> mx.array:
         """int32 tokens (...) -> (..., dim)."""
         return self.low_rank(self.table(tokens))
+
+
+class CodeTable(nn.Module):
+    """Embeddings of codes that exist (no -1), as the rows of one matrix: a gather and no more.
+
+    What a narrow table, packed or not, and its projection give for every code, computed once.
+    """
+
+    def __init__(self, embedding: nn.Module, rows: int, dtype: mx.Dtype):
+        super().__init__()
+        self.weight = embedding(mx.arange(rows, dtype=mx.int32)).astype(dtype)
+
+    def __call__(self, codes: mx.array) -> mx.array:
+        """Codes (...), of any whole type -> (..., dim)."""
+        return self.weight[codes]

@@ -59,6 +59,12 @@ class MultistreamLM(nn.Module):
         self.config = replace(self.config, dep_q=codebooks, depth=depth)
         self.depformer.keep_codebooks(depth)
 
+    def prepare(self) -> Iterator[None]:
+        """Give the weights, which must be there by now, the form in which a step reads them; piece
+        by piece."""
+        if self.config.depth:
+            yield from self.depformer.prepare(self.dtype)
+
     @property
     def dtype(self) -> mx.Dtype:
         """The dtype of activations."""

@@ -39,10 +39,14 @@ def sample(logits: mx.array, temperature: mx.array, noise: mx.array, top_k: int)
         noise: float32 (batch, card), of `gumbel`.
         top_k: 0 to draw from all.
     """
-    logits = logits.astype(mx.float32)
-    scores = logits + temperature[:, None] * noise
-    card = logits.shape[-1]
+    return choose(logits, temperature[:, None] * noise, top_k).astype(mx.int32)
+
+
+def choose(logits: mx.array, noise: mx.array, top_k: int) -> mx.array:
+    """As `sample`, with the noise already times the temperature; uint32 (batch,)."""
+    scores, card = logits.astype(mx.float32) + noise, logits.shape[-1]
     if 0 < top_k < card:
+        # Of the logits as they came: what is exact needs no wider type to be compared.
         smallest = mx.partition(logits, card - top_k, axis=-1)[:, card - top_k, None]
         scores = mx.where(logits >= smallest, scores, -mx.inf)
-    return mx.argmax(scores, axis=-1).astype(mx.int32)
+    return mx.argmax(scores, axis=-1)

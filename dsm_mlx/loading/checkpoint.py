@@ -129,6 +129,8 @@ class Checkpoint:
         if options.bits and not outline.quantized:
             quantize(model, options.bits)
         yield from outline.materialise(dtype_of(options.dtype), keep=FLOAT32)
+        for _ in model.prepare():
+            yield 1.0
         small = bool(options.bits) or outline.quantized
         model.cache = options.cache or default_cache(options.dtype, small)
         return model
@@ -207,7 +209,7 @@ def _read_mimi(
         codebooks = known
     check_whole("codebooks", codebooks, 1, known)
     outline.read_into_model()
-    model.keep_codebooks(codebooks, encoder=encoder, decoder=decoder)
+    model.keep(codebooks, encoder=encoder, decoder=decoder)
     yield from outline.materialise(mx.float32)
     return model
 

@@ -80,8 +80,9 @@ class Outline:
         """Which tensor is to blame for a parameter that is not finite."""
         module = parameter.rpartition(".")[0]
         tensors = self._read()
-        for group in self.layout:
-            for name in group.files if _has(group, module) else ():
+        # Its own first: but it may have been made of others, too.
+        for group in sorted(self.layout, key=lambda group: not _has(group, module)):
+            for name in group.files:
                 if not mx.isfinite(tensors[name]).all().item():
                     return f"{name} holds values that are not finite"
         return f"{parameter} has values too large for {str(dtype).rpartition('.')[2]}"

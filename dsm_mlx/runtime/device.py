@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import mlx.core as mx
 
+_IN_ONE_KERNEL = 8  # of MLX's limit of 11 for the depth of what it fuses
+
 
 def on_cpu() -> bool:
     return mx.default_device().type == mx.DeviceType.cpu
@@ -30,6 +32,24 @@ def start_early(array: mx.array) -> None:
     """
     if not _compiles():
         mx.async_eval(array)
+
+
+def together(columns: list[mx.array]) -> mx.array:
+    """Whole numbers (batch,), of as many columns as there are -> (batch, columns).
+
+    A stack copies each column with a kernel of its own. In a compiled step eight columns become
+    one kernel, which chooses where each stands.
+    """
+    if not _compiles():
+        return mx.stack(columns, axis=-1)
+    at = mx.array(list(range(len(columns))), mx.uint32)
+    parts = []
+    for start in range(0, len(columns), _IN_ONE_KERNEL):
+        chosen = mx.zeros((), columns[0].dtype)
+        for k, column in enumerate(columns[start : start + _IN_ONE_KERNEL], start):
+            chosen = mx.where(at == k, column[..., None], chosen)
+        parts.append(chosen)
+    return sum(parts[1:], parts[0])
 
 
 def _compiles() -> bool:

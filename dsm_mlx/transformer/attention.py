@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import mlx.core as mx
 import mlx.nn as nn
 
-from dsm_mlx.transformer.ring import Window, attend, write
+from dsm_mlx.transformer.ring import Cache, Window, attend, keys_and_values, write
 
 
 def split_heads(x: mx.array, heads: int) -> mx.array:
@@ -20,6 +20,13 @@ def merge_heads(x: mx.array) -> mx.array:
     """(batch, heads, steps, head_dim) -> (batch, steps, heads * head_dim)."""
     batch, _, steps, _ = x.shape
     return x.swapaxes(1, 2).reshape(batch, steps, -1)
+
+
+def plus(x: mx.array, linear: nn.Module, y: mx.array) -> mx.array:
+    """x + linear(y); one kernel where the weights are no packed ones."""
+    if isinstance(linear, nn.QuantizedLinear):
+        return x + linear(y)
+    return mx.addmm(x, y, linear.weight.T)
 
 
 class Attention(nn.Module):
@@ -37,25 +44,26 @@ class Attention(nn.Module):
         self.in_proj = nn.Linear(dim, 3 * dim, bias=False)
         self.out_proj = nn.Linear(dim, dim, bias=False)
 
-    def __call__(self, x: mx.array, ring: dict, window: Window) -> tuple[mx.array, dict]:
-        """x (batch, steps, dim), ring {"k", "v"} caches (batch, heads, ring, head_dim) -> same."""
-        heads = self.heads
-        qkv = split_heads(self.in_proj(x), 3 * heads)
-        qk, v = qkv[:, : 2 * heads], qkv[:, 2 * heads :]
+    def __call__(
+        self, x: mx.array, y: mx.array, ring: Cache, window: Window
+    ) -> tuple[mx.array, Cache]:
+        """x + attention of y, both (batch, steps, dim); the ring with what y has brought."""
+        batch, steps, dim = y.shape
+        shape = batch, steps, 3, self.heads, dim // self.heads
+        qkv = self.in_proj(y)
         if self.max_period is not None:
-            # One rotation for queries and keys together: one kernel instead of two.
-            qk = mx.fast.rope(
-                qk,
-                qk.shape[-1],
+            qkv = mx.fast.rope(
+                qkv.reshape(-1, self.heads, 1, shape[-1]),
+                shape[-1],
                 traditional=True,
                 base=self.max_period,
                 scale=1.0,
-                offset=window.offset,
+                offset=window.turns,
             )
-        q, k = qk[:, :heads], qk[:, heads:]
-        ring = {"k": write(ring["k"], window.slots, k), "v": write(ring["v"], window.slots, v)}
-        y = attend(q, ring["k"], ring["v"], window.mask)
-        return self.out_proj(merge_heads(y)), ring
+        qkv = qkv.reshape(shape).transpose(0, 3, 2, 1, 4)
+        ring = write(ring, window.slots, qkv[:, :, 1:])
+        attended = attend(qkv[:, :, 0], *keys_and_values(ring), window.mask)
+        return plus(x, self.out_proj, merge_heads(attended)), ring
 
 
 Group = tuple[Sequence[int], dict]
@@ -82,15 +90,15 @@ class CrossAttention(nn.Module):
         kv = split_heads(self.kv_proj(condition), 2 * self.heads)
         return {"k": kv[:, : self.heads], "v": kv[:, self.heads :]}
 
-    def __call__(self, x: mx.array, groups: Sequence[Group]) -> mx.array:
-        """x (batch, steps, dim) -> the same shape; every row is in one of the groups."""
-        q = self.q_proj(x)
+    def __call__(self, x: mx.array, y: mx.array, groups: Sequence[Group]) -> mx.array:
+        """x + attention of y, both (batch, steps, dim); every row is in one of the groups."""
+        q = self.q_proj(y)
         if len(groups) == 1:
-            return self.out_proj(self._attend(q, groups[0][1]))
+            return plus(x, self.out_proj, self._attend(q, groups[0][1]))
         parts = [self._attend(q[mx.array(rows)], kv) for rows, kv in groups]
         order = [row for rows, _ in groups for row in rows]
         back = mx.array([order.index(row) for row in range(len(order))])
-        return self.out_proj(mx.concatenate(parts)[back])
+        return plus(x, self.out_proj, mx.concatenate(parts)[back])
 
     def _attend(self, q: mx.array, kv: dict) -> mx.array:
         """Queries (rows, steps, dim) of rows that share their keys and values are as good as

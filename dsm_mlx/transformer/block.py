@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import mlx.core as mx
 import mlx.nn as nn
 
-from dsm_mlx.transformer.attention import Attention, CrossAttention, Group
-from dsm_mlx.transformer.ring import Window, empty, size
+from dsm_mlx.transformer.attention import Attention, CrossAttention, Group, plus
+from dsm_mlx.transformer.ring import Cache, Window, empty, size
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,17 @@ def make_norm(kind: str, dim: int) -> nn.Module:
 
 
 class LayerScale(nn.Module):
-    """A learnt scale for each channel of a residual branch."""
+    """A learnt scale for each channel of a residual branch; see `Block.fold_scales`."""
 
     def __init__(self, dim: int):
         super().__init__()
         self.scale = mx.ones((dim,))
 
-    def __call__(self, x: mx.array) -> mx.array:
-        return x * self.scale
+    def fold_into(self, linear: nn.Module) -> None:
+        """Have `linear` scale its outputs."""
+        quantized = isinstance(linear, nn.QuantizedLinear)
+        for name in ("scales", "biases") if quantized else ("weight",):
+            linear[name] = linear[name].astype(mx.float32) * self.scale[:, None]
 
 
 class SwiGLU(nn.Module):
@@ -59,9 +62,10 @@ class SwiGLU(nn.Module):
         self.linear_in = nn.Linear(dim, 2 * hidden, bias=False)
         self.linear_out = nn.Linear(hidden, dim, bias=False)
 
-    def __call__(self, x: mx.array) -> mx.array:
-        gate, value = mx.split(self.linear_in(x), 2, axis=-1)
-        return self.linear_out(gate * mx.sigmoid(gate) * value)
+    def __call__(self, x: mx.array, y: mx.array) -> mx.array:
+        """x + what becomes of y."""
+        gate, value = mx.split(self.linear_in(y), 2, axis=-1)
+        return plus(x, self.linear_out, gate * mx.sigmoid(gate) * value)
 
 
 class Block(nn.Module):
@@ -85,20 +89,33 @@ class Block(nn.Module):
             self.layer_scale_1 = LayerScale(dim)
             self.layer_scale_2 = LayerScale(dim)
 
-    def feed_forward(self, x: mx.array) -> mx.array:
-        if "gating" in self:
-            return self.gating(x)
-        x = self.linear1(x)
-        return self.linear2(x * (0.5 + 0.5 * mx.erf(x * 2**-0.5)))  # exact GELU
+    def fold_scales(self) -> None:
+        """Put the scales of the residual branches into the last weights of each."""
+        if "layer_scale_1" not in self:
+            return
+        last = self.gating.linear_out if "gating" in self else self.linear2
+        for scale, linear in (
+            (self.layer_scale_1, self.self_attn.out_proj),
+            (self.layer_scale_2, last),
+        ):
+            quantized = isinstance(linear, nn.QuantizedLinear)
+            for name in ("scales", "biases") if quantized else ("weight",):
+                linear[name] = linear[name].astype(mx.float32) * scale.scale[:, None]
+        del self.layer_scale_1, self.layer_scale_2
 
-    def __call__(self, x, ring, window: Window, cross: list[Group] | None = None):
-        scaled = "layer_scale_1" in self
-        y, ring = self.self_attn(self.norm1(x), ring, window)
-        x = x + (self.layer_scale_1(y) if scaled else y)
+    def feed_forward(self, x: mx.array, y: mx.array) -> mx.array:
+        """x + what becomes of y."""
+        if "gating" in self:
+            return self.gating(x, y)
+        y = self.linear1(y)
+        return plus(x, self.linear2, y * (0.5 + 0.5 * mx.erf(y * 2**-0.5)))  # exact GELU
+
+    def __call__(self, x, ring: Cache, window: Window, cross: list[Group] | None = None):
+        """x (batch, steps, dim) -> the same shape, ring. Scales must be folded."""
+        x, ring = self.self_attn(x, self.norm1(x), ring, window)
         if cross is not None:
-            x = x + self.cross_attention(self.norm_cross(x), cross)
-        y = self.feed_forward(self.norm2(x))
-        return x + (self.layer_scale_2(y) if scaled else y), ring
+            x = self.cross_attention(x, self.norm_cross(x), cross)
+        return self.feed_forward(x, self.norm2(x)), ring
 
 
 Shared = tuple[Sequence[int], list[dict]]
@@ -113,6 +130,11 @@ class Transformer(nn.Module):
         self.config = config
         self.layers = [Block(config) for _ in range(config.layers)]
 
+    def fold_scales(self) -> None:
+        """See `Block.fold_scales`."""
+        for layer in self.layers:
+            layer.fold_scales()
+
     def init_state(
         self,
         batch: int,
@@ -121,14 +143,14 @@ class Transformer(nn.Module):
         dtype: mx.Dtype = mx.float32,
         bits: int | None = None,
     ) -> dict:
-        """A fresh state: `offset` int32 (batch,), `rings` one {"k", "v"} a layer.
+        """A fresh state: `offset` int32 (batch,), `rings` one a layer.
 
         steps: the most positions that one call will bring. dtype: of the caches. bits: 8 keeps
         them in 8 bits, with scales of `dtype`.
         """
         c = self.config
-        shape = (batch, c.heads, c.context + steps - 1, c.dim // c.heads)
-        rings = [{name: empty(shape, dtype, bits) for name in ("k", "v")} for _ in self.layers]
+        shape = (batch, c.heads, 2, c.context + steps - 1, c.dim // c.heads)
+        rings = [empty(shape, dtype, bits) for _ in self.layers]
         return {"offset": mx.zeros((batch,), mx.int32), "rings": rings}
 
     def keys_values(self, condition: mx.array) -> list[dict]:
@@ -151,7 +173,7 @@ class Transformer(nn.Module):
         cross: who attends to what, see `Shared`.
         """
         steps = x.shape[1]
-        ring = size(state["rings"][0]["k"])
+        ring = size(state["rings"][0])
         window = Window.of(state["offset"], steps, self.config.context, ring)
         rings = []
         for i, (layer, old) in enumerate(zip(self.layers, state["rings"], strict=True)):

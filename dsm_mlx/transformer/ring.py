@@ -8,47 +8,63 @@ left the window, and the next real write covers it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import mlx.core as mx
+import numpy as np
 
 
 class Window(NamedTuple):
     """Where the new positions of one step go and what they may see.
 
-    offset: int32 (batch,), the position of the first new query.
     slots:  int32 (batch, steps), ring slot of each new position.
     mask:   bool (batch, 1, steps, ring), True where a key is visible.
+    turns:  int32 (batch * steps * 3,), by which position queries, keys and values are rotated. For
+            values that is 0, which leaves them as they are: so one kernel rotates all.
     """
 
-    offset: mx.array
     slots: mx.array
     mask: mx.array
+    turns: mx.array
 
     @classmethod
     def of(cls, offset: mx.array, steps: int, context: int, ring: int) -> Window:
         """The window of `steps` new positions: a key is visible if 0 <= query - key < context.
 
+        offset: int32 (batch,), the position of the first new query.
         `ring` must be at least `context + steps - 1`, so that writing the last new position
         does not cover a key that the first one still sees.
         """
         if ring < context + steps - 1:
             raise ValueError(f"a ring of {ring} slots is too small for {steps} steps of {context}")
-        queries = offset[:, None] + mx.arange(steps, dtype=mx.int32)
-        last = queries[:, -1:]
-        keys = last - (last - mx.arange(ring, dtype=mx.int32)) % ring
-        distance = queries[:, :, None] - keys[:, None, :]
-        visible = (keys[:, None, :] >= 0) & (distance >= 0) & (distance < context)
-        return cls(offset, queries % ring, visible[:, None])
+        slots = (offset[:, None] + count(steps)) % ring
+        # All from the offset, in the mask's own shape: a GPU computes it in one kernel.
+        first = offset.reshape(-1, 1, 1, 1)
+        last = first + (steps - 1)
+        keys = last - (last - count(ring)) % ring
+        queries = first + count(steps)[:, None]
+        visible = (keys >= 0) & (queries >= keys) & (queries - keys < context)
+        positions = offset[:, None, None] + count(steps)[:, None]
+        turns = (positions * mx.array([1, 1, 0], mx.int32)).reshape(-1)
+        return cls(slots, visible, turns)
 
 
-# A cache is one array, or in 8 bits (packed values, scales, biases) in groups of `_GROUP`.
+@lru_cache(maxsize=64)
+def count(length: int) -> mx.array:
+    """int32 0, 1, 2, …, as a constant: an `mx.arange` would be a kernel in every step."""
+    return mx.array(np.arange(length, dtype=np.int32))
+
+
+# Keys and values of a layer, (batch, heads, 2, ring, head_dim), so that a step writes both at once
+# and each is as good as an array of its own for a kernel that reads it. One array, or in 8 bits
+# (packed values, scales, biases) in groups of `_GROUP`.
 Cache = mx.array | tuple[mx.array, mx.array, mx.array]
 _GROUP = 32
 
 
 def empty(shape: tuple[int, ...], dtype: mx.Dtype, bits: int | None = None) -> Cache:
-    """A cache (batch, heads, ring, head_dim) of zeros; dtype: of its values or of its scales.
+    """A cache of zeros; dtype: of its values or of its scales.
 
     ValueError if `bits` is 8 and the width of a head is not a multiple of 32.
     """
@@ -67,11 +83,11 @@ def empty(shape: tuple[int, ...], dtype: mx.Dtype, bits: int | None = None) -> C
 
 def size(cache: Cache) -> int:
     """How many slots a cache has."""
-    return (cache if isinstance(cache, mx.array) else cache[0]).shape[2]
+    return (cache if isinstance(cache, mx.array) else cache[0]).shape[3]
 
 
 def write(cache: Cache, slots: mx.array, values: mx.array) -> Cache:
-    """Put `values` (batch, heads, steps, head_dim) into `slots` of `cache` (…, ring, head_dim).
+    """Put `values` (batch, heads, 2, steps, head_dim) into `slots` of `cache`.
 
     In place when the caller holds no other reference to `cache`.
     """
@@ -82,12 +98,19 @@ def write(cache: Cache, slots: mx.array, values: mx.array) -> Cache:
 
 
 def _put(cache: mx.array, slots: mx.array, values: mx.array) -> mx.array:
-    index = mx.broadcast_to(slots[:, None, :, None], values.shape)
-    return mx.put_along_axis(cache, index, values.astype(cache.dtype), axis=2)
+    index = mx.broadcast_to(slots[:, None, None, :, None], values.shape)
+    return mx.put_along_axis(cache, index, values.astype(cache.dtype), axis=3)
+
+
+def keys_and_values(cache: Cache) -> tuple[Cache, Cache]:
+    """The two parts of a cache, as views (batch, heads, ring, head_dim)."""
+    if isinstance(cache, mx.array):
+        return cache[:, :, 0], cache[:, :, 1]
+    return tuple(part[:, :, 0] for part in cache), tuple(part[:, :, 1] for part in cache)
 
 
 def attend(q: mx.array, k: Cache, v: Cache, mask: mx.array | None = None) -> mx.array:
-    """Attention of queries (batch, heads, steps, head_dim) over two caches -> the same shape."""
+    """Attention of queries (batch, heads, steps, head_dim) over keys and values; the same shape."""
     scale = q.shape[-1] ** -0.5
     if isinstance(k, mx.array):
         k, v = k.astype(q.dtype), v.astype(q.dtype)

@@ -36,6 +36,8 @@ def random_lm(
         quantize(model, bits)
     _fill(model, mx.bfloat16)
     materialise(model, checkpoint.dtype_of(dtype), keep=FLOAT32)
+    for _ in model.prepare():
+        pass
     model.cache = cache or checkpoint.default_cache(dtype, bool(bits))
     return model
 
@@ -43,7 +45,7 @@ def random_lm(
 def random_mimi(codebooks: int, *, encoder: bool = True, decoder: bool = True) -> MimiModel:
     """The codec in its official shape, or one half of it."""
     model = MimiModel(OFFICIAL)
-    model.keep_codebooks(codebooks, encoder=encoder, decoder=decoder)
+    model.keep(codebooks, encoder=encoder, decoder=decoder)
     _fill(model, mx.float32)
     materialise(model, mx.float32)
     return model

@@ -1,0 +1,123 @@
+"""Kernels, bytes and host time of a frame of an official shape, by part. Nothing is computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mlx.core as mx
+from mlx.utils import tree_map_with_path
+
+from benchmark import models
+from benchmark.graph import Counts, count, hollow
+from dsm_mlx.codec.config import OFFICIAL
+from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.lm.config import LmConfig
+from dsm_mlx.lm.model import MultistreamLM
+from dsm_mlx.lm.sampling import row_keys
+from dsm_mlx.lm.tokens import UNGENERATED
+from dsm_mlx.loading.quantization import quantize
+from dsm_mlx.stt.step import SttStep
+from dsm_mlx.tts.step import TtsStep
+
+_VOICES = 5 * 125  # positions that a model with voices attends to
+_DELAY = 16  # steps; it changes no count
+
+
+def of_shape(name: str, bits: int | None) -> dict[str, Counts]:
+    """The parts of one stream's frame of an official shape, and "in all"."""
+    with _as_on_a_gpu():
+        lm = _language_model(name, bits)
+        parts = _hearing(lm) if lm.config.depth is None else _speaking(lm)
+    return parts | {"in all": sum(parts.values(), Counts())}
+
+
+def figures(parts: dict[str, Counts]) -> dict[str, dict]:
+    """The same as figures for a table."""
+    return {
+        part: {
+            "kernels": counts.compiled,
+            "kernels, not compiled": counts.raw,
+            "copies beside these": counts.copies,
+            "MB read": counts.read / 1e6,
+            "MB written": counts.written / 1e6,
+            "host ms": 1e3 * counts.seconds,
+        }
+        for part, counts in parts.items()
+    }
+
+
+@contextmanager
+def _as_on_a_gpu() -> Iterator[None]:
+    before = os.environ.get("DSM_MLX_COMPILE")
+    os.environ["DSM_MLX_COMPILE"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["DSM_MLX_COMPILE"]
+        if before is not None:
+            os.environ["DSM_MLX_COMPILE"] = before
+
+
+def _language_model(name: str, bits: int | None) -> MultistreamLM:
+    """In bfloat16 or quantised, as a step reads it, without values."""
+    model = MultistreamLM(LmConfig.read(models.config(name)))
+    if bits:
+        quantize(model, bits)
+
+    def weight(path: str, array: mx.array) -> mx.array:
+        floating = mx.issubdtype(array.dtype, mx.floating)
+        wide = path.startswith("condition_provider")
+        return array if not floating or wide else array.astype(mx.bfloat16)
+
+    model.update(hollow(tree_map_with_path(weight, model.parameters())))
+    for _ in model.prepare():
+        pass
+    model.update(hollow(model.parameters()))
+    return model
+
+
+def _codec(codebooks: int, *, encoder: bool) -> MimiModel:
+    model = MimiModel(OFFICIAL)
+    model.keep(codebooks, encoder=encoder, decoder=not encoder)
+    model.update(hollow(model.parameters()))
+    return model
+
+
+def _hearing(lm: MultistreamLM) -> dict[str, Counts]:
+    mimi = _codec(lm.config.n_q, encoder=True)
+    step = SttStep(lm, mimi)
+    condition = mx.zeros((1, 1, lm.config.dim)) if lm.config.conditioners.sum else None
+    state, pcm = hollow((step.init_state(condition), mx.zeros((1, mimi.config.frame_size))))
+    codec = count(mimi.encode_step, pcm, state["codec"])
+    return {"codec": codec, "main model": count(step, pcm, state) - codec}
+
+
+def _speaking(lm: MultistreamLM) -> dict[str, Counts]:
+    step = TtsStep(lm, _codec(lm.config.dep_q, encoder=False), _DELAY)
+    conditions = {"temperature": mx.zeros((1,)), "padding_bonus": mx.zeros((1,))}
+    if lm.config.conditioners.sum:
+        conditions["sum"] = mx.zeros((1, 1, lm.config.dim))
+    state = hollow(step.init_state(conditions, row_keys([0])))
+    voice = []
+    if lm.config.transformer.cross_attention:
+        source = mx.zeros((1, _VOICES, lm.config.dim), lm.dtype)
+        voice = [hollow(layer) for layer in lm.transformer.keys_values(source)]
+    given = {
+        "text": mx.zeros((1,), mx.int32),
+        "hidden": mx.zeros((1, lm.config.dim), lm.dtype),
+        "keys": row_keys([0]),
+    }
+    sampled, text = hollow((given, mx.zeros((1,), mx.int32)))
+    forced = hollow(mx.full((1, step.codebooks), UNGENERATED))
+    codes = hollow(mx.zeros((1, step.codebooks, 1), mx.int32))
+
+    def main(state: dict, voice: list) -> tuple:
+        return step.sample_text(state, [([0], voice)] if voice else None)
+
+    return {
+        "main model": count(main, state, voice),
+        "depth decoder": count(step.sample_audio, state, sampled, text, forced),
+        "codec": count(step.decode, codes, state),
+    }
