@@ -58,7 +58,11 @@ class EndOfTurn:
 
 @dataclass(frozen=True)
 class Mark:
-    """All that was pushed before `mark(value)` has been heard, and its words have come."""
+    """Everything before `TranscriptStream.mark(value)` has been heard: all events of the whole
+    frames before it came before this one, and after a `flush` every word.
+
+    value: what `mark` was given, the very object; after `save` and `resume` an equal one.
+    """
 
     value: object
 

@@ -27,9 +27,9 @@ class RecordedStep(TtsStep):
         self.said = []
 
     def sample_audio(self, state, sampled, text, *rest, **options):
-        codes, state = super().sample_audio(state, sampled, text, *rest, **options)
+        codes, finite, state = super().sample_audio(state, sampled, text, *rest, **options)
         self.said.append((np.array(text), np.array(codes)[..., 0], options["depth"]))
-        return codes, state
+        return codes, finite, state
 
 
 @dataclass

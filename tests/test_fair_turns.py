@@ -106,7 +106,7 @@ def test_cancelled_speech_is_gone_after_two_steps(tts, texts):
             stream.feed("one two three four five six seven eight nine ten")
             next(stream)
             session = stream._session
-            batch = tts._core.batch_of(session)
+            batch = session.home
             before = batch.steps
             stream.cancel()
             while worker.run(lambda s=session, b=batch: s in b.open):

@@ -196,7 +196,7 @@ def damaged(folder, parent, file, name, change):
 
 def overflowing(values):
     """Finite, but not what is computed from it."""
-    values *= 1e30
+    values *= 2e38 / np.abs(values).max()
 
 
 def one_nan(values):
@@ -267,8 +267,11 @@ def test_weights_that_overflow_end_what_hears_with_them(small, tmp_path, listene
     assert all_free(stt, good)
 
 
+DEPTH = "depformer.slices.{}.{}.weight".format
 TTS_OVERFLOWS = [
     ("moshi_name", IN_PROJ),
+    ("moshi_name", DEPTH(1, "linear_in")),
+    ("moshi_name", DEPTH(1, "transformer.layers.0.gating.linear_out")),
     ("mimi_name", "decoder_transformer.transformer.layers.0.self_attn.in_proj_weight"),
 ]
 

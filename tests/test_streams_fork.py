@@ -1,6 +1,7 @@
 """A fork goes on as if it were the stream it came from, wherever that was; so do seeds."""
 
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -117,6 +118,25 @@ def test_a_fork_of_a_fed_stream_may_be_pushed_and_the_other_way_round(stt):
         with stream.fork() as fork:
             events = fork.feed(PCM)
         assert without_partials(events + fork.final_events) == whole
+
+
+def test_what_has_ended_ends_for_a_fork_and_where_it_is_resumed(stt):
+    whole = without_partials(fed(stt, PCM))
+    with stt.stream() as stream:
+        stream.push(PCM)
+        stream.end()
+        copies = [stream.fork(), stt.resume(stream.save())]
+        for copy in (*copies, copies[0].fork(), stt.resume(copies[1].save())):
+            with copy:
+                for call in (partial(copy.push, PCM), copy.flush, partial(copy.mark, 1)):
+                    with pytest.raises(ValueError, match="the stream has ended"):
+                        call()
+                copy.end()
+                assert without_partials(list(copy)) == whole
+        assert without_partials(list(stream)) == whole
+        with stream.fork() as fed_one, pytest.raises(ValueError, match="the stream has ended"):
+            fed_one.feed(PCM)
+    assert all_free(stt)
 
 
 def test_a_sliding_window(stt):

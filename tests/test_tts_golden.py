@@ -75,7 +75,7 @@ def test_a_step_can_be_compiled(name, active, checkpoint, monkeypatch):
     sampled, state = step.sample_text(state, None, active)
     forced = mx.full((2, 8), -2, mx.int32)
     for depth in (True, False):
-        codes, after = step.sample_audio(
+        codes, _, after = step.sample_audio(
             state, sampled, sampled["text"], forced, active, depth=depth
         )
         assert codes.shape == (2, 8, 1) and after["row"].keys() == state["row"].keys()

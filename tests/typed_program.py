@@ -132,6 +132,10 @@ async def in_a_loop(stt: SpeechToText, tts: TextToSpeech, pcm: np.ndarray) -> No
 
 def speech(tts: TextToSpeech) -> Iterator[np.ndarray]:
     spoken = tts.synthesize("Hello", "slt", seed=1, cfg=2.0)
+    assert_type(tts.synthesize(["Hello", "Bye"], "slt", seed=[1, 2]), list[Speech])
+    assert_type(tts.synthesize([("slt", "Hello"), (None, "Bye")]), Speech)
+    tts.synthesize("Hello", sed=1)  # type: ignore[call-overload]
+    tts.synthesize("Hello", temperature="hot")  # type: ignore[call-overload]
     assert_type(spoken, Speech)
     assert_type(spoken.words, list[Word])
     assert_type((spoken.sample_rate, spoken.duration), tuple[int, float])

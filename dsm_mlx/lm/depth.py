@@ -132,7 +132,7 @@ class DepthDecoder(nn.Module):
         *,
         top_k: int = 250,
         guidance: mx.array | None = None,
-    ) -> mx.array:
+    ) -> tuple[mx.array, mx.array]:
         """The codes of one frame; nothing leaves the device.
 
         text: int32 (batch,), the frame's text token.
@@ -140,18 +140,22 @@ class DepthDecoder(nn.Module):
         for each row first with the conditions, then without.
         temperature: float32 (batch,). noise: float32 (batch, noise_size), of `sampling.gumbel`.
         guidance: float32 (batch,), see `guide`.
-        Returns int32 (batch, codebooks).
+        Returns int32 (batch, codebooks), and bool (batch,), whether they come from numbers: what
+        is not finite in a slice makes all of its logits so, of which one is looked at.
         """
         noise = noise.reshape(text.shape[0], len(self.config.schedule), self.card)
         noise = noise * temperature[:, None, None]
         inputs = self.linear_in(hidden)
         past = self.no_past(inputs)
         codes: list[mx.array] = []
+        seen = mx.zeros(text.shape)
         for k in range(len(self.config.schedule)):
             logits, past = self.slice(k, codes[-1] if k else text, inputs, past)
-            codes.append(choose(guide(logits, guidance), noise[:, k], top_k))
+            logits = guide(logits, guidance)
+            codes.append(choose(logits, noise[:, k], top_k))
+            seen = seen + logits[:, 0]
             start_early(codes[-1])
-        return together(codes).astype(mx.int32)
+        return together(codes).astype(mx.int32), mx.isfinite(seen)
 
     def no_past(self, inputs: mx.array) -> list[Past]:
         """What `slice` takes for the first slice. inputs: what `linear_in` gave."""

@@ -57,7 +57,7 @@ class Loadable(Protocol):
         ...
 
     def allow(self, rows: int) -> None:
-        """Let there be at least so many rows."""
+        """Let there be so many rows more, or fewer. On the worker's thread."""
         ...
 
 
@@ -86,7 +86,6 @@ def open_core(
         log.warning(kind_of_core.about_tiny)
     core = shared((kind_of_core, identity(checkpoint), options), load)
     rows = max_streams or worker.run(_rows_that_fit, core)
-    worker.run(core.allow, rows)
     if progress:
         progress(1.0, "ready")
     return core, rows

@@ -35,7 +35,7 @@ def start_early(array: mx.array) -> None:
 
 
 def together(columns: list[mx.array]) -> mx.array:
-    """Whole numbers (batch,), of as many columns as there are -> (batch, columns).
+    """Columns (..., ) of numbers -> (..., columns).
 
     A stack copies each column with a kernel of its own. In a compiled step eight columns become
     one kernel, which chooses where each stands.

@@ -7,7 +7,8 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import mlx.core as mx
 
@@ -20,7 +21,21 @@ from dsm_mlx.runtime.session import Session
 if TYPE_CHECKING:
     from typing_extensions import Self  # of Python 3.11
 
-Core = TypeVar("Core")
+
+class _Shared(Protocol):
+    """What handles share."""
+
+    name: str
+
+    @property
+    def batches(self) -> list[Batch]: ...
+
+    def allow(self, rows: int) -> None:
+        """Let there be so many rows more, or fewer. On the worker's thread."""
+        ...
+
+
+Core = TypeVar("Core", bound=_Shared)
 Stream = TypeVar("Stream")
 
 _LOOK = 0.02  # seconds between two looks for a row that somebody else may have freed
@@ -29,7 +44,7 @@ _LOOK = 0.02  # seconds between two looks for a row that somebody else may have 
 class Handle(Generic[Core, Stream]):
     """Opens streams of a core that it shares, counts them, and closes them.
 
-    max_streams: how many of them may be open at once.
+    max_streams: how many of them may be open at once; those of all handles add up.
     """
 
     def __init__(self, core: Core, max_streams: int):
@@ -37,6 +52,9 @@ class Handle(Generic[Core, Stream]):
         self.max_streams = max_streams
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
         self._opening = threading.Lock()
+        worker.run(core.allow, max_streams)
+        self._leave = weakref.finalize(self, _leave, core, max_streams)
+        self._leave.atexit = False
 
     @property
     def _core(self) -> Core:
@@ -62,9 +80,10 @@ class Handle(Generic[Core, Stream]):
     def _stats(self, batches: list[Batch]) -> dict[str, Any]:
         steps = sum(batch.steps for batch in batches)
         sessions = [session for batch in batches for session in batch.open]
+        rows = [session for batch in batches for session in batch.sessions]
         return {
-            "rows": sum(len(batch.sessions) for batch in batches),
-            "rows_in_use": len(sessions),
+            "rows": len(rows),
+            "rows_in_use": sum(session is not None for session in rows),
             "steps": steps,
             "seconds_a_step": sum(batch.seconds for batch in batches) / max(steps, 1),
             "frames_waiting": sum(session.frames_waiting for session in sessions),
@@ -86,6 +105,7 @@ class Handle(Generic[Core, Stream]):
         finally:
             while streams:
                 streams.pop().close()
+            self._leave()
         del core
         gc.collect()  # a compiled step refers to itself
         worker.post(mx.clear_cache)
@@ -134,6 +154,11 @@ class Handle(Generic[Core, Stream]):
 
     def _closed_stream(self, stream: Stream) -> None:
         self._streams.discard(stream)
+
+
+def _leave(core: _Shared, rows: int) -> None:
+    """What a handle that is closed or dropped takes with it; also from a finaliser."""
+    worker.post(partial(core.allow, -rows))
 
 
 def _finish(streams: list, until: float) -> None:

@@ -24,6 +24,7 @@ class Cost:
 
     def __init__(self) -> None:
         self._line: tuple[float, float] | None = None
+        self._steps = 0
         self._sums = [0.0] * 5  # of 1, rows, seconds, rows^2, rows * seconds
 
     @property
@@ -36,7 +37,11 @@ class Cost:
         return a + b * rows
 
     def learn(self, rows: int, seconds: float) -> None:
-        """A step of `rows` rows took so long."""
+        """A step of `rows` rows took so long. The first one tells nothing: weights are read in and
+        kernels made in it."""
+        self._steps += 1
+        if self._steps == 1:
+            return
         if self._line is None:  # a guess, until steps of other sizes have been seen
             self._line = 0.3 * seconds, 0.7 * seconds / rows
         seconds = min(seconds, _OUTLIER * self(rows))

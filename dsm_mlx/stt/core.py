@@ -43,6 +43,7 @@ class SttCore:
         self.step = SttStep(lm, mimi)
         self.batch = Batch(SttFrames(self.step, self.name), self.name)
         self.identity = fingerprint(checkpoint, lm)
+        self._allowed = 0
         self._beginnings: OrderedDict[float, dict] = OrderedDict()
 
     @classmethod
@@ -84,8 +85,9 @@ class SttCore:
         return tree_bytes(self.step.init_state())
 
     def allow(self, rows: int) -> None:
-        """Let there be at least so many rows. On the worker's thread."""
-        self.batch.limit = max(self.batch.limit, rows)
+        """Let there be so many rows more, or fewer. On the worker's thread."""
+        self._allowed += rows
+        self.batch.limit = max(1, self._allowed)
 
     @property
     def sample_rate(self) -> int:

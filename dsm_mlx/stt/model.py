@@ -124,7 +124,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             BusyError: no row is free.
         """
         core = self._core
-        saved = worker.run(saving.Saved, data, core.identity)
+        saved = saving.Saved(data, core.identity)
         options = saved.options
         session = self._session(
             options["delay"], options["temperature"], options["seed"], saved.turns
@@ -280,12 +280,15 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         core = self._core
         options = self._session_options(delay, temperature, seed)
         turns = turns or TurnPolicy()
+        # Not the state itself: where tokens are drawn, each session would keep one of its own.
+        afresh = partial(core.beginning, **options)
         return Session(
-            worker.run(core.beginning, **options),
+            worker.run(afresh),
             core.tokenizer,
             core.timing(options["delay"]),
             turns,
             options={**options, "turns": asdict(turns)},
+            afresh=afresh,
             live=live,
             changed=changed,
         )
@@ -301,13 +304,13 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
     def _save(self, session: Session) -> bytes:
         core = self._core
 
-        def saved() -> bytes:
-            state = core.batch.value(session)
+        def parts() -> tuple[bytes, dict[str, Any]]:
+            arrays = saving.packed(core.batch.value(session))
             with session.changed:
-                values = saving.plain(session)
-            return saving.to_bytes(state, values, session.options, core.identity)
+                return arrays, saving.plain(session)
 
-        return worker.run(saved)
+        arrays, values = worker.run(parts)
+        return saving.to_bytes(arrays, values, session.options, core.identity)
 
     def _fork(self, session: Session) -> TranscriptStream:
         core = self._core

@@ -41,6 +41,7 @@ def plain(session: Session) -> dict[str, Any]:
         "queue": list(session.queue),
         "events": list(session.events),
         "counts": [session.samples, session.frame, session.untaken],
+        "ended": session.ended,
         "partials": [session.partials, session.shown],
     }
 
@@ -57,11 +58,21 @@ def restore(session: Session, values: dict[str, Any]) -> None:
         session.energy.quiet, session.energy.background = values["energy"]
     session.queue, session.events = deque(values["queue"]), deque(values["events"])
     session.samples, session.frame, session.untaken = values["counts"]
+    session.ended = values["ended"]
     session.partials, session.shown = values["partials"]
 
 
-def to_bytes(state: Any, values: dict[str, Any], options: dict[str, Any], identity: str) -> bytes:
-    """state: of the row. options: what the session was opened with, as JSON can hold it.
+def packed(state: Any) -> bytes:
+    """The arrays of a row. On the worker's thread."""
+    file = io.BytesIO()
+    mx.save_safetensors(file, dict(tree_flatten(state)))
+    return file.getvalue()
+
+
+def to_bytes(
+    arrays: bytes, values: dict[str, Any], options: dict[str, Any], identity: str
+) -> bytes:
+    """arrays: what `packed` gave. options: what the session was opened with, as JSON can hold it.
 
     Raises:
         ValueError: a mark whose value JSON cannot hold.
@@ -75,7 +86,7 @@ def to_bytes(state: Any, values: dict[str, Any], options: dict[str, Any], identi
     meta = {"identity": identity, "options": options}
     meta["values"] = {**values, "queue": queue, "events": events}
     text = json.dumps(meta, allow_nan=False).encode()
-    parts = len(text).to_bytes(_LENGTH, "little"), text, *sound, _packed(state)
+    parts = len(text).to_bytes(_LENGTH, "little"), text, *sound, arrays
     body = b"".join(parts)
     return _TITLE + b"%d\n" % FORMAT + _digest(body) + body
 
@@ -91,12 +102,6 @@ def _check_mark(value: Any) -> None:
             f"the stream cannot be saved: a mark's value is {shown(value)} (expected one that JSON "
             "can hold)"
         )
-
-
-def _packed(state: Any) -> bytes:
-    file = io.BytesIO()
-    mx.save_safetensors(file, dict(tree_flatten(state)))
-    return file.getvalue()
 
 
 def _digest(body: bytes | memoryview) -> bytes:

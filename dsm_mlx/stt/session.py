@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ class Session(RuntimeSession):
 
     Args:
         beginning: the state of a row that has heard nothing.
+        afresh: gives it again, after a reset, on the worker's thread. Without, it is kept.
         tokenizer: a SentencePieceProcessor.
         options: what the stream was opened with beside that: "delay", "temperature", "seed".
     """
@@ -52,6 +54,7 @@ class Session(RuntimeSession):
         turns: TurnPolicy | None = None,
         *,
         options: dict[str, Any] | None = None,
+        afresh: Callable[[], Any] | None = None,
         live: bool = True,
         changed: Changed | None = None,
     ):
@@ -59,7 +62,8 @@ class Session(RuntimeSession):
         self._tokenizer, self._policy = tokenizer, turns
         self.timing, self.options = timing, options or {}
         self.partials = False  # whether words in progress are told, too
-        self._first = beginning
+        self.ended = False  # whether no more sound comes
+        self._afresh = afresh or (lambda: beginning)
         self.clock = Clock(timing.sample_rate)
         self.words = WordReader(tokenizer, timing.delay)
         self.turns = TurnDetector(timing.frame_rate, turns or TurnPolicy())
@@ -77,11 +81,14 @@ class Session(RuntimeSession):
 
     def again(self, state: Any) -> Session:
         """Another session of the same kind, which goes on from `state`."""
-        other = Session(
-            self._first, self._tokenizer, self.timing, self._policy, options=self.options
+        return Session(
+            state,
+            self._tokenizer,
+            self.timing,
+            self._policy,
+            options=self.options,
+            afresh=self._afresh,
         )
-        other.beginning = state
-        return other
 
     # ---- what is given; with `changed` held
 
@@ -151,7 +158,7 @@ class Session(RuntimeSession):
             if task.kind == "finish":
                 self._tell(self._word(word) for word in self.words.finish())
             elif task.kind == "restart":
-                self.beginning = self._first
+                self.beginning = self._afresh()
                 self.turns.restart()
             else:
                 self._tell([Mark(task.value)])

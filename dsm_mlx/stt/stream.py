@@ -45,7 +45,7 @@ class TranscriptStream:
         self._session = session
         self._closed_by, self._save, self._fork = closed, save, fork
         self._way: str | None = None
-        self._closed = self._ended = False
+        self._closed = False
         self._promised = False  # room for one push, by `ready`
         self._alone = Alone()
         self.final_events: list[Event] = []
@@ -62,6 +62,7 @@ class TranscriptStream:
         closed stream; the stream goes on.
         """
         pcm = check_pcm(pcm)
+        self._check_not_ended()  # before this was forked or saved
         self._use("feed")
         with self._session.changed:
             self._session.feed(pcm)
@@ -108,11 +109,13 @@ class TranscriptStream:
         """No more sound comes: the rest is brought out, then the iteration stops."""
         self._use("push")
 
-        def drain_and_end() -> None:
-            self._session.drain()
-            self._ended = True  # not before: who iterates would see the end and not what comes
+        session = self._session
 
-        if not self._ended:
+        def drain_and_end() -> None:
+            session.drain()
+            session.ended = True  # not before: who iterates would see the end and not what comes
+
+        if not session.ended:
             self._put(drain_and_end)
 
     def __iter__(self) -> Iterator[Event]:
@@ -288,14 +291,18 @@ class TranscriptStream:
             raise ValueError("the stream is closed")
 
     def _check_going(self) -> None:
-        if self._ended:
-            raise ValueError("the stream has ended (end() was called)")
+        self._check_not_ended()
         raise_error(self._session)
 
+    def _check_not_ended(self) -> None:
+        if self._session.ended:
+            raise ValueError("the stream has ended (end() was called)")
+
     def _both(self, task: Callable[[], None]) -> list[Event]:
+        self._check_not_ended()
         self._use(self._way or "feed")
         if self._way == "push":
-            self._check_going()
+            raise_error(self._session)
             self._put(task)
             return []
         with self._session.changed:
@@ -344,7 +351,7 @@ class TranscriptStream:
         return bool(self._session.events) or self._over()
 
     def _over(self) -> bool:
-        return self._session.gone or (self._ended and self._session.idle)
+        return self._session.gone or (self._session.ended and self._session.idle)
 
     def _next(self, stop: type[Exception]) -> Event:
         with self._session.changed:

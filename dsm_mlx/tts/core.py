@@ -30,6 +30,8 @@ from dsm_mlx.tts.script import ScriptMachine, ScriptReader, word_tokenizer
 from dsm_mlx.tts.session import LiveText, Session, Timing
 from dsm_mlx.tts.step import TtsStep
 
+_KEPT = 4  # batches of which nobody is in
+
 
 class TtsCore:
     """Weights, step, voices and batches. Made by `load` on the worker's thread."""
@@ -44,7 +46,7 @@ class TtsCore:
     def __init__(self, checkpoint: Checkpoint, config: TtsConfig, languages, lm, mimi, tokenizer):
         self.name = checkpoint.name
         self.config, self.languages = config, languages
-        self.lm, self.codec, self._limit = lm, mimi, 1
+        self.lm, self.codec, self._allowed = lm, mimi, 0
         self.timing = Timing(
             delay_steps=int(config.audio_delay * mimi.config.frame_rate),
             pattern=DelayPattern(lm.config.delays[1 : 1 + lm.config.dep_q]),
@@ -108,10 +110,10 @@ class TtsCore:
         return tree_bytes(self.step.init_state(conditions, mx.zeros((1, 2), mx.uint32)))
 
     def allow(self, rows: int) -> None:
-        """Let there be at least so many rows. On the worker's thread."""
-        self._limit = max(self._limit, rows)
+        """Let there be so many rows more, or fewer. On the worker's thread."""
+        self._allowed += rows
         for batch in self._batches.values():
-            batch.limit = self._limit
+            batch.limit = max(1, self._allowed)
 
     @property
     def guidance(self) -> float | None:
@@ -160,7 +162,7 @@ class TtsCore:
         live: bool = True,
         changed: Changed | None = None,
     ) -> Pieces[Session]:
-        """A session that may join the batch `batch_of` it. On the worker's thread."""
+        """A session that may join its `home`. On the worker's thread."""
         state, keys_values = yield from self.prompts.start(voice, options, seed)
         session = Session(
             state,
@@ -172,17 +174,17 @@ class TtsCore:
             live=live,
             changed=changed,
         )
-        session.key = options.guidance is not None, voice.length
-        self._batch(session.key)
+        session.home = self._batch((options.guidance is not None, voice.length))
         return session
 
-    def batch_of(self, session: Session) -> Batch:
-        """The batch of those who agree with it on what their arrays must."""
-        return self._batches[session.key]
-
     def _batch(self, key: tuple[bool, int]) -> Batch:
+        """The batch of those who agree on what their arrays must."""
         if key not in self._batches:
-            batch = Batch(TtsFrames(self.step, self.name), self.name, self._limit, self._cost)
+            if len(self._batches) >= _KEPT:  # voices come in any length
+                self._batches = {k: batch for k, batch in self._batches.items() if batch.open}
+            batch = Batch(
+                TtsFrames(self.step, self.name), self.name, max(1, self._allowed), self._cost
+            )
             self._batches[key] = batch
             worker.shared.add(batch)
         return self._batches[key]

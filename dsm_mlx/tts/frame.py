@@ -42,9 +42,9 @@ class TtsFrames:
         depth = any(session.needs_depth for _, session in rows)
         forced = self._forced(len(sessions), rows)
         text = self._decide(len(sessions), rows, sampled["text"].tolist())
-        codes, state = step.sample_audio(state, sampled, text, forced, active, depth=depth)
+        codes, numbers, state = step.sample_audio(state, sampled, text, forced, active, depth=depth)
         del sampled
-        mx.async_eval(codes, state)
+        mx.async_eval(codes, numbers, state)
         pcm = None
         if sounding:
             yield None
@@ -58,8 +58,8 @@ class TtsFrames:
         yield known.pop()
         if pcm is not None:
             sound = np.array(pcm)
-            finite = np.isfinite(sound).all(axis=1).tolist()
-            for i, session in self._still(sounding, finite):
+            finite = np.isfinite(sound).all(axis=1) & np.array(numbers)
+            for i, session in self._still(sounding, finite.tolist()):
                 session.attempt(partial(session.deliver, sound[i]))
         for session in filter(None, sessions):
             with session.changed:

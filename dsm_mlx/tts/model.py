@@ -72,11 +72,31 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         return self._core.voices.names()
 
     @overload
-    def synthesize(self, text: str, *args: Any, **options: Any) -> Speech: ...
+    def synthesize(
+        self,
+        text: Text,
+        voice: Voice | Sequence[Voice | None] | None = None,
+        *,
+        temperature: float | None = None,
+        cfg: float | None = None,
+        seed: int | Sequence[int | None] | None = None,
+        padding_bonus: float = 0.0,
+        batch: int = 8,
+        progress: Callable[[Chunk], None] | None = None,
+    ) -> Speech: ...
     @overload
     def synthesize(
-        self, text: Sequence[Text] | Turns, *args: Any, **options: Any
-    ) -> Speech | list[Speech]: ...
+        self,
+        text: list[str] | list[Turns] | list[Text] | tuple[Text, ...],
+        voice: Voice | Sequence[Voice | None] | None = None,
+        *,
+        temperature: float | None = None,
+        cfg: float | None = None,
+        seed: int | Sequence[int | None] | None = None,
+        padding_bonus: float = 0.0,
+        batch: int = 8,
+        progress: Callable[[Chunk], None] | None = None,
+    ) -> list[Speech]: ...
     def synthesize(
         self,
         text: Text | Sequence[Text],
@@ -128,11 +148,31 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         return results[0] if single else results
 
     @overload
-    async def asynthesize(self, text: str, *args: Any, **options: Any) -> Speech: ...
+    async def asynthesize(
+        self,
+        text: Text,
+        voice: Voice | Sequence[Voice | None] | None = None,
+        *,
+        temperature: float | None = None,
+        cfg: float | None = None,
+        seed: int | Sequence[int | None] | None = None,
+        padding_bonus: float = 0.0,
+        batch: int = 8,
+        progress: Callable[[Chunk], None] | None = None,
+    ) -> Speech: ...
     @overload
     async def asynthesize(
-        self, text: Sequence[Text] | Turns, *args: Any, **options: Any
-    ) -> Speech | list[Speech]: ...
+        self,
+        text: list[str] | list[Turns] | list[Text] | tuple[Text, ...],
+        voice: Voice | Sequence[Voice | None] | None = None,
+        *,
+        temperature: float | None = None,
+        cfg: float | None = None,
+        seed: int | Sequence[int | None] | None = None,
+        padding_bonus: float = 0.0,
+        batch: int = 8,
+        progress: Callable[[Chunk], None] | None = None,
+    ) -> list[Speech]: ...
     async def asynthesize(self, text: Any, *args: Any, **options: Any) -> Any:
         """As `synthesize`, without blocking the event loop. Cancelling it frees the rows.
 
@@ -159,7 +199,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         core, options = self._core, self._options(temperature, cfg, padding_bonus)
         prompt, script = self._voice([voice]), core.script()
         session = worker.run_pieces(core.session(script, prompt, options, _seed(seed)))
-        return self._open(session, core.batch_of(session), wait)
+        return self._open(session, session.home, wait)
 
     def speak(
         self, source: Iterable[str] | AsyncIterable[str], voice: Voice | None = None, **options: Any
@@ -178,9 +218,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         return SpeechStream(session, self._closed_stream, partial(self._fork, session))
 
     def _fork(self, session: Session) -> SpeechStream:
-        core = self._core
-        batch = core.batch_of(session)
-        return self._open(worker.run(lambda: session.again(batch.value(session))), batch, 0.0)
+        home = session.home
+        return self._open(worker.run(lambda: session.again(home.value(session))), home, 0.0)
 
     def _say(
         self,
@@ -207,7 +246,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
                         session = self._session(job, options, changed)
                         running.append(_Saying(index, session))
                         # After that, so that Ctrl-C, whenever it comes, leaves no row taken.
-                        worker.run(self._core.batch_of(session).join, session)
+                        worker.run(session.home.join, session)
                     worker.post()
                     worker.check()
                     changed.wait_for(lambda: given_up.is_set() or any(r.news for r in running))

@@ -91,7 +91,7 @@ class PromptCache:
         self._slots, self._model_id = slots, model_id
         self._voices: OrderedDict[Hashable, VoicePrompt] = OrderedDict()
         self._prepared: OrderedDict[Hashable, Prepared] = OrderedDict()
-        self._null: dict[int, list[dict]] = {}
+        self._null: OrderedDict[Hashable, list[dict]] = OrderedDict()
 
     def known(self, key: Hashable) -> bool:
         """Whether a voice need not be read again."""
@@ -181,7 +181,8 @@ class PromptCache:
             if guided:
                 if voice.length not in self._null:
                     empty = mx.zeros_like(voice.mask)
-                    self._null[voice.length] = yield from self._keys_values(voice, empty)
+                    null = yield from self._keys_values(voice, empty)
+                    _keep(self._null, voice.length, null)
                 keys_values.append(self._null[voice.length])
         state = None
         if prefix is not None:
@@ -221,7 +222,7 @@ class PromptCache:
             forced = forced_codes(prefix, i, self._timing)
             forced = mx.array(free if forced is None else forced)[None]
             sampled, state = step.sample_text(state)
-            _, state = step.sample_audio(state, sampled, nothing, forced, depth=False)
+            _, _, state = step.sample_audio(state, sampled, nothing, forced, depth=False)
             _, state = step.decode(mx.array(prefix[None, :, i : i + 1]), state)
             mx.eval(state)
             yield

@@ -169,7 +169,7 @@ class Session(RuntimeSession):
         self.script, self._timing, self._prefix = script, timing, prefix
         self.first = 0 if prefix is None else prefix.shape[1]
         self._step = self.first
-        self.key: Any = None  # of the batch that it may join
+        self.home: Any = None  # the batch that it may join
         self.chunks: deque[Chunk] = deque()
         self._computing = 0
         self._kept: list[_Spoken] | None = [] if keep_words else None
@@ -208,7 +208,7 @@ class Session(RuntimeSession):
         between two frames."""
         with self.changed:
             other = Session(state, self.keys_values, self.script.copy(), self._timing, self._prefix)
-            other.key, other._step, other._made = self.key, self._step, self._made
+            other.home, other._step, other._made = self.home, self._step, self._made
             other._began, other.chunks = self._began, deque(self.chunks)
             other._waiting, other._latest = deepcopy((self._waiting, self._latest))
         return other

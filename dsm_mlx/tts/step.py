@@ -100,18 +100,19 @@ class TtsStep:
         active: mx.array | None = None,
         *,
         depth: bool = True,
-    ) -> tuple[mx.array, dict]:
-        """The second half: -> codes int32 (batch, codebooks, 1), state.
+    ) -> tuple[mx.array, mx.array, dict]:
+        """The second half: -> codes int32 (batch, codebooks, 1), finite bool (batch,), state.
 
         The codes are those of the frame that is now complete, as many steps ago as the longest
         delay. text: int32 (batch,), what the model is given. forced: int32 (batch, codebooks),
         codes that replace what the model says, UNGENERATED where there is none.
         depth: False where no row's own codes are needed; the depth decoder does not run.
+        finite: whether what the step's own codes come from are numbers.
         """
         half = self._sample_audio if depth else self._skip_depth
         inputs = state["row"], sampled, text, forced, state["conditions"]
-        codes, row = self._run(("audio", depth), half, active, *inputs)
-        return codes, {**state, "row": row}
+        codes, finite, row = self._run(("audio", depth), half, active, *inputs)
+        return codes, finite, {**state, "row": row}
 
     def decode(
         self, codes: mx.array, state: dict, active: mx.array | None = None
@@ -187,7 +188,7 @@ class TtsStep:
 
     def _sample_audio(self, active, row, sampled, text, forced, conditions):
         depth = self.lm.depformer
-        codes = depth(
+        codes, finite = depth(
             text,
             sampled["hidden"],
             conditions["temperature"],
@@ -198,10 +199,13 @@ class TtsStep:
         # Each codebook's sound begins so many steps after its text.
         starts = self._delays[1 : 1 + self.codebooks] + self.delay_steps
         codes = mx.where(row["step"][:, None] < starts, NOTHING, codes)
-        return self._advance(active, row, text, codes, forced)
+        codes, row = self._advance(active, row, text, codes, forced)
+        return codes, finite, row
 
     def _skip_depth(self, active, row, sampled, text, forced, conditions):
-        return self._advance(active, row, text, mx.full(forced.shape, NOTHING, mx.int32), forced)
+        codes = mx.full(forced.shape, NOTHING, mx.int32)
+        codes, row = self._advance(active, row, text, codes, forced)
+        return codes, sampled["finite"], row
 
     def _advance(self, active, row, text, codes, forced):
         codes = mx.where(forced == UNGENERATED, codes, forced)

@@ -79,7 +79,7 @@ def _speak(lm):
         nonlocal state
         sampled, state = speak.sample_text(state)
         text = mx.array([sampled["text"].item()], mx.int32)
-        codes, state = speak.sample_audio(state, sampled, text, forced)
+        codes, _, state = speak.sample_audio(state, sampled, text, forced)
         mx.eval(codes, state)
 
     return step

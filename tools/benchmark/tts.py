@@ -147,7 +147,7 @@ class Speaker:
         mx.eval(sampled, state)
         steps = {
             "main model": lambda _, state: step.sample_text(state, cross),
-            "depth decoder": lambda _, state: step.sample_audio(state, sampled, text, forced),
+            "depth decoder": lambda _, state: step.sample_audio(state, sampled, text, forced)[1:],
             "codec": step.decode,
         }
         return {name: run_alone(run, codes, self.start()[0], frames) for name, run in steps.items()}

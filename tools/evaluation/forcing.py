@@ -103,7 +103,8 @@ def speak(
 
 def _depth_logits(lm, text, hidden, codes):
     depth = lm.depformer
-    inputs, past = depth.linear_in(hidden), [None] * len(depth.layers)
+    inputs = depth.linear_in(hidden)
+    past = depth.no_past(inputs)
     logits = []
     for k in range(codes.shape[1]):
         token = codes[:, k - 1] if k else text

@@ -37,10 +37,10 @@ class Recorder(TtsStep):
         return super().sample_text(state, *rest)
 
     def sample_audio(self, state, sampled, text, *rest, **options):
-        codes, state = super().sample_audio(state, sampled, text, *rest, **options)
+        codes, finite, state = super().sample_audio(state, sampled, text, *rest, **options)
         self.text.append(text.item())
         self.codes.append(np.array(state["row"]["audio"][0]))
-        return codes, state
+        return codes, finite, state
 
     def spoken(self) -> forcing.Spoken:
         """Of the session that has ended."""
