@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dsm_mlx.checks import check_path
+from dsm_mlx.messages import shown
 from dsm_mlx.results import Transcript, Word
 
 FORMATS = ("txt", "srt", "vtt", "json")
@@ -47,7 +49,7 @@ def _finite(value: float, what: str, least: float = -math.inf) -> float:
         number = math.nan
     if not (math.isfinite(number) and number >= least):
         bound = "" if least == -math.inf else f" from {least} up"
-        raise ValueError(f"{what} is {value!r:.80} (expected seconds{bound})")
+        raise ValueError(f"{what} is {shown(value)} (expected seconds{bound})")
     return number
 
 
@@ -75,7 +77,7 @@ class CaptionStyle:
         for name in ("max_chars", "max_lines"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r:.80} (expected an integer from 1 up)")
+                raise ValueError(f"{name} is {shown(value)} (expected an integer from 1 up)")
         for name in ("gap", "max_duration", "min_duration"):
             _finite(getattr(self, name), name, least=0)
 
@@ -104,6 +106,8 @@ def cues(words: Iterable[Word], style: CaptionStyle = CaptionStyle()) -> list[Cu
 
     ValueError for a word whose times are not finite.
     """
+    if not isinstance(style, CaptionStyle):
+        raise TypeError(f"style is {shown(style)} (expected a CaptionStyle)")
     found: list[Cue] = []
     for word in map(_timed, _clean(words)):
         cue = found[-1] if found else None
@@ -133,8 +137,8 @@ def _encodable(text: str) -> str:
 
 
 def _timed(word: Word) -> Word:
-    start = _finite(word.start, f"the start of {word.text!r:.80}")
-    return replace(word, start=start, end=_finite(word.end, f"the end of {word.text!r:.80}"))
+    start = _finite(word.start, f"the start of {shown(word.text)}")
+    return replace(word, start=start, end=_finite(word.end, f"the end of {shown(word.text)}"))
 
 
 def _begins_cue(cue: Cue, word: Word, style: CaptionStyle) -> bool:
@@ -242,7 +246,7 @@ def render(
     if format == "json":
         return to_json(transcript)
     if format not in FORMATS:
-        raise ValueError(f"format is {format!r:.80} (expected one of {', '.join(FORMATS)})")
+        raise ValueError(f"format is {shown(format)} (expected one of {', '.join(FORMATS)})")
     make = {"srt": to_srt, "vtt": to_vtt}[format]
     return make(transcript.words, highlight_words=highlight_words, style=style)
 
@@ -270,7 +274,7 @@ def write(
         targets = {format: path}
     else:
         expected = f"expected {', '.join(FORMATS)} or all"
-        raise ValueError(f"{path}: caption format {format!r:.80}: {expected}")
+        raise ValueError(f"{path}: caption format {shown(format)}: {expected}")
     texts = {
         target: render(transcript, kind, highlight_words=highlight_words, style=style)
         for kind, target in targets.items()
@@ -281,13 +285,7 @@ def write(
 
 
 def _as_path(path: str | os.PathLike) -> Path:
-    try:
-        name = os.fsdecode(path)
-    except TypeError:
-        raise TypeError(f"path is {path!r:.80} (expected a path)") from None
-    if not name or "\0" in name:
-        raise ValueError(f"path is {name!r:.80} (expected the name of a file)")
-    return Path(name)
+    return Path(check_path("path", path))
 
 
 def save(path: str | os.PathLike, text: str) -> None:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from typing import Any
 
 from dsm_mlx.messages import shown
 
 
-def check_number(name: str, value: Any, least: float, most: float) -> None:
-    """TypeError unless `value` is a real number, ValueError unless it is from `least` to `most`."""
+def check_number(name: str, value: Any, least: float, most: float) -> float:
+    """The value as a float. TypeError unless it is a real number, ValueError unless it is from
+    `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {shown(value)} (expected a number)")
     if not (math.isfinite(value) and least <= value <= most):
         raise ValueError(f"{name} is {shown(value)} (expected {_span(least, most)})")
+    return float(value)
 
 
-def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """TypeError unless `value` is an integer, ValueError unless it is from `least` to `most`."""
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """The value as an int. TypeError unless it is an integer, ValueError unless it is from `least`
+    to `most`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} is {shown(value)} (expected an integer)")
     if value < least or (most is not None and value > most):
         raise ValueError(f"{name} is {shown(value)} (expected {_span(least, most)})")
+    return int(value)
 
 
 def check_seed(seed: Any) -> None:
@@ -35,6 +40,17 @@ def check_text(name: str, value: Any) -> None:
     """TypeError unless `value` is a string."""
     if not isinstance(value, str):
         raise TypeError(f"{name} is {shown(value)} (expected str)")
+
+
+def check_path(name: str, value: Any) -> str:
+    """TypeError unless `value` is a path, ValueError unless it can be the name of a file."""
+    try:
+        path = os.fsdecode(value)
+    except (TypeError, UnicodeError):
+        raise TypeError(f"{name} is {shown(value)} (expected a path)") from None
+    if not path or "\0" in path:
+        raise ValueError(f"{name} is {shown(path)} (expected the name of a file)")
+    return path
 
 
 def for_each(name: str, value: Any, count: int, of_what: str) -> list:

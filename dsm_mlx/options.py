@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from dsm_mlx.messages import shown
+
 PAUSE_SECONDS = (0.5, 1.0, 2.0, 3.0)
 """The lengths of silence of which a model tells how likely they are."""
 
@@ -25,11 +27,11 @@ class TurnPolicy:
 
     def __post_init__(self) -> None:
         if self.pause not in PAUSE_SECONDS:
-            raise ValueError(f"pause is {self.pause!r:.80} (expected one of {PAUSE_SECONDS})")
+            raise ValueError(f"pause is {shown(self.pause)} (expected one of {PAUSE_SECONDS})")
         for name in ("threshold", "rearm"):
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not number or not (math.isfinite(value) and 0 <= value <= 1):
-                raise ValueError(f"{name} is {value!r:.80} (expected a number from 0 to 1)")
+                raise ValueError(f"{name} is {shown(value)} (expected a number from 0 to 1)")
         if isinstance(self.frames, bool) or not isinstance(self.frames, int) or self.frames < 1:
-            raise ValueError(f"frames is {self.frames!r:.80} (expected an integer from 1 up)")
+            raise ValueError(f"frames is {shown(self.frames)} (expected an integer from 1 up)")

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dsm_mlx.messages import shown
+
 if TYPE_CHECKING:
     from os import PathLike
 
@@ -128,14 +130,14 @@ class Transcript:
         """
         from dsm_mlx import captions
 
-        style = style or captions.CaptionStyle()
+        style = captions.CaptionStyle() if style is None else style
         return captions.to_srt(self.words, highlight_words=highlight_words, style=style)
 
     def to_vtt(self, *, highlight_words: bool = False, style: CaptionStyle | None = None) -> str:
         """WebVTT captions; arguments and errors as in `to_srt`."""
         from dsm_mlx import captions
 
-        style = style or captions.CaptionStyle()
+        style = captions.CaptionStyle() if style is None else style
         return captions.to_vtt(self.words, highlight_words=highlight_words, style=style)
 
     def save(
@@ -153,7 +155,7 @@ class Transcript:
         """
         from dsm_mlx import captions
 
-        style = style or captions.CaptionStyle()
+        style = captions.CaptionStyle() if style is None else style
         captions.write(self, path, highlight_words=highlight_words, style=style)
 
 
@@ -238,5 +240,5 @@ def _rounded(value: float, digits: int = 3) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{value!r:.80} in a transcript (expected a number)") from None
+        raise TypeError(f"{shown(value)} in a transcript (expected a number)") from None
     return round(number, digits) if math.isfinite(number) else None

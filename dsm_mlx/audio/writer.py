@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dsm_mlx.audio.samples import check_pcm, check_rate
+from dsm_mlx.checks import check_path
 from dsm_mlx.errors import AudioError
 from dsm_mlx.messages import named, reason, shown
 
@@ -53,7 +54,7 @@ class SoundWriter:
     """
 
     def __init__(self, path: str | os.PathLike, sample_rate: int = 24_000) -> None:
-        self.path = os.fsdecode(path)
+        self.path = check_path("path", path)
         self.sample_rate = _whole(check_rate(sample_rate))
         self._name = named(self.path)
         suffix = check_suffix(self.path)
@@ -177,7 +178,9 @@ class WavWriter:
     ) -> None:
         self.sample_rate = _whole(check_rate(sample_rate))
         self.samples = 0
-        self._owned = isinstance(target, (str, os.PathLike))
+        self._owned = not hasattr(target, "write")
+        if self._owned:
+            target = check_path("target", target)
         given = target if self._owned else getattr(target, "name", None)
         self._name = name or named(given if isinstance(given, (str, os.PathLike)) else "stream")
         try:

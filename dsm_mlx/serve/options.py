@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from dsm_mlx.messages import shown
+
 _KEY = re.compile(r"[!-~]{1,256}")  # what a header can hold
 
 
@@ -46,7 +48,7 @@ class Limits:
         for name, value in vars(self).items():
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not number or not 0 <= value < 1 << 40:
-                raise ValueError(f"{name} is {value!r:.80} (expected a number from 0 up)")
+                raise ValueError(f"{name} is {shown(value)} (expected a number from 0 up)")
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,18 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         if isinstance(self.port, bool) or not isinstance(self.port, int):
-            raise TypeError(f"port is {self.port!r:.80} (expected an integer)")
+            raise TypeError(f"port is {shown(self.port)} (expected an integer)")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port is {self.port} (expected 0 to 65535)")
         if not isinstance(self.host, str) or not self.host:
-            raise ValueError(f"host is {self.host!r:.80} (expected a name or an address)")
+            raise ValueError(f"host is {shown(self.host)} (expected a name or an address)")
         for key in self.keys:
             if not isinstance(key, str) or not _KEY.fullmatch(key):
                 raise ValueError("a key is not 1 to 256 ASCII letters, digits or signs, unspaced")
         for origin in self.origins:
             if not _is_origin(origin):
                 raise ValueError(
-                    f"origin is {origin!r:.80} (expected scheme://host or scheme://host:port)"
+                    f"origin is {shown(origin)} (expected scheme://host or scheme://host:port)"
                 )
 
     @property
@@ -96,7 +98,7 @@ class ServerOptions:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise OSError(f"host {self.host!r:.80}: {reason}") from None
+            raise OSError(f"host {shown(self.host)}: {reason}") from None
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

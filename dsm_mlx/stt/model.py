@@ -14,6 +14,7 @@ import numpy as np
 
 from dsm_mlx.audio import Sound
 from dsm_mlx.checks import check_number, check_seed, check_whole, for_each
+from dsm_mlx.messages import shown
 from dsm_mlx.options import TurnPolicy
 from dsm_mlx.results import Event, ModelInfo, Transcript
 from dsm_mlx.runtime import worker
@@ -99,7 +100,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             BusyError: all `max_streams` are in use, or there is no memory for another row.
         """
         if turns is not None and not isinstance(turns, TurnPolicy):
-            raise TypeError(f"turns is {turns!r:.80} (expected a TurnPolicy or None)")
+            raise TypeError(f"turns is {shown(turns)} (expected a TurnPolicy or None)")
         session = self._session(delay, temperature, seed, turns)
         return self._open(session, self._core.batch, wait)
 

@@ -122,7 +122,9 @@ class Saved:
         if not (newline and title.startswith(_TITLE)):
             raise ValueError("data is no saved stream (expected what `save` gave)")
         if title != _TITLE + b"%d" % FORMAT:
-            raise ValueError(f"data is of format {title[len(_TITLE) :]!r:.40} (expected {FORMAT})")
+            raise ValueError(
+                f"data is of format {shown(title[len(_TITLE) :], 40)} (expected {FORMAT})"
+            )
         digest, body = rest[:_DIGEST], rest[_DIGEST:]
         if digest != _digest(body):
             raise ValueError("data is damaged or cut short (expected what `save` gave)")

@@ -308,10 +308,10 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         core = self._core
         temperature = core.config.temperature if temperature is None else temperature
         cfg = core.guidance if cfg is None else cfg
-        check_number("temperature", temperature, 0.0, 100.0)
-        check_number("padding_bonus", padding_bonus, -1000.0, 1000.0)
+        temperature = check_number("temperature", temperature, 0.0, 100.0)
+        padding_bonus = check_number("padding_bonus", padding_bonus, -1000.0, 1000.0)
         if cfg is not None:
-            check_number("cfg", cfg, -100.0, 100.0)
+            cfg = check_number("cfg", cfg, -100.0, 100.0)
         if core.cfg_names:
             if cfg is not None and cfg not in core.cfg_names:
                 known = ", ".join(core.cfg_names.values())

@@ -19,11 +19,13 @@ from functools import lru_cache
 from itertools import islice
 
 from dsm_mlx.lm.tokens import MAIN_SPEAKER, NEW_WORD, NOTHING, OTHER_SPEAKER, PADDING
+from dsm_mlx.messages import cut
 from dsm_mlx.tts import tags
 
 _REPLACED = {"\u2019": "'", ":": " ", "(": "", ")": "", "\u200b": " "}
 _UNDERSTOOD = 'in a text only <break time="500ms"/> and <break time="0.5s"/> are understood'
 _MOST_TOLD, _MOST_NAMED, _LONGEST_SHOWN = 20, 3, 40
+_LONGEST_COMPLAINT = 120  # characters
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ class ScriptReader:
             self._plain(ch, entries)
 
     def _complain(self, complaint: str) -> None:
-        complaint = " ".join(complaint.split())
+        complaint = cut(" ".join(complaint.split()), _LONGEST_COMPLAINT)
         if self._refused:
             if complaint in self._told or len(self._told) == _MOST_TOLD:
                 return

@@ -1,0 +1,119 @@
+"""One case: its input is made, tried, and what became of it is told."""
+
+from __future__ import annotations
+
+import json
+import linecache
+import logging
+import os
+import random
+import resource
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import dsm_mlx
+
+KINDS = ("checkpoints", "sounds", "texts", "arguments", "commands")
+FINE, REFUSED = "fine", "refused"
+GOOD = (FINE, REFUSED)
+FOREIGN, LEFT, MEMORY = "other error", "left behind", "memory"
+HANG, CRASH = "hang", "crash"
+OUTCOMES = (*GOOD, FOREIGN, LEFT, MEMORY, HANG, CRASH)
+
+_MEMORY = 200  # MB
+_PACKAGE = str(Path(dsm_mlx.__file__).parent)
+_OURS = (dsm_mlx.CheckpointError, dsm_mlx.AudioError, dsm_mlx.BusyError)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case. said: the error, or what else is wrong."""
+
+    kind: str
+    number: int
+    outcome: str
+    said: str = ""
+    seconds: float = 0.0
+
+
+class Left(Exception):
+    """Something is on the disk that should not be."""
+
+
+def attempt(kind: str, number: int, corpus: Path, folder: Path) -> Outcome:
+    """Make case `number` of `kind` in the empty `folder`, and try it."""
+    from fuzzing import arguments, checkpoints, commands, sounds, texts
+
+    makers = {
+        "checkpoints": checkpoints.attempt,
+        "sounds": sounds.attempt,
+        "texts": texts.attempt,
+        "arguments": arguments.attempt,
+        "commands": commands.attempt,
+    }
+    rng = random.Random(f"{kind} {number}")
+    before, start = _peak(), time.monotonic()
+    outcome, said = _tried(lambda: makers[kind](rng, corpus, folder))
+    grown = _peak() - before
+    if outcome in GOOD and grown > _MEMORY:
+        outcome, said = MEMORY, f"{grown:.0f} MB more"
+    return Outcome(kind, number, outcome, said, time.monotonic() - start)
+
+
+def _tried(attempt) -> tuple[str, str]:
+    try:
+        attempt()
+    except Left as error:
+        return LEFT, str(error)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        if _is_ours(error) and _is_clear(str(error)):
+            return REFUSED, said
+        return FOREIGN, said + "\n" + "".join(traceback.format_exception(error)[-6:])
+    return FINE, ""
+
+
+def _is_ours(error: Exception) -> bool:
+    """Raised by a line of ours that raises, not by something that was called with nonsense."""
+    if isinstance(error, _OURS):
+        return True
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if not isinstance(error, (ValueError, TypeError)):
+        return False
+    if not last.filename.startswith(_PACKAGE):  # the call itself does not fit the signature
+        return isinstance(error, TypeError) and "fuzzing" in last.filename
+    return linecache.getline(last.filename, last.lineno or 0).strip().startswith("raise")
+
+
+def _is_clear(message: str) -> bool:
+    return bool(message) and len(message) < 1000 and message.isprintable()
+
+
+def _peak() -> float:
+    """Of the process' memory, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def serve(corpus: Path) -> int:
+    """Take cases from stdin, one a line, and answer each with a line of JSON."""
+    answers = os.fdopen(os.dup(1), "w")
+    with open(os.devnull, "w") as nothing:  # what a case prints is no answer
+        os.dup2(nothing.fileno(), 1)
+    os.environ["DSM_MLX_NO_DOWNLOAD"] = "1"
+    logging.getLogger("dsm_mlx").addHandler(logging.NullHandler())
+    logging.getLogger("dsm_mlx").propagate = False
+    for line in sys.stdin:
+        kind, number = line.split()
+        folder = Path(tempfile.mkdtemp(prefix="dsm-fuzz-"))
+        try:
+            found = attempt(kind, int(number), corpus, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        print(json.dumps(asdict(found)), file=answers, flush=True)
+    return 0
