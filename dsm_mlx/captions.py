@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dsm_mlx.checks import check_path
+from dsm_mlx.checks import check_flag, check_path
 from dsm_mlx.messages import shown
 from dsm_mlx.results import Transcript, Word
 
@@ -325,6 +325,7 @@ def _captions(
     escape: Callable[[str], str],
 ) -> Iterator[tuple[int, int, str]]:
     """Captions as (start, end, text), in milliseconds that never run back or overlap."""
+    check_flag("highlight_words", highlight_words)
     for start, end, cue in _shown(cues(words, style), style):
         if not highlight_words:
             yield start, end, _text(cue, escape)

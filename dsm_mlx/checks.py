@@ -42,6 +42,13 @@ def check_text(name: str, value: Any) -> None:
         raise TypeError(f"{name} is {shown(value)} (expected str)")
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """TypeError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {shown(value)} (expected True or False)")
+    return value
+
+
 def check_path(name: str, value: Any) -> str:
     """TypeError unless `value` is a path, ValueError unless it can be the name of a file."""
     try:

@@ -319,3 +319,13 @@ def test_json_is_json_whatever_the_numbers():
     }
     with pytest.raises(TypeError, match=r"'soon' in a transcript .expected a number"):
         to_json(Transcript("a", [Word("a", "soon", 1)]))
+
+
+@pytest.mark.parametrize("style", ["wide", np.ones(3), 0, CaptionStyle])
+@pytest.mark.parametrize("name", ["to_srt", "to_vtt"])
+def test_what_is_no_style_is_refused(name, style):
+    transcript = Transcript("one", [Word("one", 0.0, 0.5)], 1.0)
+    with pytest.raises(TypeError, match=r"style is .*expected a CaptionStyle"):
+        getattr(transcript, name)(style=style)
+    with pytest.raises(TypeError, match=r"highlight_words is .*expected True or False"):
+        getattr(transcript, name)(highlight_words=style)

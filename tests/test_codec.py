@@ -23,6 +23,12 @@ def sound(batch, samples):
     return (0.2 * rng.standard_normal((batch, 1, samples))).astype(np.float32)
 
 
+@pytest.mark.parametrize("codes", [[[1], [2, 3]], [object()], "codes", None, {"a": 1}])
+def test_what_are_no_codes_is_refused(codec, codes):
+    with pytest.raises(ValueError, match=r"codes are .*\(expected"):
+        codec.decode(codes)
+
+
 def test_properties(codec):
     assert (codec.sample_rate, codec.frame_rate, codec.frame_size) == (24_000, 12.5, FRAME)
     assert (codec.codebooks, codec.bins) == (8, 64)

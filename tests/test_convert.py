@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,9 @@ from speaking import run_case
 from test_lm_golden import forced_logits, listen, load
 
 import dsm_mlx
+from dsm_mlx.codec import layout as codec_layout
+from dsm_mlx.codec.config import MimiConfig
+from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.convert.job import Wanted, convert
 from dsm_mlx.convert.output import write_safetensors
 from dsm_mlx.convert.recipes import RECIPES, Spec, blanket
@@ -322,7 +326,7 @@ def wide_model(folder):
     """`stt-tiny` made wider, its weights zeros."""
     fixtures.assemble("stt-tiny", folder)
     path = folder / "config.json"
-    config = json.loads(path.read_text()) | {"dim": 512, "num_layers": 12, "card": 1023}
+    config = json.loads(path.read_text()) | {"dim": 512, "num_layers": 12}
     path.write_text(json.dumps(config | {"conditioners": {}, "moshi_name": "model.safetensors"}))
     model = MultistreamLM(LmConfig.read(ConfigReader.read(path)))
     shapes = weight_map.expected_shapes(lm_layout.layout_of(model, "pytorch"))
@@ -331,3 +335,47 @@ def wide_model(folder):
         {name: mx.zeros(shape, mx.bfloat16) for name, shape in shapes.items()},
     )
     return folder
+
+
+@pytest.mark.parametrize("recipe", [blanket(4), blanket(4, mode="mxfp4"), None])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_also_where_quantising_hides_them(
+    recipe, value, tmp_path
+):
+    folder = fixtures.assemble("stt-q64", tmp_path / "model")
+    path = folder / json.loads((folder / "config.json").read_text())["moshi_name"]
+    tensors = mx.load(str(path))
+    name = "transformer.layers.0.gating.linear_in.weight"
+    tensors[name] = tensors[name].at[3, 5].add(value)
+    mx.eval(tensors)
+    path.unlink()
+    mx.save_safetensors(str(path), tensors)
+    (tmp_path / "new").mkdir()
+    with pytest.raises(dsm_mlx.CheckpointError, match=rf"{name}.*not finite"):
+        convert(Source.find(folder), tmp_path / "new", Wanted(recipe=recipe, layout="mlx"))
+
+
+@pytest.mark.parametrize(
+    "change, told", [({"bins": 16}, "values a codebook"), ({"n_q": 2}, "2 codebooks, the model")]
+)
+def test_a_codec_that_does_not_fit_its_model_is_refused(change, told, small, tmp_path):
+    """As loading refuses it. The codec is another model's: its own files fit each other."""
+    folder = shutil.copytree(small("stt-tiny"), tmp_path / "model")
+    raw = json.loads((folder / "config.json").read_text())
+    codec = json.loads((folder / raw["mimi_config_name"]).read_text())
+    codec["quantizer"] |= {"bins": 12} if "bins" in change else change
+    (folder / raw["mimi_config_name"]).write_text(json.dumps(codec))
+    mimi = MimiModel(MimiConfig.read(ConfigReader(codec, "a codec")))
+    tensors = weight_map.save(codec_layout.pytorch(mimi), dict(tree_flatten(mimi.parameters())))
+    (folder / raw["mimi_name"]).unlink()
+    mx.save_safetensors(
+        str(folder / raw["mimi_name"]), {k: mx.contiguous(v) for k, v in tensors.items()}
+    )
+    (tmp_path / "new").mkdir()
+    for call in (
+        lambda: dsm_mlx.load_stt(folder),
+        lambda: convert(Source.find(folder), tmp_path / "new", Wanted(layout="mlx")),
+    ):
+        with pytest.raises(dsm_mlx.CheckpointError, match=told):
+            call()
+    assert not list((tmp_path / "new").iterdir())

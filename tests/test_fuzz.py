@@ -11,7 +11,7 @@ from fuzzing import campaign, case
 from dsm_mlx import AudioError
 
 FUZZ = Path(__file__).parents[1] / "tools/fuzz.py"
-COUNT = int(os.environ.get("DSM_MLX_FUZZ", 100))  # cases of each kind
+COUNT = int(os.environ.get("DSM_MLX_FUZZ", 250))  # cases of each kind
 
 
 @pytest.mark.parametrize("kind", case.KINDS)

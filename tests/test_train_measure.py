@@ -133,3 +133,9 @@ def test_the_bundled_model_is_measured_on_recordings(capsys):
     assert line.startswith("folder, delay 0.5 s, ") and "words)" in line
     wrong = float(line.split(", ")[2].split("%")[0])
     assert wrong <= 20 and np.isfinite(wrong)
+
+
+def test_a_picture_that_cannot_be_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ValueError, match=r"--plot needs matplotlib"):
+        measure.main(["no such model", "--plot", str(tmp_path / "curve.png")])

@@ -41,6 +41,8 @@ OGG_VIDEO = Format("Ogg with video", streams=True)
 MP3 = Format("MP3", streams=True)
 AAC = Format("AAC", streams=True)
 TEXT = Format("plain text", sound=False)
+TAR = Format("a tar archive", sound=False)
+AC3 = Format("AC-3", streams=True)
 TRANSPORT = Format("MPEG transport stream", streams=True)
 
 _MAGIC = [
@@ -91,6 +93,9 @@ _MAGIC = [
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Format("an Office document", sound=False)),
 ]
 _MAGIC = [(re.compile(pattern, re.DOTALL), format) for pattern, format in _MAGIC]
+_AC3_KBITS = (
+    32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640,
+)  # fmt: skip
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # all but white space and escape
 
 
@@ -104,7 +109,7 @@ def told(reader: Reader) -> Format | None:
 
 
 def guessed(reader: Reader) -> Format | None:
-    """What bytes without a signature look like: frames of mp3 or aac, text. Nothing is read.
+    """What bytes without a signature look like: frames of mp3, aac or ac3, text. Nothing is read.
 
     None means: nothing that is known; samples without a header, perhaps.
     """
@@ -113,6 +118,10 @@ def guessed(reader: Reader) -> Format | None:
         return MP3 if frames == "mp3" else AAC
     if len(head) > 5 * 188 and all(_is_packet(head[at:]) for at in range(0, 5 * 188, 188)):
         return TRANSPORT
+    if head[257:262] == b"ustar":
+        return TAR
+    if _is_ac3(head):
+        return AC3
     return TEXT if is_text(head) else None
 
 
@@ -135,6 +144,24 @@ def is_text(head: bytes) -> bool:
 def _is_packet(head: bytes) -> bool:
     """Whether a packet of a transport stream begins here."""
     return head[0] == 0x47 and not head[1] & 0x80 and head[3] & 0x30 != 0
+
+
+def _is_ac3(head: bytes) -> bool:
+    """Whether a frame of AC-3 or E-AC-3 begins here, and another one where it ends.
+
+    Source: ETSI TS 102 366, 4.3 and E.1.2.
+    """
+    if len(head) < 8 or head[:2] != b"\x0b\x77":
+        return False
+    if head[5] >> 3 > 10:  # E-AC-3 tells its size
+        size = 2 * (((head[2] & 7) << 8 | head[3]) + 1)
+        return head[size : size + 2] == head[:2]
+    rate, code = head[4] >> 6, head[4] & 63
+    if rate == 3 or code > 37:
+        return False
+    bits = 1000 * _AC3_KBITS[code // 2] * 1536 // (48_000, 44_100, 32_000)[rate]
+    size = 2 * (bits // 16 + (code % 2 if rate == 1 else 0))
+    return head[size : size + 2] == head[:2]
 
 
 def _stream_or_not(reader: Reader) -> Format:

@@ -41,6 +41,9 @@ class PyavSource:
             self.close()
             raise NoSoundError(f"there is no sound in it, only {kinds or 'nothing'}")
         stream = self._container.streams.audio[0]
+        if stream.codec_context is None:
+            self.close()
+            raise AudioError("PyAV: does not know the codec of its sound")
         self.rate: float = stream.rate
         begin = (self._container.start_time or 0) / av.time_base
         zero = format is not None and format.counts_from_zero and 0 < begin <= CLOCK_SECONDS

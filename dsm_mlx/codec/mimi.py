@@ -10,6 +10,7 @@ import numpy as np
 
 from dsm_mlx.audio.samples import as_samples, check_range
 from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.messages import shown
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.device import compiled
 from dsm_mlx.runtime.worker import Pieces
@@ -141,7 +142,10 @@ class Mimi:
         return array[:, 0]
 
     def _check_codes(self, codes: np.ndarray, batch: int | None = None) -> np.ndarray:
-        array = np.asarray(codes)
+        try:
+            array = np.asarray(codes)
+        except ValueError:
+            raise ValueError(f"codes are {shown(codes)} (expected an array)") from None
         good = array.ndim == 3 and 1 <= array.shape[1] <= self.codebooks
         if not good or array.dtype.kind not in "iu" or batch not in (None, array.shape[0]):
             raise ValueError(

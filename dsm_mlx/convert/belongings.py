@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.loading.checkpoint import MIMI, MIMI_CONFIG
+from dsm_mlx.messages import cut, named
 
 # What every config of a model has.
 _FIELDS = {
@@ -29,17 +30,22 @@ def check_replaceable(folder: Path, overwrite: bool) -> None:
     those that a user has put there.
     """
     if not overwrite:
-        raise FileExistsError(f"{folder}: exists already (give another folder, or --overwrite)")
+        raise FileExistsError(
+            f"{named(folder)}: exists already (give another folder, or --overwrite)"
+        )
     if not folder.is_dir():
-        raise FileExistsError(f"{folder}: is not a folder, so it is not replaced")
+        raise FileExistsError(f"{named(folder)}: is not a folder, so it is not replaced")
     files = _contents(folder)
     known = _known(folder)
     if files and not known:
-        raise FileExistsError(f"{folder}: is not the folder of a checkpoint, so it is not replaced")
+        raise FileExistsError(
+            f"{named(folder)}: is not the folder of a checkpoint, so it is not replaced"
+        )
     if strange := sorted(file for file in files if not _belongs(file, known)):
         more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
+        names = cut(", ".join(strange[:_SHOWN]), 200)
         raise FileExistsError(
-            f"{folder}: holds {', '.join(strange[:_SHOWN])}{more} beside a checkpoint, so it is "
+            f"{named(folder)}: holds {names}{more} beside a checkpoint, so it is "
             "not replaced (move away what you want to keep, or give another folder)"
         )
 

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from dsm_mlx.convert.exchange import exchange, move
 from dsm_mlx.convert.interrupts import Interrupts
+from dsm_mlx.messages import named
 
 log = logging.getLogger("dsm_mlx")
 
@@ -55,7 +56,7 @@ def write_folder(path: Path, fill: Callable[[Path], None], check: Callable[[Path
         except OSError as error:
             raise _explained(path, error) from None
         if interrupts.waiting:  # what came while it was held back
-            raise KeyboardInterrupt(f"interrupted; {path} is written and complete")
+            raise KeyboardInterrupt(f"interrupted; {named(path)} is written and complete")
 
 
 def _write(path: Path, fill, check, interrupts: Interrupts) -> None:
@@ -115,9 +116,9 @@ def _resolved(path: Path) -> Path:
 
 def _explained(path: Path, error: OSError) -> OSError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OSError(f"{path}: the disk is full; nothing was written")
+        return OSError(f"{named(path)}: the disk is full; nothing was written")
     if _PREFIX in str(error.filename):  # a name that would tell the user nothing
-        return OSError(f"{path}: cannot be written ({error.strerror}); nothing was written")
+        return OSError(f"{named(path)}: cannot be written ({error.strerror}); nothing was written")
     return error
 
 

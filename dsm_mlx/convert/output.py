@@ -13,6 +13,7 @@ import mlx.core as mx
 from tqdm import tqdm
 
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.messages import cut
 
 _DTYPES = {
     mx.float32: "F32",
@@ -71,7 +72,7 @@ def write_safetensors(path: Path, tensors: dict[str, mx.array], metadata: dict[s
 def _bytes(name: str, array: mx.array) -> memoryview:
     if mx.issubdtype(array.dtype, mx.floating) and not mx.isfinite(array).all().item():
         small = ", or that float16 cannot hold (try bfloat16)" if array.dtype == mx.float16 else ""
-        raise CheckpointError(f"{name}: has values that are not finite{small}")
+        raise CheckpointError(f"{cut(name, 80)}: has values that are not finite{small}")
     return memoryview(mx.contiguous(array).reshape(-1).view(mx.uint8))
 
 

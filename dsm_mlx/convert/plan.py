@@ -17,6 +17,7 @@ from dsm_mlx.convert.weights import leaves, spec_of, specs_of
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.loading.checkpoint import MIMI_CONFIG, Outline
+from dsm_mlx.messages import cut, named, shown
 
 _NAME = "model.safetensors"
 # moshi_mlx takes from these ends of a name how a file is quantised.
@@ -84,8 +85,8 @@ def plan(source: Source, wanted: Wanted) -> Plan:
     """
     if source.lm is None and wanted.recipe and CODEC not in wanted.codec_recipe.table:
         raise CheckpointError(
-            f"{source.published_name}: a codec alone, which {wanted.recipe.name} leaves as it is "
-            "(give --codec-bits)"
+            f"{named(source.published_name)}: a codec alone, which {wanted.recipe.name} leaves as "
+            "it is (give --codec-bits)"
         )
     names = _Names(source.published_name)
     config = names.claim("config.json" if source.lm else MIMI_CONFIG, "the config")
@@ -97,6 +98,11 @@ def plan(source: Source, wanted: Wanted) -> Plan:
         copied |= _copied(source, "tokenizer_name", names, "the tokenizer")
         modules |= _as_record(lm.target)
     codec, files = _codec(source, wanted, names)
+    if lm:
+        source.lm.check_codec_fits(lm.target.config, codec.target.config)
+    for part in filter(None, (lm, codec)):
+        if specs_of(part.target) != specs_of(part.outline.model):
+            part.outline.check_finite()  # which quantising would hide
     modules |= _as_record(codec.target)
     copied |= files
     for name, path in voices.chosen(source, wanted.voices):
@@ -147,8 +153,8 @@ def _quantize(outline: Outline, target: nn.Module, recipe: Recipe | None, dequan
     before = specs_of(outline.model)
     if before and meant and not dequantize:
         raise CheckpointError(
-            f"{outline.path}: is quantised already, and quantising it anew loses more (convert "
-            "its original, or give --dequantize as well)"
+            f"{named(outline.path)}: is quantised already, and quantising it anew loses more "
+            "(convert its original, or give --dequantize as well)"
         )
     if before and not dequantize:
         nn.quantize(target, class_predicate=predicate(lambda path, _: before.get(path)))
@@ -191,9 +197,12 @@ class _Names:
         for others, (other_name, other) in self._claims.items():
             short = min(len(parts), len(others))
             if parts[:short] == others[:short]:  # the same, or one would be the folder of the other
-                both = name if name == other_name else f"{other_name!r} and {name!r}"
+                both = shown(name)
+                if name != other_name:
+                    both = f"{shown(other_name)} and {both}"
                 raise CheckpointError(
-                    f"{self._source}: {other} and {what} would be written to one file, {both}"
+                    f"{named(self._source)}: {cut(other, 200)} and {cut(what, 200)} would be "
+                    f"written to one file, {both}"
                 )
         self._claims[parts] = name, what
         return str(path)

@@ -155,16 +155,23 @@ class Checkpoint:
         self, lm: MultistreamLM, codebooks: int, *, encoder: bool = True, decoder: bool = True
     ) -> Pieces[MimiModel]:
         """The codec whose codes `lm` reads or writes; CheckpointError if they do not fit."""
-        try:
-            mimi = yield from _read_mimi(self.outline_mimi(), codebooks, encoder, decoder)
-        except ValueError as error:
-            raise CheckpointError(f"{named(self.name)}: the codec does not fit: {error}") from None
-        if mimi.config.bins != lm.config.card:
+        outline = self.outline_mimi()
+        self.check_codec_fits(lm.config, outline.model.config)
+        return (yield from _read_mimi(outline, codebooks, encoder, decoder))
+
+    def check_codec_fits(self, lm: LmConfig, codec: MimiConfig) -> None:
+        """CheckpointError unless the codes of `codec` are those that `lm` reads or writes."""
+        codebooks = lm.dep_q or lm.n_q
+        if codebooks > codec.n_q:
             raise CheckpointError(
-                f"{named(self.name)}: the codec has {mimi.config.bins} values a codebook, "
-                f"the model expects {lm.config.card}"
+                f"{named(self.name)}: the codec does not fit: it has {codec.n_q} codebooks, the "
+                f"model expects {codebooks}"
             )
-        return mimi
+        if codec.bins != lm.card:
+            raise CheckpointError(
+                f"{named(self.name)}: the codec has {codec.bins} values a codebook, the model "
+                f"expects {lm.card}"
+            )
 
     def load_tokenizer(self):
         """The SentencePieceProcessor of the text stream."""

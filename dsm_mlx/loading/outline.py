@@ -12,7 +12,7 @@ from mlx.utils import tree_flatten
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import safetensors, weight_map
-from dsm_mlx.loading.weights import materialise_pieces
+from dsm_mlx.loading.weights import bring_in, materialise_pieces
 from dsm_mlx.messages import cut, named, shown
 from dsm_mlx.runtime.worker import Pieces
 
@@ -64,6 +64,15 @@ class Outline:
             for name in group.files:
                 if name in found and found[name].dtype not in types:
                     yield f"mistyped: {name} is {found[name].dtype}, expected {' or '.join(types)}"
+
+    def check_finite(self) -> None:
+        """CheckpointError for a tensor that is not finite; only one at a time is in memory."""
+        tensors = self.tensors()
+        for name in list(tensors):
+            if not bring_in(tensors.pop(name)):
+                raise CheckpointError(
+                    f"{named(self.path)}: {cut(name, 80)} holds values that are not finite"
+                )
 
     def read_into_model(self) -> None:
         """Give the model its weights, lazy still: `materialise` brings them into memory."""

@@ -23,6 +23,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # tools/, for what evaluate.py 
 from measured.hearing import RATE, of_folder, of_nothing, of_shard
 from measured.speaking import of_voices
 from measured.words import Wrong
+from outputs import check_plot
 
 import dsm_mlx
 
@@ -45,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    if args.plot:
+        args.plot = check_plot(args.plot, "--plot")
     stt = dsm_mlx.load_stt(args.model)
     hear = partial(stt.transcribe, sample_rate=RATE, batch=args.batch)
     curve = []
