@@ -7,7 +7,9 @@ import time
 
 # With buffers, as users have them: what they hold is written last.
 BUFFERED = {"PYTHONUNBUFFERED": ""}
-STT, TTS = ([sys.executable, "-m", f"dsm_mlx.{name}"] for name in ("stt", "tts"))
+STT, TTS, CONVERT, SERVE = (
+    [sys.executable, "-m", f"dsm_mlx.{name}"] for name in ("stt", "tts", "convert", "serve")
+)
 
 
 def run(command, *args, shell="", **options):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from commands import STT, TTS, run
+from commands import CONVERT, SERVE, STT, TTS, run
 
 from dsm_mlx import Transcript, Word
 from dsm_mlx.cli import common, transcription
@@ -81,6 +81,26 @@ def test_a_stream_that_is_needed_is_named_before_the_model_is_looked_for(
     status, out, err = run(command, "--model", tmp_path / "no", *args, shell=shell, cwd=tmp_path)
     assert (status, out) == (1, "") and os.listdir(tmp_path) == []
     assert len(err.splitlines()) == 1 and err.startswith(f"error: {named}: it is closed")
+
+
+@pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_model_is_converted_without_any_stream(small, tmp_path, shell):
+    """Also where nothing can be shown, under a name that ASCII does not know."""
+    made = tmp_path / "ümgewandelt f16\n"
+    environment = {**ASCII, "LC_ALL": "C"}
+    status, _, err = run(
+        CONVERT, small("stt-tiny"), made, "--dtype", "float16", shell=shell, env=environment
+    )
+    assert status == 0 and "Traceback" not in err
+    assert (made / "config.json").is_file() and len(os.listdir(tmp_path)) == 1
+    status, _, err = run(CONVERT, small("stt-tiny"), made, shell=shell, env=environment)
+    assert status == 1 and "Traceback" not in err
+
+
+@pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_server_says_what_is_wrong_without_any_stream(tmp_path, shell):
+    status, _, err = run(SERVE, "--stt", tmp_path / "no", "--tts", "none", shell=shell)
+    assert status == 1 and "Traceback" not in err
 
 
 def test_streams_that_are_none(stt, sound, words, monkeypatch, tmp_path):

@@ -111,7 +111,8 @@ def _change_header(rng: random.Random, path: Path) -> None:
 
 def _convert(rng: random.Random, model: Path, folder: Path) -> None:
     """What is not converted leaves nothing."""
-    wanted = rng.choice(([], ["-q"], ["--recipe", "mixed-4"], ["-q", "--bits", "8"]))
+    layout, small = ["--layout", "pytorch"], ["--dtype", "float16"]
+    wanted = rng.choice(([], ["-q", "--q-bits", "8"], layout, small))
     before = {path.name for path in folder.iterdir()}
     try:
         status = convert([str(model), str(folder / "made"), *wanted])

@@ -20,7 +20,10 @@ _SAY = (
     "--model", "--voice", "--out", "--words", "--temperature", "--cfg", "--seed", "--bits", "-",
     "--codebooks", "--no-such", "--list-voices",
 )  # fmt: skip
-_TURN = ("-q", "--bits", "--recipe", "--group-size", "--force", "--inspect", "--no-such", "--dtype")
+_TURN = (
+    "-q", "--q-bits", "--q-group-size", "--q-mode", "--recipe", "--layout", "--dtype",
+    "--overwrite", "--inspect", "--voices", "--no-such",
+)  # fmt: skip
 
 
 def attempt(rng: random.Random, corpus: Path, folder: Path) -> None:
