@@ -26,7 +26,8 @@ class TurnPolicy:
     rearm: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.pause not in PAUSE_SECONDS:
+        number = isinstance(self.pause, (int, float)) and not isinstance(self.pause, bool)
+        if not number or self.pause not in PAUSE_SECONDS:
             raise ValueError(f"pause is {shown(self.pause)} (expected one of {PAUSE_SECONDS})")
         for name in ("threshold", "rearm"):
             value = getattr(self, name)

@@ -76,11 +76,13 @@ class Served:
             text=True,
         )
         self.told: list[str] = []
-        self.port, self.key = 0, ""
+        self.port, self.wyoming, self.key = 0, 0, ""
         for line in self.process.stderr:
             self.told.append(line)
             if found := re.search(r"listening +http://\S+:(\d+)/", line):
                 self.port = int(found[1])
+            if found := re.search(r"wyoming +tcp://\S+:(\d+)", line):
+                self.wyoming = int(found[1])
             if found := re.search(r"key +(\S+) \(made", line):
                 self.key = found[1]
             if "Ctrl-C stops" in line:

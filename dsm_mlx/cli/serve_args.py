@@ -6,14 +6,17 @@ import argparse
 import os
 
 from dsm_mlx.cli.arguments import new_parser, whole
+from dsm_mlx.messages import shown
 
 KEY_VARIABLE = "DSM_API_KEY"
 NO_MODEL = "none"
+WYOMING_PORT = 10300  # which Home Assistant's users know from other servers
 EXAMPLES = """\
   %(prog)s
   %(prog)s --stt stt-1b --tts tts-1.6b --max-streams 8
   %(prog)s --tts none --port 8090
   %(prog)s --host 0.0.0.0 --api-key a-long-secret
+  %(prog)s --wyoming 0.0.0.0:10300
   %(prog)s --check
 """
 
@@ -28,6 +31,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if not args.api_key and (key := os.environ.get(KEY_VARIABLE)):
         args.api_key = [key]
     return args
+
+
+def _wyoming(text: str) -> tuple[str, int]:
+    """HOST:PORT, or PORT; an IPv6 address in brackets."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or len(port) > 5 or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{shown(text)} (expected [HOST:]PORT)")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,6 +65,17 @@ def parser() -> argparse.ArgumentParser:
         "--port", type=whole(0), default=8080, help="0 takes a free one (default: %(default)s)"
     )
     where.add_argument("--unix-socket", metavar="PATH", help="a socket in the file system instead")
+    where.add_argument(
+        "--wyoming",
+        nargs="?",
+        type=_wyoming,
+        const=("127.0.0.1", WYOMING_PORT),
+        default=("127.0.0.1", None),
+        metavar="[HOST:]PORT",
+        help="serve Home Assistant too, at one port for both speech to text and text to speech, "
+        f"which it finds out (without PORT: {WYOMING_PORT}). Wyoming knows no keys, so HOST is this "
+        "machine alone unless it is given",
+    )
     who = p.add_argument_group("who may come")
     who.add_argument(
         "--api-key",

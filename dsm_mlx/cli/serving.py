@@ -15,6 +15,9 @@ def run(args: argparse.Namespace) -> int:
         from dsm_mlx.serve.models import Models
         from dsm_mlx.serve.options import ServerOptions
         from dsm_mlx.serve.run import serve
+
+        if args.wyoming[1] is not None:
+            import dsm_mlx.serve.wyoming.server  # noqa: F401 - before the models are loaded
     except ImportError as error:
         raise ValueError(
             f"the server needs the package {error.name} (pip install 'dsm-mlx[server]')"
@@ -25,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
         unix_socket=args.unix_socket,
         keys=tuple(args.api_key),
         origins=tuple(args.allow_origin),
+        wyoming_host=args.wyoming[0],
+        wyoming_port=args.wyoming[1],
     )
 
     def load() -> Models:

@@ -8,14 +8,17 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, BinaryIO, TypeVar
 
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from dsm_mlx.serve.sessions import first_of
 
 Result = TypeVar("Result")
 
 SLOWEST = 16_000  # bytes a second
+_MOST_FIELDS = 64
 
 
 async def pieces(request: Request, limit: int, wait: float) -> AsyncIterator[bytes]:
@@ -68,6 +71,23 @@ async def json_object(request: Request, limit: int, wait: float) -> dict[str, An
     if not isinstance(value, dict):
         raise HTTPException(400, "the body is no JSON object")
     return value
+
+
+async def form(request: Request, limit: int, wait: float) -> FormData:
+    """A body that is a form, whose files lie on the disk until it is closed.
+
+    HTTPException 400 for what is none.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise HTTPException(400, "the body is no form (expected multipart/form-data)")
+    body = pieces(request, limit, wait)
+
+    async def receive() -> Message:
+        piece = await anext(body, None)
+        return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
+
+    return await Request(request.scope, receive).form(max_files=1, max_fields=_MOST_FIELDS)
 
 
 async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:

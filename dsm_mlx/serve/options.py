@@ -59,6 +59,8 @@ class ServerOptions:
     keys: one of them must be presented, if there are any; needed where the host is not this
         machine's alone (see `exposed`). origins: of web pages that may come beside the server's
         own, such as "https://example.com"; their hosts may be asked for, too, as behind a proxy.
+    wyoming_host, wyoming_port: of the TCP socket for Wyoming's clients, who know no keys; no such
+        socket without a port.
 
     Raises:
         ValueError: which of them is wrong, and what was expected.
@@ -69,15 +71,14 @@ class ServerOptions:
     unix_socket: str | None = None
     keys: tuple[str, ...] = field(default=(), repr=False)
     origins: tuple[str, ...] = ()
+    wyoming_host: str = "127.0.0.1"
+    wyoming_port: int | None = None
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        if isinstance(self.port, bool) or not isinstance(self.port, int):
-            raise TypeError(f"port is {shown(self.port)} (expected an integer)")
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"port is {self.port} (expected 0 to 65535)")
-        if not isinstance(self.host, str) or not self.host:
-            raise ValueError(f"host is {shown(self.host)} (expected a name or an address)")
+        _check_place(self.host, self.port)
+        if self.wyoming_port is not None:
+            _check_place(self.wyoming_host, self.wyoming_port, "wyoming_")
         for key in self.keys:
             if not isinstance(key, str) or not _KEY.fullmatch(key):
                 raise ValueError("a key is not 1 to 256 ASCII letters, digits or signs, unspaced")
@@ -90,16 +91,35 @@ class ServerOptions:
     @property
     def exposed(self) -> bool:
         """Whether others than this machine's users can come."""
-        return not self.unix_socket and not all(map(_is_loopback, self.addresses()))
+        return not self.unix_socket and _is_open(self.host)
 
-    def addresses(self) -> list[str]:
-        """What the host stands for; OSError, naming it, if nothing."""
-        try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise OSError(f"host {shown(self.host)}: {reason}") from None
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    @property
+    def wyoming_exposed(self) -> bool:
+        """The same for Wyoming's clients."""
+        return self.wyoming_port is not None and _is_open(self.wyoming_host)
+
+
+def addresses(host: str) -> list[str]:
+    """What a host stands for; OSError, naming it, if nothing."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"host {shown(host)}: {reason}") from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _check_place(host: object, port: object, prefix: str = "") -> None:
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"{prefix}port is {shown(port)} (expected an integer)")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{prefix}port is {port} (expected 0 to 65535)")
+    if not isinstance(host, str) or not host:
+        raise ValueError(f"{prefix}host is {shown(host)} (expected a name or an address)")
+
+
+def _is_open(host: str) -> bool:
+    return not all(map(_is_loopback, addresses(host)))
 
 
 def _is_origin(origin: object) -> bool:

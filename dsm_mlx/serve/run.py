@@ -8,7 +8,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import dsm_mlx
@@ -16,7 +16,7 @@ from dsm_mlx import ModelInfo
 from dsm_mlx.serve.app import application
 from dsm_mlx.serve.models import Models
 from dsm_mlx.serve.options import ServerOptions
-from dsm_mlx.serve.server import Server, bind, urls
+from dsm_mlx.serve.server import Server, bind, bind_at, places, urls
 from dsm_mlx.serve.state import State
 
 Load = Callable[[], Models]
@@ -32,19 +32,22 @@ def serve(options: ServerOptions, load: Load, check: Check | None = None) -> int
     Raises what `load` raises, OSError for an address that cannot be had, and ValueError.
     """
     options, made = with_key(options)
-    sockets = bind(options)
-    try:
-        models = load()
-        try:
-            models.warm_up()
-            return _run(State(options, models), sockets, made, check)
-        finally:
-            models.close()
-    finally:
-        for bound in sockets:
-            bound.close()
+    with ExitStack() as stack:
+        sockets = bind(options)
         if options.unix_socket:
-            os.unlink(options.unix_socket)
+            stack.callback(os.unlink, options.unix_socket)
+        wyoming: list[socket.socket] = []
+        for bound in sockets:
+            stack.enter_context(bound)
+        if options.wyoming_port is not None:
+            hint = "--wyoming chooses another address"
+            wyoming = bind_at(options.wyoming_host, options.wyoming_port, hint)
+            for bound in wyoming:
+                stack.enter_context(bound)
+        models = load()
+        stack.callback(models.close)
+        models.warm_up()
+        return _run(State(options, models), sockets, wyoming, made, check)
 
 
 def with_key(options: ServerOptions) -> tuple[ServerOptions, bool]:
@@ -54,7 +57,13 @@ def with_key(options: ServerOptions) -> tuple[ServerOptions, bool]:
     return options, False
 
 
-def _run(state: State, sockets: list[socket.socket], made: bool, check: Check | None) -> int:
+def _run(
+    state: State,
+    sockets: list[socket.socket],
+    wyoming: list[socket.socket],
+    made: bool,
+    check: Check | None,
+) -> int:
     found = urls(state.options, sockets)
     status = 0
 
@@ -66,13 +75,18 @@ def _run(state: State, sockets: list[socket.socket], made: bool, check: Check | 
             server.should_exit = True
 
     def ready() -> None:
-        for line in greeting(state, found, made):
+        for line in greeting(state, found, places(wyoming), made):
             say(line)
         if check:
             checking.append(asyncio.ensure_future(checked()))
 
     checking: list[asyncio.Future] = []
-    server = Server(application(state), state.options, state.sessions, ready)
+    beside = []
+    if wyoming:
+        from dsm_mlx.serve.wyoming.server import WyomingServer  # of a package that may be missing
+
+        beside.append(WyomingServer(state, wyoming))
+    server = Server(application(state), state.options, state.sessions, ready, beside)
     server.run(sockets)
     for done in checking:
         if not done.cancelled() and (error := done.exception()):
@@ -86,7 +100,7 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def greeting(state: State, addresses: list[str], made: bool) -> list[str]:
+def greeting(state: State, addresses: list[str], wyoming: list[str], made: bool) -> list[str]:
     """What is told at the start: models, memory, addresses, and whether a key is needed."""
     options, models = state.options, state.models
     lines = [f"dsm-serve {dsm_mlx.__version__}"]
@@ -97,12 +111,15 @@ def greeting(state: State, addresses: list[str], made: bool) -> list[str]:
     total = sum(model.info.bytes for model in loaded)
     lines.append(f"  memory          {_megabytes(total)} of weights")
     lines += [f"  listening       {address}" for address in addresses]
+    lines += [f"  wyoming         tcp://{place}" for place in wyoming]
     if made:
         lines.append(f"  key             {options.keys[0]} (made up for this run; --api-key)")
     elif options.keys:
         lines.append("  key             the one given")
     else:
         lines.append("  key             none needed: only this machine's users can come")
+    if options.wyoming_exposed:
+        lines.append("  warning         Wyoming knows no keys: whoever reaches that port may use it")
     return [*lines, "  Ctrl-C stops"]
 
 

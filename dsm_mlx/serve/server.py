@@ -9,17 +9,31 @@ import signal
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import uvicorn
 
-from dsm_mlx.serve.options import ServerOptions
+from dsm_mlx.serve.options import ServerOptions, addresses
 from dsm_mlx.serve.protocols import protocols
 from dsm_mlx.serve.sessions import Sessions
 
 _SYSTEM_BYTES = 1 << 17  # that the system keeps of a connection, each way: a second of sound
 _CLOSING = 2  # seconds for those who did not come to an end
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Beside(Protocol):
+    """Another server, that begins and ends with this one."""
+
+    async def start(self) -> None:
+        """Begin to accept."""
+
+    def close(self) -> None:
+        """Nobody new."""
+
+    async def end(self) -> None:
+        """Close the connections of those who are still there."""
 
 
 class Server(uvicorn.Server):
@@ -34,8 +48,10 @@ class Server(uvicorn.Server):
         options: ServerOptions,
         sessions: Sessions,
         ready: Callable[[], None] = lambda: None,
+        beside: Sequence[Beside] = (),
     ):
         """ready: called when clients are accepted, in the event loop."""
+        self._beside = beside
         http, websockets = protocols(options.limits)
         self._limits, self._sessions, self._ready = options.limits, sessions, ready
         super().__init__(
@@ -61,15 +77,19 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for other in self._beside:
+            await other.start()
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
+        for server in (*self.servers, *self._beside):
             server.close()  # nobody new
         stopping = asyncio.ensure_future(self._sessions.stop(self._limits.drain))
         while not (stopping.done() or self.force_exit):
             await asyncio.wait({stopping}, timeout=0.1)
         stopping.cancel()
+        for other in self._beside:
+            await other.end()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -94,16 +114,22 @@ class Server(uvicorn.Server):
 def bind(options: ServerOptions) -> list[socket.socket]:
     """Sockets of the address, on which nobody listens yet: to be told early that it is in use.
 
-    A host of several addresses gets as many sockets, of the same port. OSError that names what is
-    wrong.
+    OSError that names what is wrong.
     """
     if options.unix_socket:
         return [_unix(options.unix_socket)]
+    return bind_at(options.host, options.port, "--host and --port choose another address")
+
+
+def bind_at(host: str, port: int, hint: str) -> list[socket.socket]:
+    """The same at a host, which gets as many sockets of one port as it has addresses.
+
+    hint: what else can be chosen.
+    """
     sockets: list[socket.socket] = []
-    port = options.port
     try:
-        for address in options.addresses():
-            sockets.append(_tcp(address, port))
+        for address in addresses(host):
+            sockets.append(_tcp(address, port, hint))
             port = sockets[0].getsockname()[1]
     except BaseException:
         for bound in sockets:
@@ -112,7 +138,7 @@ def bind(options: ServerOptions) -> list[socket.socket]:
     return sockets
 
 
-def _tcp(address: str, port: int) -> socket.socket:
+def _tcp(address: str, port: int, hint: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -125,8 +151,7 @@ def _tcp(address: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         raise OSError(
-            f"cannot listen at {address} port {port}: {error.strerror or error} "
-            "(--host and --port choose another address)"
+            f"cannot listen at {address} port {port}: {error.strerror or error} ({hint})"
         ) from None
     return bound
 
@@ -166,11 +191,16 @@ def urls(options: ServerOptions, sockets: list[socket.socket]) -> list[str]:
     """Where a browser finds the server, the likeliest first."""
     if options.unix_socket:
         return [f"unix:{options.unix_socket}"]
+    return [f"http://{place}/" for place in places(sockets)]
+
+
+def places(sockets: list[socket.socket]) -> list[str]:
+    """Where sockets are found, as name:port, the likeliest first."""
     found = []
     for bound in sockets:
         address, port = bound.getsockname()[:2]
         names = [f"[{address}]" if ":" in address else address]
         if address in ("0.0.0.0", "::"):  # which are no addresses to go to
             names = [socket.gethostname(), "127.0.0.1" if address == "0.0.0.0" else "[::1]"]
-        found += [f"http://{name}:{port}/" for name in names]
+        found += [f"{name}:{port}" for name in names]
     return list(dict.fromkeys(found))

@@ -46,7 +46,7 @@ def _calls(corpus: Path, folder: Path) -> list[Call]:
         (_loaded(dsm_mlx.load_stt), {"model": corpus / "stt", **loading}),
         (_loaded(dsm_mlx.load_tts), {"model": corpus / "tts", "codebooks": 2, **loading}),
         (dsm_mlx.load_codec, {"model": corpus / "stt", "codebooks": 2}),
-        (dsm_mlx.TurnPolicy, dict.fromkeys(("after", "threshold", "frames", "rearm"), 1)),
+        (dsm_mlx.TurnPolicy, {"pause": 0.5, "threshold": 0.5, "frames": 3, "rearm": 0.3}),
         (
             stt.transcribe,
             _given(audio=_PCM, sample_rate=24_000, delay=None, batch=2, temperature=0.0, seed=1),
@@ -69,7 +69,7 @@ def _calls(corpus: Path, folder: Path) -> list[Call]:
         (transcript.to_srt, {"highlight_words": True, "style": None}),
         (speech.save, {"path": folder / "one.wav"}),
         (audio.read, {"source": _PCM, "sample_rate": 16_000, "target": 24_000}),
-        (audio.RawFormat, {"encoding": "s16le", "rate": 24_000, "channels": 1}),
+        (audio.RawFormat, {"encoding": "s16le", "sample_rate": 24_000, "channels": 1}),
         (_written, {"path": folder / "two.wav", "sample_rate": 24_000, "pcm": _PCM}),
     ]
 

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket
 
 from dsm_mlx import AudioError, BusyError, Mark, Pause, Word
 from dsm_mlx.serve import bodies
+from dsm_mlx.serve.hearing import parts_of
 from dsm_mlx.serve.kyutai import messages
 from dsm_mlx.serve.kyutai.opus import OggOpusReader, OpusError
 from dsm_mlx.serve.models import Slot
@@ -204,8 +205,8 @@ async def transcribe(request: Request) -> JSONResponse:
     state = state_of(request)
     limits = state.options.limits
     try:
-        with await bodies.kept(request, limits.body, limits.wait) as file, state.sessions.running():
-            words = await bodies.unless_gone(request, _words(state, file, limits.wait))
+        with await bodies.kept(request, limits.body, limits.wait) as file:
+            words = await bodies.unless_gone(request, _words(state, file))
     except BusyError:
         raise HTTPException(500, NO_SLOT) from None
     except AudioError as error:
@@ -213,23 +214,12 @@ async def transcribe(request: Request) -> JSONResponse:
     return JSONResponse(words)
 
 
-async def _words(state: State, file: Any, wait: float) -> list[dict[str, Any]]:
-    """Of a file: BusyError where no row is free for so many seconds."""
+async def _words(state: State, file: Any) -> list[dict[str, Any]]:
     words: list[dict[str, Any]] = []
-    async with (
-        state.models.job(wait),
-        aclosing(state.models.stt.transcribe_events([file])) as parts,
-    ):
-        while True:
-            try:
-                part = await asyncio.wait_for(anext(parts), wait)
-            except StopAsyncIteration:
-                return words
-            except asyncio.TimeoutError:
-                raise BusyError("no row was free") from None
-            if part.error:
-                raise part.error
+    async with aclosing(parts_of(state, file)) as parts:
+        async for part in parts:
             for event in part.events:
                 if isinstance(event, Word):
                     words.append(messages.word_fields(event.text, event.start))
                     words.append(messages.end_fields(event.end))
+    return words

@@ -1,0 +1,1 @@
+"""OpenAI's audio endpoints, for clients that know no others."""

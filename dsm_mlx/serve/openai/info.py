@@ -1,0 +1,53 @@
+"""What there is: models and voices."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from dsm_mlx.serve.state import State, state_of
+
+_STARTED = int(time.time())
+_OTHERS = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-realtime-whisper")
+_OTHER_VOICES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+
+
+def names(state: State) -> list[str]:
+    """Of the models, without the folders in which they lie."""
+    models = filter(None, (state.models.stt, state.models.tts))
+    return list(dict.fromkeys(Path(model.name).name for model in models))
+
+
+def _entry(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _STARTED, "owned_by": "dsm_mlx"}
+
+
+async def models(request: Request) -> JSONResponse:
+    """GET `/v1/models`."""
+    found = names(state_of(request))
+    return JSONResponse({"object": "list", "data": [_entry(name) for name in found]})
+
+
+async def model(request: Request) -> JSONResponse:
+    """GET `/v1/models/NAME`; OpenAI's own names stand for what is served."""
+    name, state = request.path_params["name"], state_of(request)
+    others = (_OTHERS if state.models.stt else ()) + (_OTHER_VOICES if state.models.tts else ())
+    if name not in names(state) and name not in others:
+        raise HTTPException(404, "there is no model of that name")
+    return JSONResponse(_entry(name))
+
+
+async def voices(request: Request) -> JSONResponse:
+    """GET `/v1/audio/voices`."""
+    found = state_of(request).models.voices
+    return JSONResponse({"data": [{"id": name, "name": _short(name)} for name in found]})
+
+
+def _short(name: str) -> str:
+    """A voice's name for people."""
+    return Path(name).name.removesuffix(".wav")

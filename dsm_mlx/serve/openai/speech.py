@@ -1,0 +1,94 @@
+"""Text to speech by requests: sound in several formats, while it is made."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from dsm_mlx import BusyError, Chunk
+from dsm_mlx.serve import bodies
+from dsm_mlx.serve.openai.encoders import ENCODERS, Encoder, EncodingError
+from dsm_mlx.serve.speech import begun, chunks_of
+from dsm_mlx.serve.state import state_of
+
+
+async def speak(request: Request) -> Response:
+    """POST `/v1/audio/speech`."""
+    state = state_of(request)
+    limits = state.options.limits
+    wanted = await bodies.json_object(request, limits.json, limits.wait)
+    text = wanted.get("input")
+    if not isinstance(text, str) or not text.strip():
+        raise HTTPException(400, "input: a text is needed")
+    if len(text) > limits.text:
+        raise HTTPException(413, f"input: too long (at most {limits.text} characters)")
+    encoder, sse = _encoder(wanted), _is_sse(wanted)
+    _check_speed(wanted.get("speed"))
+    voice = state.models.voice(_voice(wanted.get("voice")))
+    try:
+        chunks = await begun(request, chunks_of(state, text, voice))
+    except BusyError as error:
+        raise HTTPException(503, str(error)) from None
+    if sse:
+        return StreamingResponse(_events(chunks, encoder), media_type="text/event-stream")
+    return StreamingResponse(_sound(chunks, encoder), media_type=encoder.media_type)
+
+
+def _encoder(wanted: dict[str, Any]) -> Encoder:
+    name = wanted.get("response_format") or "mp3"
+    if not isinstance(name, str) or name not in ENCODERS:
+        raise HTTPException(400, f"response_format: expected one of {', '.join(ENCODERS)}")
+    try:
+        return ENCODERS[name]()
+    except EncodingError as error:
+        raise HTTPException(400, f"response_format: {error}") from None
+
+
+def _is_sse(wanted: dict[str, Any]) -> bool:
+    how = wanted.get("stream_format") or "audio"
+    if how not in ("audio", "sse"):
+        raise HTTPException(400, "stream_format: expected audio or sse")
+    return how == "sse"
+
+
+def _check_speed(speed: Any) -> None:
+    """These models speak as fast as they speak; another speed would be a promise not kept."""
+    if speed is not None and speed != 1:
+        raise HTTPException(400, "speed: expected 1, because these models have a pace of their own")
+
+
+def _voice(voice: Any) -> str | None:
+    """A name, or an object with an id; OpenAI's own names stand for the default voice."""
+    found = voice.get("id") if isinstance(voice, dict) else voice
+    if found is not None and not isinstance(found, str):
+        raise HTTPException(400, "voice: expected a name")
+    return found
+
+
+async def _sound(chunks: AsyncIterator[Chunk], encoder: Encoder) -> AsyncIterator[bytes]:
+    yield encoder.begin()
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield encoder.push(chunk.audio)
+    yield encoder.end()
+
+
+async def _events(chunks: AsyncIterator[Chunk], encoder: Encoder) -> AsyncIterator[str]:
+    async with aclosing(_sound(chunks, encoder)) as pieces:
+        async for piece in pieces:
+            if piece:
+                audio = base64.b64encode(piece).decode()
+                yield _event({"type": "speech.audio.delta", "audio": audio})
+    usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    yield _event({"type": "speech.audio.done", "usage": usage})
+
+
+def _event(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value)}\n\n"

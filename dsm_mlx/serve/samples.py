@@ -1,0 +1,37 @@
+"""Samples as clients send them: without a header, of any rate, cut anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dsm_mlx import AudioError
+from dsm_mlx.audio import RawFormat
+from dsm_mlx.audio.downmix import Downmix
+from dsm_mlx.audio.resample import Resampler
+
+
+class Decoder:
+    """Bytes of interleaved samples to float32 mono at 24 kHz, piece by piece."""
+
+    def __init__(self, encoding: str, rate: Any, channels: Any):
+        """AudioError for a rate or a number of channels that cannot be."""
+        try:
+            self._format = RawFormat(encoding, rate, channels)
+        except (TypeError, ValueError) as error:
+            raise AudioError(str(error)) from None
+        self._downmix = Downmix(rate, "a client's sound")
+        self._resample = Resampler(rate, 24_000)
+        self._cut = b""
+
+    def __call__(self, data: bytes) -> np.ndarray:
+        """float32 (samples,): what is complete by now, possibly nothing."""
+        data = self._cut + data
+        whole = len(data) - len(data) % self._format.frame_bytes
+        self._cut = data[whole:]
+        return self._resample(self._downmix(self._format.decode(data[:whole])))
+
+    def rest(self) -> np.ndarray:
+        """What is still inside; a sample that was cut is left out."""
+        return self._resample(self._downmix.flush(), last=True)

@@ -1,0 +1,1 @@
+"""The protocol of Wyoming, which Home Assistant speaks: events as lines of JSON, over TCP."""

@@ -1,0 +1,62 @@
+"""Wyoming's events as they come: never more of one than is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from wyoming.event import Event
+
+from dsm_mlx.serve.options import Limits
+
+HEADER = 1 << 16  # bytes of a line; the package writes some hundred
+STOP = Event("stop")
+"""That one itself, whatever clients send: the server stops, and no more will come."""
+
+
+class EventError(Exception):
+    """Something that no client of Wyoming's protocol would send."""
+
+
+async def read(reader: asyncio.StreamReader, limits: Limits) -> Event | None:
+    """The next event; None where there is none any more.
+
+    Raises:
+        EventError: what came is no event, breaks off, or is larger than `limits` say. The reader's
+            own limit is that of the line.
+    """
+    try:
+        line = await reader.readline()
+        if not line:
+            return None
+        header = json.loads(line)
+        data = dict(header.get("data") or {})
+        if size := _size(header, "data_length", limits.json):
+            data.update(json.loads(await reader.readexactly(size)))
+        size = _size(header, "payload_length", limits.message)
+        payload = await reader.readexactly(size) if size else None
+        return Event(string(header, "type"), data, payload)
+    except (AttributeError, TypeError, ValueError, RecursionError, asyncio.IncompleteReadError):
+        raise EventError("no event") from None
+
+
+def _size(header: dict[str, Any], key: str, most: int) -> int:
+    size = header.get(key) or 0
+    if not isinstance(size, int) or not 0 <= size <= most:
+        raise EventError(f"{key} is no size")
+    return size
+
+
+def string(data: dict[str, Any], key: str) -> str:
+    value = data.get(key)
+    if not isinstance(value, str):
+        raise EventError(f"{key} is no string")
+    return value
+
+
+def voice(data: dict[str, Any]) -> str | None:
+    """The name of the voice that is asked for, if there is one."""
+    wanted = data.get("voice")
+    name = wanted.get("name") if isinstance(wanted, dict) else None
+    return name if isinstance(name, str) else None
