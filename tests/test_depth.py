@@ -185,8 +185,9 @@ def test_token_of_nothing_embeds_to_zero(checkpoint):
 
 
 @pytest.mark.parametrize("bits", [None, 4])
-def test_tables_of_codes_hold_what_the_embeddings_gave(checkpoint, bits):
+def test_tables_of_codes_hold_what_the_embeddings_gave(checkpoint, bits, monkeypatch):
     """The narrow table and its projection, for every code at once and for one after another."""
+    monkeypatch.setenv("DSM_MLX_COMPILE", "1")
     found = Checkpoint.find(checkpoint("tts-tiny"), "tts").outline_lm()
     found.read_into_model()
     if bits:

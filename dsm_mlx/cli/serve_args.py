@@ -73,8 +73,8 @@ def parser() -> argparse.ArgumentParser:
         default=("127.0.0.1", None),
         metavar="[HOST:]PORT",
         help="serve Home Assistant too, at one port for both speech to text and text to speech, "
-        f"which it finds out (without PORT: {WYOMING_PORT}). Wyoming knows no keys, so HOST is this "
-        "machine alone unless it is given",
+        f"which it finds out (without PORT: {WYOMING_PORT}). Wyoming knows no keys, so only this "
+        "machine can come unless a HOST is given",
     )
     who = p.add_argument_group("who may come")
     who.add_argument(

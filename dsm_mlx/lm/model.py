@@ -16,6 +16,7 @@ from dsm_mlx.lm.conditioning import ConditionProvider
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.depth import DepthDecoder
 from dsm_mlx.lm.embedding import AudioEmbedding, DemuxEmbedding, TokenEmbedding, audio_rows
+from dsm_mlx.runtime.device import compiles
 from dsm_mlx.transformer import Shared, Transformer
 from dsm_mlx.transformer.block import make_norm
 
@@ -61,8 +62,9 @@ class MultistreamLM(nn.Module):
 
     def prepare(self) -> Iterator[None]:
         """Give the weights, which must be there by now, the form in which a step reads them; piece
-        by piece."""
-        if self.config.depth:
+        by piece. Tables of a depth decoder's codes pay by their kernels alone: they cost memory.
+        """
+        if self.config.depth and compiles():
             yield from self.depformer.prepare(self.dtype)
 
     @property

@@ -21,7 +21,7 @@ def compiled(step: Callable) -> Callable:
     has not seen since it started, which keeps a first stream waiting for up to half a minute.
     DSM_MLX_COMPILE=1 in the environment compiles there, too; 0 never compiles.
     """
-    return mx.compile(step) if _compiles() else step
+    return mx.compile(step) if compiles() else step
 
 
 def start_early(array: mx.array) -> None:
@@ -30,7 +30,7 @@ def start_early(array: mx.array) -> None:
     Not for what comes after a write into a ring: the step's caller still holds the old ring then,
     and the write would have to copy it.
     """
-    if not _compiles():
+    if not compiles():
         mx.async_eval(array)
 
 
@@ -40,7 +40,7 @@ def together(columns: list[mx.array]) -> mx.array:
     A stack copies each column with a kernel of its own. In a compiled step eight columns become
     one kernel, which chooses where each stands.
     """
-    if not _compiles():
+    if not compiles():
         return mx.stack(columns, axis=-1)
     at = mx.array(list(range(len(columns))), mx.uint32)
     parts = []
@@ -52,7 +52,8 @@ def together(columns: list[mx.array]) -> mx.array:
     return sum(parts[1:], parts[0])
 
 
-def _compiles() -> bool:
+def compiles() -> bool:
+    """Whether steps are compiled, which is where the number of kernels counts."""
     wanted = os.environ.get("DSM_MLX_COMPILE")
     return wanted == "1" if wanted in ("0", "1") else not on_cpu()
 

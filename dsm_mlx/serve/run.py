@@ -119,7 +119,7 @@ def greeting(state: State, addresses: list[str], wyoming: list[str], made: bool)
     else:
         lines.append("  key             none needed: only this machine's users can come")
     if options.wyoming_exposed:
-        lines.append("  warning         Wyoming knows no keys: whoever reaches that port may use it")
+        lines.append("  warning         Wyoming knows no keys: whoever reaches its port may come")
     return [*lines, "  Ctrl-C stops"]
 
 

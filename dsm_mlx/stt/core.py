@@ -143,11 +143,12 @@ class SttCore:
         if temperature:
             return self.step.beginning(self.condition(delay), temperature, seed)
         if delay not in self._beginnings:
-            self._beginnings[delay] = self.step.beginning(self.condition(delay))
+            beginning = self.step.beginning(self.condition(delay))
+            self._beginnings[delay] = self.step.shortened(beginning)
             if len(self._beginnings) > _KEPT:
                 self._beginnings.popitem(last=False)
         self._beginnings.move_to_end(delay)
-        return self._beginnings[delay]
+        return self.step.lengthened(self._beginnings[delay])
 
     def condition(self, delay: float) -> mx.array | None:
         """What the model is told of a delay, (1, 1, dim). On the worker's thread."""

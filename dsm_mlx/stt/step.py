@@ -12,6 +12,7 @@ from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.lm.sampling import gumbel, row_keys, sample, split
 from dsm_mlx.runtime.device import compiled
 from dsm_mlx.transformer import select_rows
+from dsm_mlx.transformer.ring import lengthened, shortened
 
 TOP_K = 25  # of the reference's text sampling
 
@@ -77,6 +78,19 @@ class SttStep:
         _, state = self._listen(codes, latent, state, None, sampled=temperature > 0)
         mx.eval(state)
         return state
+
+    def shortened(self, beginning: dict) -> dict:
+        """What `beginning` gave, without the slots that nothing has been written into: nearly all
+        of its memory."""
+        lm = beginning["lm"]
+        rings = [shortened(ring, 1) for ring in lm["rings"]]
+        mx.eval(rings)
+        return {**beginning, "lm": {**lm, "rings": rings}}
+
+    def lengthened(self, beginning: dict) -> dict:
+        """The state that was shortened. Lazy."""
+        lm, slots = beginning["lm"], self.lm.config.transformer.context
+        return {**beginning, "lm": {**lm, "rings": [lengthened(r, slots) for r in lm["rings"]]}}
 
     def __call__(
         self, pcm: mx.array, state: dict, active: mx.array | None = None, sampled: bool = False

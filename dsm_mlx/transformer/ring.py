@@ -102,6 +102,21 @@ def _put(cache: mx.array, slots: mx.array, values: mx.array) -> mx.array:
     return mx.put_along_axis(cache, index, values.astype(cache.dtype), axis=3)
 
 
+def shortened(cache: Cache, slots: int) -> Cache:
+    """A copy of the first slots alone."""
+    if isinstance(cache, mx.array):
+        return mx.contiguous(cache[:, :, :, :slots])
+    return tuple(shortened(part, slots) for part in cache)
+
+
+def lengthened(cache: Cache, slots: int) -> Cache:
+    """So many slots, of which the last ones are empty. Lazy."""
+    if isinstance(cache, mx.array):
+        missing = slots - cache.shape[3]
+        return mx.pad(cache, [(0, 0), (0, 0), (0, 0), (0, missing), (0, 0)])
+    return tuple(lengthened(part, slots) for part in cache)
+
+
 def keys_and_values(cache: Cache) -> tuple[Cache, Cache]:
     """The two parts of a cache, as views (batch, heads, ring, head_dim)."""
     if isinstance(cache, mx.array):

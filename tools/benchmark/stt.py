@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -35,8 +36,8 @@ class Letters:
 class Noise(Session):
     """A session that hears noise, and whose events are taken at once."""
 
-    def __init__(self, beginning: dict, timing: Timing, seed: int, live: bool):
-        super().__init__(beginning, Letters(), timing, live=live)
+    def __init__(self, start: Callable[[], dict], timing: Timing, seed: int, live: bool):
+        super().__init__(start(), Letters(), timing, afresh=start, live=live)
         self._random = np.random.default_rng(seed)
 
     def give(self, frames: int) -> None:
@@ -58,7 +59,7 @@ class Listener:
 
     step: SttStep
     timing: Timing
-    beginning: dict
+    start: Callable[[], dict]
     frames_to_warm = 3
 
     @classmethod
@@ -69,14 +70,15 @@ class Listener:
         config, step = mimi.config, SttStep(lm, mimi)
         heads = lm.config.extra_heads > 0
         timing = Timing(config.sample_rate, config.frame_rate, config.frame_size, 6, 0, heads)
-        return cls(step, timing, step.beginning())
+        beginning = step.shortened(step.beginning())
+        return cls(step, timing, lambda: step.lengthened(beginning))
 
     @classmethod
     def load(cls, model: str, bits, dtype, cache) -> Listener:
         checkpoint = Checkpoint.find(model, "stt")
         core = complete(SttCore.load(checkpoint, LoadOptions(bits, dtype, cache)))
         delay = core.config.delay
-        return cls(core.step, core.timing(delay), core.beginning(delay, 0.0, 0))
+        return cls(core.step, core.timing(delay), lambda: core.beginning(delay, 0.0, 0))
 
     @property
     def frame_rate(self) -> float:
@@ -88,7 +90,7 @@ class Listener:
 
     def session(self, number: int, *, live: bool = True) -> Noise:
         """One more session; each number hears other noise."""
-        return Noise(self.beginning, self.timing, number, live)
+        return Noise(self.start, self.timing, number, live)
 
     def figures(self, rows: int, frames: int, _begin: list[float]) -> dict:
         """Milliseconds of each frame when they are all there at once, as in a file."""
@@ -103,7 +105,7 @@ class Listener:
     def bytes_per_step(self, rows: int) -> int:
         """What one step has to read: weights once, caches of each row."""
         weights = models.size(self.step.lm, skip=_TABLES) + models.size(self.step.mimi)
-        return weights + rows * models.state_size(self.beginning)
+        return weights + rows * models.state_size(self.start())
 
     def parts(self, frames: int) -> dict[str, dict]:
         """Milliseconds of the codec and of the language model, one row."""

@@ -22,6 +22,7 @@ log = logging.getLogger("dsm_mlx")
 
 AHEAD = 1 << 22  # bytes that are read and not yet worked on: then the client has to wait
 MOST_WAITING = 1000  # events, the same
+_LINGER = 2.0  # seconds
 _NO_SLOT = "no free channels"
 
 
@@ -74,12 +75,22 @@ class Client:
             await self.send(Error(text, code).event())
 
     async def _close(self) -> None:
-        """Let go of a client when he has read what was sent, or has not for too long."""
+        """Let go of a client when he has read what was sent, or has not for too long.
+
+        A socket that is closed before what came is read takes back what was sent last.
+        """
+        with suppress(OSError, asyncio.TimeoutError):
+            self._writer.write_eof()
+            await asyncio.wait_for(self._read_out(), _LINGER)
         self._writer.close()
         try:
             await asyncio.wait_for(self._writer.wait_closed(), self.state.options.limits.stalled)
         except (OSError, asyncio.TimeoutError):
             self._writer.transport.abort()
+
+    async def _read_out(self) -> None:
+        while await self._reader.read(1 << 16):
+            pass
 
     # ---- what comes in
 

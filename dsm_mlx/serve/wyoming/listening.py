@@ -49,6 +49,7 @@ class _Listening:
         self._client, self._stream = client, stream
         self._format: tuple[object, ...] = ()
         self._decoder: Decoder | None = None
+        self._given = False
         self.steps = 0
 
     async def give(self, event: Event) -> None:
@@ -61,6 +62,9 @@ class _Listening:
             event = await self._client.next()
         if self._decoder is not None:
             await self._push(self._decoder.rest())
+        if not self._given:  # of which no model can make anything
+            await self._finish("")
+            return
         self._stream.end()
         await asyncio.Event().wait()
 
@@ -78,6 +82,7 @@ class _Listening:
         for start in range(0, len(pcm), 24_000):
             await self._stream.ready()
             self._stream.push(pcm[start : start + 24_000])
+            self._given = True
 
     async def tell(self) -> None:
         """The words as they come, then all of them."""
@@ -90,7 +95,10 @@ class _Listening:
                 text = f" {event.text}" if words else event.text
                 words.append(text)
                 await self._client.send(TranscriptChunk(text).event())
-        await self._client.send(Transcript("".join(words)).event())
+        await self._finish("".join(words))
+
+    async def _finish(self, text: str) -> None:
+        await self._client.send(Transcript(text).event())
         await self._client.send(TranscriptStop().event())
 
 
