@@ -91,7 +91,7 @@ class Speaker:
         delay = models.config(name).section("tts_config").get("audio_delay", float)
         step = TtsStep(lm, mimi, int(delay * mimi.config.frame_rate))
         keys_values = []
-        if lm.config.conditioners.cross:
+        if lm.config.transformer.cross_attention:
             source = mx.random.normal((1, _VOICES, lm.config.dim))
             keys_values.append(list(lm.keys_values(source)))
         return cls(step, partial(_random_start, step, keys_values))
