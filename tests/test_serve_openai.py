@@ -59,11 +59,10 @@ def call(server, path, body=None, kind="application/json", **headers):
 def form(file=None, name="a.wav", **fields):
     """A multipart body and its type."""
     edge, parts = uuid.uuid4().hex, []
+    field = f"--{edge}\r\nContent-Disposition: form-data; name="
     for key, value in fields.items():
-        for one in value if isinstance(value, list) else [value]:
-            parts.append(
-                f'--{edge}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{one}\r\n'
-            )
+        values = value if isinstance(value, list) else [value]
+        parts += [f'{field}"{key}"\r\n\r\n{one}\r\n' for one in values]
     data = "".join(parts).encode()
     if file is not None:
         head = f'{field}"file"; filename="{name}"\r\n\r\n'
