@@ -235,14 +235,15 @@ class Live:
     """A realtime client that nobody's library stands behind."""
 
     def __init__(self, server, **options):
-        self.socket = server.connect(LIVE + "?intent=transcription", **options)
+        self._connecting = server.connect(LIVE + "?intent=transcription", **options)
 
     def __enter__(self):
+        self.socket = self._connecting.__enter__()
         self.first = self.receive()
         return self
 
-    def __exit__(self, *_):
-        self.socket.close()
+    def __exit__(self, *error):
+        self._connecting.__exit__(*error)
 
     def send(self, kind, **fields):
         self.socket.send(json.dumps({"type": kind, **fields}))
