@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket
 
 from dsm_mlx.serve.kyutai import routes as kyutai
 from dsm_mlx.serve.openai import routes as openai
+from dsm_mlx.serve.page import routes as page
 from dsm_mlx.serve.safety import Crowd, Errors, Keys, Places, refusal
 from dsm_mlx.serve.state import State
 
@@ -39,11 +40,11 @@ def application(state: State) -> Starlette:
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
         ),
-        Middleware(Keys, keys=options.keys, open_paths=kyutai.OPEN | openai.OPEN),
+        Middleware(Keys, keys=options.keys, open_paths=kyutai.OPEN | openai.OPEN | page.OPEN),
         Middleware(Crowd, most=options.limits.connections),
     ]
     app = Starlette(
-        routes=[*kyutai.routes(models), *openai.routes(models)],
+        routes=[*kyutai.routes(models), *openai.routes(models), *page.routes()],
         middleware=middleware,
         exception_handlers={HTTPException: _refused},
         lifespan=_lifespan,

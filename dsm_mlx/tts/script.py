@@ -25,7 +25,7 @@ from dsm_mlx.tts import tags
 _REPLACED = {"\u2019": "'", ":": " ", "(": "", ")": "", "\u200b": " "}
 _UNDERSTOOD = 'in a text only <break time="500ms"/> and <break time="0.5s"/> are understood'
 _MOST_TOLD, _MOST_NAMED, _LONGEST_SHOWN = 20, 3, 40
-_LONGEST_COMPLAINT = 120  # characters
+_LONGEST_COMPLAINT = 240  # characters
 
 
 @dataclass(frozen=True)

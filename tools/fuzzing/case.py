@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,8 +47,11 @@ class Left(Exception):
     """Something is on the disk that should not be."""
 
 
-def attempt(kind: str, number: int, corpus: Path, folder: Path) -> Outcome:
-    """Make case `number` of `kind` in the empty `folder`, and try it."""
+def attempt(kind: str, number: int, corpus: Path, folder: Path, seed: int = 0) -> Outcome:
+    """Make case `number` of `kind` in the empty `folder`, and try it.
+
+    The current folder is one within it: names that are made up at random stay there, too.
+    """
     from fuzzing import arguments, checkpoints, commands, sounds, texts
 
     makers = {
@@ -56,13 +61,30 @@ def attempt(kind: str, number: int, corpus: Path, folder: Path) -> Outcome:
         "arguments": arguments.attempt,
         "commands": commands.attempt,
     }
-    rng = random.Random(f"{kind} {number}")
-    before, start = _peak(), time.monotonic()
-    outcome, said = _tried(lambda: makers[kind](rng, corpus, folder))
+    rng = random.Random(f"{seed} {kind} {number}")
+    with _inside(folder / "current"):
+        _forget_peak()
+        before, start = _peak(), time.monotonic()
+        outcome, said = _tried(lambda: makers[kind](rng, corpus, folder))
+    hidden = sorted(path.name for path in folder.rglob(".*"))
+    if outcome in GOOD and hidden:
+        outcome, said = LEFT, f"there are {hidden}"
     grown = _peak() - before
     if outcome in GOOD and grown > _MEMORY:
         outcome, said = MEMORY, f"{grown:.0f} MB more"
     return Outcome(kind, number, outcome, said, time.monotonic() - start)
+
+
+@contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """With a new folder as the current one."""
+    before = os.getcwd()
+    folder.mkdir()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _tried(attempt) -> tuple[str, str]:
@@ -94,14 +116,24 @@ def _is_clear(message: str) -> bool:
     return bool(message) and len(message) < 1000 and message.isprintable()
 
 
+def _forget_peak() -> None:
+    """Linux: let the peak be what is in use now, so that each case is measured by itself."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def _peak() -> float:
     """Of the process' memory, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # what `getrusage` tells there, a new program has of who started it
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / (1 << 10)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def serve(corpus: Path) -> int:
-    """Take cases from stdin, one a line, and answer each with a line of JSON."""
+    """Take cases from stdin, one a line: kind, number, seed. Answer each with a line of JSON."""
     answers = os.fdopen(os.dup(1), "w")
     with open(os.devnull, "w") as nothing:  # what a case prints is no answer
         os.dup2(nothing.fileno(), 1)
@@ -109,10 +141,11 @@ def serve(corpus: Path) -> int:
     logging.getLogger("dsm_mlx").addHandler(logging.NullHandler())
     logging.getLogger("dsm_mlx").propagate = False
     for line in sys.stdin:
-        kind, number = line.split()
-        folder = Path(tempfile.mkdtemp(prefix="dsm-fuzz-"))
+        kind, number, seed = line.split()
+        # within the corpus, so that nothing stays of a process that is killed
+        folder = Path(tempfile.mkdtemp(prefix="case-", dir=corpus))
         try:
-            found = attempt(kind, int(number), corpus, folder)
+            found = attempt(kind, int(number), corpus, folder, int(seed))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         print(json.dumps(asdict(found)), file=answers, flush=True)

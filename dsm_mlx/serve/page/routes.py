@@ -1,0 +1,59 @@
+"""The files of the page, each by its name, and what a browser may do with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Route
+
+_FOLDER = Path(__file__).parent / "static"
+_INDEX = "index.html"
+_FILES = {
+    f"/page/{path.name}": path for path in sorted(_FOLDER.iterdir()) if path.name != _INDEX
+}
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+OPEN = frozenset(("/", *_FILES))
+"""Paths that need no key: who opens the page is asked for it there."""
+
+
+def routes() -> list[BaseRoute]:
+    """The page and all that it is made of; there is nothing else to be had."""
+    return [Route("/", index), *(Route(path, file) for path in _FILES)]
+
+
+async def index(request: Request) -> Response:
+    """GET `/`."""
+    host = request.headers.get("host", "")  # it has been looked at before
+    return FileResponse(
+        _FOLDER / _INDEX,
+        media_type="text/html; charset=utf-8",
+        headers=_HEADERS | {"Content-Security-Policy": _policy(host)},
+    )
+
+
+async def file(request: Request) -> Response:
+    """A file of the page."""
+    path = _FILES[request.url.path]
+    return FileResponse(path, media_type=_TYPES[path.suffix], headers=_HEADERS)
+
+
+_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), screen-wake-lock=(self)",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def _policy(host: str) -> str:
+    """Nothing from elsewhere, and no frame around it. Not every browser takes a websocket of the
+    page's own host for `'self'`."""
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        f"connect-src 'self' ws://{host} wss://{host}; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )

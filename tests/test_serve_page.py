@@ -1,0 +1,247 @@
+"""The server's page in a real browser: Debian's Chromium, whose microphone plays a file."""
+
+import os
+import shutil
+import time
+import urllib.error
+import urllib.request
+import wave
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from serving import Served
+
+from dsm_mlx.audio import read
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
+
+BUS = "demos/audio/bus.wav"
+WORDS = ("the", "bus", "was", "late", "because", "road", "full", "snow")
+FLAGS = [
+    "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--no-sandbox",
+    "--autoplay-policy=no-user-gesture-required", "--disable-gpu", "--disable-quic",
+    "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
+]  # fmt: skip
+SECONDS = 40_000  # milliseconds, of patience
+FOCUS = "document.activeElement.id || document.activeElement.dataset.file"
+DENIED = """() => {
+    navigator.mediaDevices.getUserMedia = async () => {
+        throw new DOMException('', 'NotAllowedError');
+    };
+}"""
+RESAMPLED = """async () => {
+    const { Resampler } = await import('/page/resample.js');
+    const tone = (rate, hz) =>
+        Float32Array.from({ length: rate }, (_, i) => Math.sin(2 * Math.PI * hz * i / rate));
+    const found = [];
+    for (const rate of [44100, 48000, 16000]) {
+        for (const hz of [1000, 15000]) {
+            const pcm = tone(rate, hz);
+            const whole = new Resampler(rate, 24000).push(pcm);
+            const parts = new Resampler(rate, 24000);
+            const split = [];
+            for (let i = 0; i < rate; i += 777) split.push(...parts.push(pcm.slice(i, i + 777)));
+            const all = Math.min(whole.length, split.length);
+            const apart = Math.max(...whole.slice(0, all).map((v, i) => Math.abs(v - split[i])));
+            const loud = Math.max(...whole.slice(2000, -2000).map(Math.abs));
+            found.push([rate, hz, whole.length, split.length, apart, loud]);
+        }
+    }
+    return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Served("-m", "dsm_mlx.serve", "--stt", "tiny", "--tts", "tiny", "--port", "0") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def microphone(tmp_path_factory):
+    """The sentence and then 3 s of nobody, over and over."""
+    path = tmp_path_factory.mktemp("microphone") / "bus.wav"
+    pcm = np.concatenate([np.zeros(12_000), read(BUS), np.zeros(72_000)])
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 24_000, 0, "NONE", "not compressed"))
+        file.writeframes((pcm * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(microphone):
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"],
+        )
+        yield found
+        found.close()
+
+
+@contextmanager
+def opened(browser, url, **options):
+    """A page, and what it asked for and complained of."""
+    context = browser.new_context(accept_downloads=True, **options)
+    page = context.new_page()
+    page.set_default_timeout(SECONDS)
+    page.asked, page.complaints = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("websocket", lambda socket: page.asked.append(socket.url))
+    page.on("console", lambda line: line.type == "error" and page.complaints.append(line.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    try:
+        page.goto(url)
+        page.locator("#models:not(:empty)").wait_for(state="attached")
+        yield page
+    finally:
+        context.close()
+
+
+def downloaded(page, selector):
+    with page.expect_download() as download:
+        page.click(selector)
+    return download.value.path().read_bytes()
+
+
+def test_the_words_of_the_microphone_appear_and_can_be_taken(browser, server):
+    with opened(browser, server.url("/")) as page:
+        assert page.inner_text("#models") == "tiny"
+        page.click("#listen")
+        page.locator("#captions .pause").first.wait_for()
+        assert page.inner_text("#listen") == "Stop listening"
+        assert "Listening" in page.inner_text("#state")
+        said = page.locator("#captions p:not(#hint)").first.inner_text()
+        assert sum(word in said.split() for word in WORDS) >= 6, said
+        page.click("#listen")
+        page.locator("#state:has-text('Stopped')").wait_for()
+        files = [downloaded(page, f"[data-file={kind}]") for kind in ("txt", "srt", "vtt")]
+        text, srt, vtt = (file.decode() for file in files)
+        assert said.split()[1] in text and text.endswith("\n")
+        assert srt.startswith("1\n00:00:0") and " --> " in srt and "," in srt.splitlines()[1]
+        assert vtt.startswith("WEBVTT\n\n00:00:0") and "." in vtt.splitlines()[2]
+        page.click("#clear")
+        assert page.locator("#captions p:not(#hint)").count() == 0
+        own = (server.url("/"), server.url("/", "ws"), "blob:")
+        assert all(url.startswith(own) for url in page.asked), page.asked
+        assert page.complaints == []
+
+
+def test_a_text_is_said_while_it_is_made(browser, server):
+    with opened(browser, server.url("/")) as page:
+        page.locator("#voice option").nth(4).wait_for(state="attached")
+        page.fill("#text", "Hello there.")
+        page.select_option("#voice", index=2)
+        page.click("#say")
+        page.locator("#said:has-text('first sound')").wait_for()
+        page.locator("#said:has-text('s of sound')").wait_for()
+        wav = downloaded(page, "#keep")
+        assert wav[:4] == b"RIFF" and np.abs(np.frombuffer(wav[44:], "<i2")).max() > 1000
+        assert page.complaints == []
+
+
+def test_speech_can_be_stopped(browser, server):
+    with opened(browser, server.url("/")) as page:
+        page.fill("#text", "one two three four. " * 30)
+        page.click("#say")
+        page.locator("#said:has-text('first sound')").wait_for()
+        page.click("#hush")
+        page.locator("#say:enabled").wait_for()
+        assert float(page.inner_text("#said").split()[0]) < 60
+
+
+def test_everything_by_keys_alone(browser, server):
+    """Each control can be reached and has a name; Enter starts and stops."""
+    with opened(browser, server.url("/")) as page:
+        names = []
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            names.append(page.evaluate(FOCUS))
+            if names[-1] == "listen" and "listen" not in names[:-1]:
+                page.keyboard.press("Enter")
+                page.locator("#listen[aria-pressed=true]").wait_for()
+        wanted = {"listen", "device", "echo", "captions", "smaller", "larger", "contrast", "copy"}
+        assert wanted | {"txt", "srt", "vtt", "clear", "text", "say", "voice"} <= set(names)
+        unnamed = page.evaluate(
+            """[...document.querySelectorAll('button, select, input, textarea, meter')].filter(
+                e => !(e.ariaLabel || e.innerText || (e.labels && e.labels.length))).length"""
+        )
+        assert unnamed == 0
+
+
+def test_it_comes_back_when_the_server_does(browser, small):
+    settings = {"stt": str(small("stt-tiny")), "max_streams": 2}
+    with Served(**settings) as served, opened(browser, served.url("/")) as page:
+        assert page.locator("#speaking").is_hidden()
+        assert "no model that speaks" in page.inner_text("#notice")
+        page.click("#listen")
+        page.locator("#state:has-text('behind')").wait_for()
+        served.stop()
+        page.locator("#state:has-text('trying again')").wait_for()
+        with Served(**settings, port=served.port):
+            page.locator("#state:has-text('behind')").wait_for()
+
+
+def test_a_key_is_asked_for(browser, small):
+    with Served(stt=str(small("stt-tiny")), keys=["secret"]) as served:
+        context = browser.new_context()
+        page = context.new_page()
+        page.set_default_timeout(SECONDS)
+        page.goto(served.url("/"))
+        for key in ("wrong", "secret"):
+            page.locator("#door[open]").wait_for()
+            page.fill("#key", key)
+            page.keyboard.press("Enter")
+        page.locator("#hearing").wait_for()
+        page.click("#listen")
+        page.locator("#state:has-text('behind')").wait_for()
+        context.close()
+
+
+def test_no_microphone_is_told(browser, server):
+    """As where somebody said no."""
+    with opened(browser, server.url("/")) as page:
+        page.evaluate(DENIED)
+        page.click("#listen")
+        page.locator("#notice:has-text('not allowed')").wait_for()
+        assert page.inner_text("#listen") == "Start listening"
+
+
+def test_nothing_but_the_page_can_be_had(server):
+    with urllib.request.urlopen(server.url("/")) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    for path in ("/page/", "/page/routes.py", "/page/..%2froutes.py", "/page/%2e%2e/routes.py"):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(server.url(path))
+        assert error.value.code == 404
+
+
+def test_the_microphones_sound_is_resampled_well(browser, server):
+    """A tone below the limit passes, one above it does not come back as another; any split."""
+    with opened(browser, server.url("/")) as page:
+        for rate, hz, length, split, apart, loud in page.evaluate(RESAMPLED):
+            assert 23_900 <= length <= 24_010 and abs(length - split) <= 1 and apart < 1e-4
+            if hz == 1000:
+                assert 0.97 < loud < 1.03
+            elif rate > 30_000:
+                assert loud < 0.01
+
+
+def test_it_looks_as_it_should_on_a_phone_and_at_night(browser, server, tmp_path):
+    """Nothing sticks out; DSM_MLX_SCREENSHOTS keeps the pictures."""
+    folder = os.environ.get("DSM_MLX_SCREENSHOTS", str(tmp_path))
+    looks = [(360, "dark"), (1280, "light")]
+    for width, scheme in looks:
+        size = {"width": width, "height": 860}
+        with opened(browser, server.url("/"), viewport=size, color_scheme=scheme) as page:
+            page.click("#listen")
+            page.locator("#captions .pause").first.wait_for()
+            time.sleep(0.2)
+            page.screenshot(path=f"{folder}/{width}-{scheme}.png", full_page=True)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
