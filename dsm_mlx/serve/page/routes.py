@@ -10,9 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 _FOLDER = Path(__file__).parent / "static"
 _INDEX = "index.html"
-_FILES = {
-    f"/page/{path.name}": path for path in sorted(_FOLDER.iterdir()) if path.name != _INDEX
-}
+_FILES = {f"/page/{path.name}": path for path in sorted(_FOLDER.iterdir()) if path.name != _INDEX}
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 OPEN = frozenset(("/", *_FILES))
