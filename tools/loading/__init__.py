@@ -1,0 +1,1 @@
+"""Clients of a server, many at a time: see tools/load.py."""
