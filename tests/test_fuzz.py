@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzzing import campaign, case
+from fuzzing import campaign, case, sounds
 
 from dsm_mlx import AudioError
 
@@ -27,13 +27,24 @@ def test_hostile_input_is_fine_or_refused(kind, capsys):
 
 
 def test_the_same_number_is_the_same_case(tmp_path):
-    """Its files too, byte for byte."""
+    """Its files too, byte for byte; another seed is another one."""
     made = []
-    for name in ("one", "two"):
-        found = campaign.one("checkpoints", 3, str(tmp_path / name))
-        files = sorted(path for path in (tmp_path / name / "model").iterdir() if path.is_file())
+    for i, seed in enumerate((0, 0, 1)):
+        found = campaign.one("checkpoints", 3, str(tmp_path / str(i)), seed)
+        files = sorted(path for path in (tmp_path / str(i) / "model").iterdir() if path.is_file())
         made.append((found.outcome, [(path.name, path.read_bytes()) for path in files]))
-    assert made[0] == made[1]
+    assert made[0] == made[1] and made[0][1] != made[2][1]
+
+
+def test_relative_names_stay_in_the_folder_of_the_case(tmp_path, monkeypatch):
+    def attempt(rng, corpus, folder):
+        Path("x").write_text("")
+
+    monkeypatch.setattr(sounds, "attempt", attempt)
+    before = os.getcwd()
+    assert case.attempt("sounds", 0, tmp_path, tmp_path).outcome == case.FINE
+    assert os.getcwd() == before
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("x")] == [Path("current/x")]
 
 
 def hang(rng, corpus, folder):
@@ -46,7 +57,7 @@ def crash(rng, corpus, folder):
 
 
 def leave(rng, corpus, folder):
-    raise case.Left("a file")
+    (folder / ".half.tmp").touch()
 
 
 def foreign(rng, corpus, folder):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dsm_mlx import CheckpointError
 from dsm_mlx.options import TurnPolicy
 from dsm_mlx.results import Word
 from dsm_mlx.stt.clock import Clock
@@ -50,6 +51,12 @@ def test_a_word_without_a_boundary_starts_where_the_last_one_ended():
 
 def test_the_last_word_is_given_out_when_no_sound_comes():
     assert read([BOUNDARY, HEL, LO]) == ([], [("hello", 0, 2)])
+
+
+def test_a_token_that_the_tokenizer_does_not_have_is_the_models_fault():
+    """As of a model whose tokenizer is another one's, with fewer pieces."""
+    with pytest.raises(CheckpointError, match="token 9, which its tokenizer does not have"):
+        read([BOUNDARY, HEL, len(PIECES)])
 
 
 @pytest.mark.parametrize("delay", [2, 6, 31])

@@ -5,9 +5,10 @@
     python tools/fuzz.py --count 10000 --jobs 2
     python tools/fuzz.py --kind sounds --case 17 --keep FOLDER      one again, and its files
 
-Every case is made from its kind and number alone. It is fine, or refused by an error of ours; all
-else is a fault: another error, a process that dies, more than 5 s, a file left behind, more than
-200 MB of memory. The table goes to stdout, faults to stderr; the status is 1 if there were any.
+Every case is made from its kind, number and seed alone. It is fine, or refused by an error of ours;
+all else is a fault: another error, a process that dies, more than 5 s, a file left behind, more
+than 200 MB of memory. The table goes to stdout, faults to stderr, and the status is 1 if there
+were any.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--count", type=int, default=1000, help="cases, of all kinds together (default: 1000)")
     add("--kind", choices=case.KINDS, action="append", help="only this kind; may be repeated")
     add("--case", type=int, metavar="N", help="this one of a kind, here and now")
+    add("--seed", type=int, default=0, help="other cases of the same numbers (default: 0)")
     add("--keep", metavar="FOLDER", help="with --case: where its files stay")
     add("--jobs", type=int, default=1, help="processes at the same time (default: 1)")
     add("--serve", help=argparse.SUPPRESS)
@@ -50,10 +52,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     kinds = tuple(options.kind or case.KINDS)
     if options.case is not None:
-        found = campaign.one(kinds[0], options.case, options.keep)
+        found = campaign.one(kinds[0], options.case, options.keep, options.seed)
         print(f"{found.outcome}: {found.said}")
         return int(found.outcome not in case.GOOD)
-    outcomes = campaign.play(kinds, options.count, options.jobs)
+    outcomes = campaign.play(kinds, options.count, options.jobs, options.seed)
     print(campaign.table(outcomes))
     return int(any(found.outcome not in case.GOOD for found in outcomes))
 

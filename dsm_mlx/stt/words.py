@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
+from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.tokens import NEW_WORD, PADDING
 from dsm_mlx.results import Word
 
@@ -47,7 +48,7 @@ class WordReader:
     def push(self, frame: int, token: int, probability: float = 1.0) -> list[HeardWord]:
         """The token of one frame (counted from 0, the priming step left out) -> words it ends.
 
-        probability: that the model gave the token.
+        probability: that the model gave the token. Raises CheckpointError for one that is no piece.
         """
         self.now = frame + self._shift
         if token in (NEW_WORD, PADDING):
@@ -55,7 +56,13 @@ class WordReader:
             if token == NEW_WORD:
                 self.start = self.now
             return words
-        begins = self._tokenizer.id_to_piece(token).startswith(_WORD_START)
+        try:
+            begins = self._tokenizer.id_to_piece(token).startswith(_WORD_START)
+        except IndexError:
+            raise CheckpointError(
+                f"the model says the token {token}, which its tokenizer does not have (is it that "
+                "of another model?)"
+            ) from None
         words = self.finish() if begins and self.pieces else []
         self.pieces.append(token)
         self.logs += math.log(max(probability, _LEAST))

@@ -43,10 +43,10 @@ class Process:
         self._errors = bytearray()
         threading.Thread(target=self._keep_errors, daemon=True).start()
 
-    def attempt(self, kind: str, number: int) -> Outcome:
+    def attempt(self, kind: str, number: int, seed: int = 0) -> Outcome:
         """What became of a case; after a hang or a crash the process is gone."""
         process = self._process
-        process.stdin.write(f"{kind} {number}\n".encode())
+        process.stdin.write(f"{kind} {number} {seed}\n".encode())
         process.stdin.flush()
         ready, _, _ = select.select([process.stdout], [], [], self.patience)
         if not ready:
@@ -74,8 +74,8 @@ class Process:
             del self._errors[:-10_000]
 
 
-def play(kinds: tuple[str, ...], count: int, jobs: int) -> list[Outcome]:
-    """Try `count` cases, of each kind as many, in order of their numbers."""
+def play(kinds: tuple[str, ...], count: int, jobs: int, seed: int = 0) -> list[Outcome]:
+    """Try `count` cases of a seed, of each kind as many, in order of their numbers."""
     waiting: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
     for i in range(count):
         waiting.put((kinds[i % len(kinds)], i // len(kinds)))
@@ -86,7 +86,7 @@ def play(kinds: tuple[str, ...], count: int, jobs: int) -> list[Outcome]:
             process = Process(corpus)
             try:
                 while True:
-                    found = process.attempt(*waiting.get_nowait())
+                    found = process.attempt(*waiting.get_nowait(), seed)
                     outcomes.append(found)
                     _tell(found)
                     if process.gone:
@@ -102,12 +102,12 @@ def play(kinds: tuple[str, ...], count: int, jobs: int) -> list[Outcome]:
     return outcomes
 
 
-def one(kind: str, number: int, keep: str | None) -> Outcome:
+def one(kind: str, number: int, keep: str | None, seed: int = 0) -> Outcome:
     """Try one case here, and let its files be."""
     with _corpus() as corpus, tempfile.TemporaryDirectory() as folder:
-        if keep:
-            Path(keep).mkdir(parents=True)
-        return case.attempt(kind, number, corpus, Path(keep or folder))
+        place = Path(keep or folder).resolve()
+        place.mkdir(parents=True, exist_ok=not keep)
+        return case.attempt(kind, number, corpus, place, seed)
 
 
 def table(outcomes: list[Outcome]) -> str:

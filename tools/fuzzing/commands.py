@@ -10,6 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from dsm_mlx.cli import convert, speak, transcribe
+from fuzzing.case import Left
 from fuzzing.mutations import TEXTS, spoilt
 
 _HEAR = (
@@ -27,8 +28,9 @@ _TURN = (
 
 
 def attempt(rng: random.Random, corpus: Path, folder: Path) -> None:
-    """A status of 0, 1 or 2, whatever is asked for, and no traceback."""
+    """A status of 0, 1 or 2, whatever is asked for, no traceback, and no file of what failed."""
     command, arguments = _made(rng, corpus, folder)
+    there = set(folder.rglob("*"))
     out, err = _Text(), _Text()
     before, sys.stdin = sys.stdin, _Text(rng.randbytes(50))
     try:
@@ -42,6 +44,9 @@ def attempt(rng: random.Random, corpus: Path, folder: Path) -> None:
     said = err.buffer.getvalue().decode(errors="replace")
     if status not in (0, 1, 2) or "Traceback" in said:
         raise RuntimeError(f"{arguments}: status {status}: {said[-1500:]}")
+    more = sorted(map(str, set(folder.rglob("*")) - there))
+    if more and (status == 2 or (status == 1 and command is not transcribe.main)):
+        raise Left(f"{arguments}: status {status}, and there are {more}: {said[-1500:]}")
 
 
 class _Text(io.TextIOWrapper):
