@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dsm_mlx.checks import check_flag, check_path
+from dsm_mlx.checks import check_flag, check_path, check_text
 from dsm_mlx.messages import shown
 from dsm_mlx.results import Transcript, Word
 
@@ -45,7 +45,7 @@ def _finite(value: float, what: str, least: float = -math.inf) -> float:
     """A number of any library as Python's own."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and number >= least):
         bound = "" if least == -math.inf else f" from {least} up"
@@ -104,7 +104,7 @@ class Cue:
 def cues(words: Iterable[Word], style: CaptionStyle = CaptionStyle()) -> list[Cue]:
     """Cut words, in order, into captions. Words without any letters or signs are left out.
 
-    ValueError for a word whose times are not finite.
+    ValueError for a word whose times are not finite, TypeError for what is no `Word`.
     """
     if not isinstance(style, CaptionStyle):
         raise TypeError(f"style is {shown(style)} (expected a CaptionStyle)")
@@ -124,7 +124,12 @@ def cues(words: Iterable[Word], style: CaptionStyle = CaptionStyle()) -> list[Cu
 
 def _clean(words: Iterable[Word]) -> Iterator[Word]:
     """Words as a line of text can hold them; those of which nothing is left are left out."""
+    if not isinstance(words, Iterable):
+        raise TypeError(f"words is {shown(words)} (expected an iterable of Word)")
     for word in words:
+        if not isinstance(word, Word):
+            raise TypeError(f"{shown(word)} among the words (expected a Word)")
+        check_text("the text of a word", word.text)
         spaced = " ".join(_encodable(word.text).split())
         text = "".join(c for c in spaced if unicodedata.category(c) != "Cc" and c != "\ufeff")
         if text.strip():
@@ -228,7 +233,7 @@ def to_json(transcript: Transcript) -> str:
 
     TypeError for a time that is no number.
     """
-    data = transcript.to_dict()
+    data = _transcript(transcript).to_dict()
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
     return _encodable(text)
 
@@ -241,6 +246,8 @@ def render(
     style: CaptionStyle = CaptionStyle(),
 ) -> str:
     """A transcript in one of `FORMATS`; ValueError for any other."""
+    check_text("format", format)
+    _transcript(transcript)
     if format == "txt":
         return to_txt(transcript.words)
     if format == "json":
@@ -266,7 +273,9 @@ def write(
     for an unknown format and `OSError`, naming the path, where it cannot be written.
     """
     path = _as_path(path)
-    if format is None:
+    if format is not None:
+        check_text("format", format)
+    else:
         format = path.suffix.removeprefix(".").lower()
     if format == "all":
         targets = {kind: path.with_name(f"{path.name}.{kind}") for kind in FORMATS}
@@ -282,6 +291,12 @@ def write(
     for target, text in texts.items():
         save(target, text)
     return list(texts)
+
+
+def _transcript(value: Transcript) -> Transcript:
+    if not isinstance(value, Transcript):
+        raise TypeError(f"transcript is {shown(value)} (expected a Transcript)")
+    return value
 
 
 def _as_path(path: str | os.PathLike) -> Path:

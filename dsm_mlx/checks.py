@@ -15,7 +15,7 @@ def check_number(name: str, value: Any, least: float, most: float) -> float:
     `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {shown(value)} (expected a number)")
-    if not (math.isfinite(value) and least <= value <= most):
+    if not least <= value <= most or not math.isfinite(value):
         raise ValueError(f"{name} is {shown(value)} (expected {_span(least, most)})")
     return float(value)
 

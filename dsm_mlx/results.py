@@ -239,6 +239,8 @@ def _rounded(value: float, digits: int = 3) -> float | None:
     """A number of any library as Python's own; None if it is not finite, which JSON cannot say."""
     try:
         number = float(value)
+    except OverflowError:
+        return None
     except (TypeError, ValueError):
         raise TypeError(f"{shown(value)} in a transcript (expected a number)") from None
     return round(number, digits) if math.isfinite(number) else None

@@ -270,6 +270,12 @@ def test_blocks_of_one_size():
     assert all(block.dtype == np.float32 for block in blocks)
 
 
+@pytest.mark.parametrize("samples", [0, -1, 1920.0, "1920", None])
+def test_blocks_of_a_size_that_cannot_be(samples):
+    with pytest.raises((TypeError, ValueError), match=f"samples is {samples!r} .expected"):
+        list(Sound(TONE, 24_000).blocks(samples))
+
+
 def test_target_rates():
     assert len(read(TONE, 24_000, 16_000)) == 8000
     with Sound(WAV, target=48_000) as sound:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dsm_mlx import captions
-from dsm_mlx.captions import CaptionStyle, to_json, to_srt, to_txt, to_vtt, write
+from dsm_mlx.captions import CaptionStyle, cues, render, to_json, to_srt, to_txt, to_vtt, write
 from dsm_mlx.results import EndOfTurn, Pause, Transcript, Word
 
 
@@ -329,3 +329,35 @@ def test_what_is_no_style_is_refused(name, style):
         getattr(transcript, name)(style=style)
     with pytest.raises(TypeError, match=r"highlight_words is .*expected True or False"):
         getattr(transcript, name)(highlight_words=style)
+
+
+@pytest.mark.parametrize("words", [None, 1.5, len, ["one"], "one two", [{"text": "one"}]])
+@pytest.mark.parametrize("make", [cues, to_txt, to_srt, to_vtt])
+def test_what_are_no_words_is_refused(make, words):
+    with pytest.raises(TypeError, match=r"expected (an iterable of|a) Word"):
+        make(words)
+    with pytest.raises(TypeError, match=r"the text of a word is 7 .expected str"):
+        make([Word(7, 0.0, 1.0)])
+
+
+@pytest.mark.parametrize("value", [None, "one", {"text": "one"}, [Word("one", 0.0, 1.0)]])
+def test_what_is_no_transcript_is_refused(tmp_path, value):
+    for make in (to_json, lambda t: render(t, "srt"), lambda t: write(t, tmp_path / "a.vtt")):
+        with pytest.raises(TypeError, match=r"transcript is .*expected a Transcript"):
+            make(value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", [7, np.ones(2), b"srt", ["srt"]])
+def test_what_is_no_name_of_a_format_is_refused(tmp_path, format):
+    with pytest.raises(TypeError, match=r"format is .*expected str"):
+        render(Transcript(""), format)
+    with pytest.raises(TypeError, match=r"format is .*expected str"):
+        write(Transcript(""), tmp_path / "a.srt", format)
+
+
+def test_a_time_beyond_all_floats():
+    word = Word("one", 0, 10**400)
+    with pytest.raises(ValueError, match=r"the end of 'one' is 1000.*expected seconds"):
+        to_srt([word])
+    assert Transcript("one", [word]).to_dict()["words"][0]["end"] is None

@@ -122,6 +122,15 @@ def test_streams_want_whole_frames_and_their_batch(codec):
         codec.encoder(batch=2)(sound(1, FRAME))
 
 
+@pytest.mark.parametrize(
+    "batch, error", [(0, ValueError), (2.0, TypeError), ("1", TypeError), (True, TypeError)]
+)
+def test_a_batch_that_cannot_be(codec, batch, error):
+    for make in (codec.encoder, codec.decoder):
+        with pytest.raises(error, match=f"batch is {batch!r} .expected"):
+            make(batch)
+
+
 @pytest.mark.parametrize("codebooks", [0, 9])
 def test_a_number_of_codebooks_that_it_has_not(codebooks):
     with pytest.raises(ValueError, match="expected 1 to 8"):

@@ -131,10 +131,11 @@ def test_the_check_speaks_and_hears(models):
         {"port": -1}, {"port": 65536}, {"port": "1"}, {"host": ""}, {"keys": ("",)},
         {"keys": ("a b",)}, {"keys": ("ä",)}, {"origins": ("example.com",)},
         {"origins": ("https://example.com/path",)}, {"origins": ("http://[",)},
+        {"keys": "a-key"}, {"origins": None}, {"unix_socket": 7}, {"limits": {}},
     ],
 )  # fmt: skip
 def test_options_are_checked(options):
-    with pytest.raises((ValueError, TypeError), match=r"port|host|key|origin"):
+    with pytest.raises((ValueError, TypeError), match=r"port|host|key|origin|socket|limits"):
         ServerOptions(**options)
 
 

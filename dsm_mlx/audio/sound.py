@@ -16,6 +16,7 @@ from dsm_mlx.audio.reader import Reader
 from dsm_mlx.audio.resample import Resampler
 from dsm_mlx.audio.samples import MAX_CHANNELS, as_samples, check_range, check_rate
 from dsm_mlx.audio.sources import ArraySource, Source, open_path, open_stream
+from dsm_mlx.checks import check_whole
 from dsm_mlx.errors import AudioError
 from dsm_mlx.messages import named, shown
 
@@ -120,6 +121,7 @@ class Sound:
 
     def blocks(self, samples: int = 24_000) -> Iterator[np.ndarray]:
         """Yield the whole sound once: float32 (samples,), the last block maybe shorter."""
+        check_whole("samples", samples, 1)
         parts: list[np.ndarray] = []
         have = 0
         for block in self:

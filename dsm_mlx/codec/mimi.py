@@ -9,6 +9,7 @@ import mlx.core as mx
 import numpy as np
 
 from dsm_mlx.audio.samples import as_samples, check_range
+from dsm_mlx.checks import check_whole
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.messages import shown
 from dsm_mlx.runtime import worker
@@ -84,6 +85,7 @@ class Mimi:
 
         It returns int32 codes (batch, codebooks, frames), equal to those of `encode` on the whole.
         """
+        check_whole("batch", batch, 1)
         stream = self._stream(self._encode, self._model.encoder_state, batch)
 
         def encode(pcm: np.ndarray) -> np.ndarray:
@@ -102,6 +104,7 @@ class Mimi:
 
         It returns float32 (batch, 1, frames * 1920), equal to `decode` on the whole.
         """
+        check_whole("batch", batch, 1)
         stream = self._stream(self._decode, self._model.decoder_state, batch)
 
         def decode(codes: np.ndarray) -> np.ndarray:

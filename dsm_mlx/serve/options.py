@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from dsm_mlx.checks import check_path
 from dsm_mlx.messages import shown
 
 _KEY = re.compile(r"[!-~]{1,256}")  # what a header can hold
@@ -79,6 +80,14 @@ class ServerOptions:
         _check_place(self.host, self.port)
         if self.wyoming_port is not None:
             _check_place(self.wyoming_host, self.wyoming_port, "wyoming_")
+        for name in ("keys", "origins"):
+            if not isinstance(value := getattr(self, name), (tuple, list)):
+                # a string would be taken for a key of each of its letters
+                raise TypeError(f"{name} are no tuple of strings, but {type(value).__name__}")
+        if self.unix_socket is not None:
+            check_path("unix_socket", self.unix_socket)
+        if not isinstance(self.limits, Limits):
+            raise TypeError(f"limits is {shown(self.limits)} (expected Limits)")
         for key in self.keys:
             if not isinstance(key, str) or not _KEY.fullmatch(key):
                 raise ValueError("a key is not 1 to 256 ASCII letters, digits or signs, unspaced")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Callable
 from functools import cache
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 
 import dsm_mlx
-from dsm_mlx import audio
+from dsm_mlx import audio, captions
+from dsm_mlx.serve.options import Limits, ServerOptions
 from fuzzing.mutations import near, value
 
 _PCM = 0.1 * np.sin(np.arange(4000, dtype=np.float32))
@@ -71,6 +73,26 @@ def _calls(corpus: Path, folder: Path) -> list[Call]:
         (audio.read, {"source": _PCM, "sample_rate": 16_000, "target": 24_000}),
         (audio.RawFormat, {"encoding": "s16le", "sample_rate": 24_000, "channels": 1}),
         (_written, {"path": folder / "two.wav", "sample_rate": 24_000, "pcm": _PCM}),
+        (_saved, {"path": folder / "two.flac", "sample_rate": 24_000, "pcm": _PCM}),
+        (_encoded(codec), {"batch": 1, "pcm": _PCM[None, None, :3840]}),
+        (_decoded(codec), {"batch": 1, "codes": np.zeros((1, 2, 3), np.int32)}),
+        (_piped(stt.listen), _given(source=[_PCM], delay=None, temperature=0.0, wait=0.0)),
+        (_piped(tts.speak), {"source": ["Hi"], "wait": 0.0, **voiced}),
+        (_closed(corpus / "stt"), {"drain": 0.0}),
+        (dsm_mlx.limit_memory, {"cache": 256 << 20, "wired": None}),
+        (captions.CaptionStyle, vars(captions.CaptionStyle()).copy()),
+        (captions.cues, {"words": _WORDS, "style": captions.CaptionStyle()}),
+        (captions.render, {"transcript": transcript, "format": "vtt", "highlight_words": True}),
+        (captions.write, {"transcript": transcript, "path": folder / "all", "format": "all"}),
+        (_blocks, {"source": _PCM, "sample_rate": 16_000, "target": 24_000, "samples": 1920}),
+        (_listed(audio.read_stream), {"stream": io.BytesIO(b"\1\2" * 999), "sample_rate": 8000}),
+        (audio.check_pcm, {"pcm": _PCM, "name": "pcm", "rate": 24_000}),
+        (audio.check_rate, {"value": 24_000}),
+        (audio.to_s16le, {"pcm": _PCM}),
+        (audio.Microphone, {"device": "no such device", "sample_rate": 24_000}),
+        (audio.Speaker, {"device": "none", "sample_rate": 24_000, "prebuffer": 0.1}),
+        (Limits, vars(Limits()).copy()),
+        (ServerOptions, {**vars(ServerOptions()), "unix_socket": folder / "socket"}),
     ]
 
 
@@ -121,6 +143,50 @@ def _spoken(tts: dsm_mlx.TextToSpeech) -> Callable[..., None]:
             list(stream)
 
     return call
+
+
+def _piped(function: Callable[..., Any]) -> Callable[..., None]:
+    def call(source: Any, **options: Any) -> None:
+        for _ in function(source, **options):
+            pass
+
+    return call
+
+
+def _closed(model: Path) -> Callable[..., None]:
+    def call(drain: Any) -> None:
+        other = dsm_mlx.load_stt(model)
+        try:
+            other.close(drain)
+        finally:
+            other.close()
+
+    return call
+
+
+def _encoded(codec: dsm_mlx.Mimi) -> Callable[..., None]:
+    def call(batch: Any, pcm: Any) -> None:
+        codec.encoder(batch)(pcm)
+
+    return call
+
+
+def _decoded(codec: dsm_mlx.Mimi) -> Callable[..., None]:
+    def call(batch: Any, codes: Any) -> None:
+        codec.decoder(batch)(codes)
+
+    return call
+
+
+def _blocks(samples: Any, **options: Any) -> None:
+    with audio.Sound(**options) as sound:
+        for _ in sound.blocks(samples):
+            pass
+
+
+def _saved(path: Any, sample_rate: Any, pcm: Any) -> None:
+    with audio.SoundWriter(path, sample_rate) as writer:
+        writer.write(pcm)
 
 
 def _written(path: Any, sample_rate: Any, pcm: Any) -> None:
