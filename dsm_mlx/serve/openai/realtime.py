@@ -14,11 +14,11 @@ import numpy as np
 from starlette.websockets import WebSocket
 
 from dsm_mlx import AudioError, BusyError, EndOfTurn, Mark, Pause, Word
-from dsm_mlx.audio.resample import Resampler
 from dsm_mlx.audio.samples import check_pcm
 from dsm_mlx.messages import shown
 from dsm_mlx.serve.models import Slot
 from dsm_mlx.serve.openai.wishes import WishError, Wishes, new_id
+from dsm_mlx.serve.samples import Decoder
 from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 from dsm_mlx.serve.state import State, state_of
 from dsm_mlx.stt.stream import TranscriptStream
@@ -78,8 +78,7 @@ class Session:
         self._inbox: deque[np.ndarray | _Finish] = deque()
         self._came, self._taken, self._sound = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle = Idle(state.options.limits.idle)
-        self._resampler: Resampler | None = None
-        self._odd = b""  # of a sample of which not all has come
+        self._decoder: Decoder | None = None
         self._received = self._heard = 0  # samples at the model's rate
         self._item, self._last = _Item(0), None  # the present turn, and the id of the one before
         self._committed_items: deque[_Item] = deque()  # of which not all has been heard
@@ -145,20 +144,17 @@ class Session:
             message = "turn_detection cannot change when sound has come"
             raise WishError(message, "session.audio.input.turn_detection")
         if wishes.format != self._wishes.format:
-            self._resampler, self._odd = None, b""
+            self._decoder = None
         self._wishes = wishes
         await self._tell(name, session=wishes.shown(self._id, self._old))
 
     def _append(self, audio: Any) -> None:
         try:
-            data = self._odd + base64.b64decode(audio, validate=True)
+            data = base64.b64decode(audio, validate=True)
         except (binascii.Error, ValueError, TypeError):
             raise WishError("audio is no base64", "audio") from None
-        raw = self._wishes.raw
-        whole = len(data) // raw.frame_bytes * raw.frame_bytes
-        self._odd = data[whole:]
-        self._resampler = self._resampler or Resampler(raw.sample_rate, _RATE)
-        self._put_sound(self._resampler(raw.decode(data[:whole])[:, 0]))
+        self._decoder = self._decoder or Decoder(*self._wishes.encoding, 1)
+        self._put_sound(self._decoder(data))
 
     def _put_sound(self, pcm: np.ndarray) -> None:
         if pcm.size:
@@ -173,8 +169,8 @@ class Session:
 
     async def _commit(self) -> None:
         """The client says that its turn has ended."""
-        if self._resampler:
-            self._put_sound(self._resampler(np.zeros(0, np.float32), last=True))
+        if self._decoder:
+            self._put_sound(self._decoder.rest())
         item = self._item
         if self._received <= item.start:
             raise WishError("the buffer is empty, there is nothing to commit", "")
@@ -197,7 +193,7 @@ class Session:
             self._received -= item.size
         self._inbox = deque(item for item in self._inbox if isinstance(item, _Finish))
         self._clearing = True
-        self._odd, self._resampler = b"", None
+        self._decoder = None
         self._put(_Finish("clear"))
 
     async def _stop(self) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dsm_mlx import TurnPolicy
-from dsm_mlx.audio import RawFormat
 from dsm_mlx.messages import shown
 from dsm_mlx.options import PAUSE_SECONDS
 
@@ -87,10 +86,10 @@ class Wishes:
         return replace(self, **found)
 
     @property
-    def raw(self) -> RawFormat:
-        """How the sound lies in bytes."""
+    def encoding(self) -> tuple[str, int]:
+        """How samples lie in bytes, and how many there are in a second."""
         encoding, rate = _ENCODINGS[self.format["type"]]
-        return RawFormat(encoding, self.format.get("rate", rate))
+        return encoding, self.format.get("rate", rate)
 
     @property
     def policy(self) -> TurnPolicy | None:
