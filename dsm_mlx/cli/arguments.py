@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import dsm_mlx
 from dsm_mlx.cli.common import program_name
+from dsm_mlx.cli.remote import KEY_VARIABLE, Server
 
 
 def new_parser(description: str, examples: str) -> argparse.ArgumentParser:
@@ -53,6 +54,38 @@ def add_devices(p: argparse.ArgumentParser, what: str) -> argparse._ArgumentGrou
     group.add_argument("--device", metavar="N", help=f"{what}: its number, or part of its name")
     group.add_argument("--list-devices", action="store_true", help="show sound devices and exit")
     return group
+
+
+def add_server(p: argparse.ArgumentParser) -> None:
+    """A server instead of a model."""
+    group = p.add_argument_group("a server instead of a model")
+    group.add_argument(
+        "--server",
+        metavar="URL",
+        help="dsm-serve or Kyutai's moshi-server: http://HOST:PORT, https://HOST, unix:PATH",
+    )
+    group.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help=f"to show the server (or {KEY_VARIABLE}, which is not seen in ps)",
+    )
+
+
+def check_server(p: argparse.ArgumentParser, args: argparse.Namespace, *own: str) -> None:
+    """Make a `Server` of `args.server`. own: arguments that concern a model on this machine, and
+    are refused with a server."""
+    if args.server is None:
+        if args.api_key is not None:
+            p.error("--api-key is what a server is shown: it needs --server")
+        return
+    for name in own:
+        if getattr(args, name) != p.get_default(name):
+            option = f"--{name.replace('_', '-')}"
+            p.error(f"{option} concerns a model on this machine, and cannot go with --server")
+    try:
+        args.server = Server.of(args.server, args.api_key)
+    except ValueError as error:
+        p.error(f"--{error}")
 
 
 def not_negative(text: str) -> float:

@@ -6,13 +6,22 @@ import argparse
 import sys
 from pathlib import Path
 
-from dsm_mlx.cli.arguments import add_devices, add_model, add_sampling, new_parser, whole
+from dsm_mlx.cli.arguments import (
+    add_devices,
+    add_model,
+    add_sampling,
+    add_server,
+    check_server,
+    new_parser,
+    whole,
+)
 
 EXAMPLES = """\
   %(prog)s "Good morning, my friend."
   %(prog)s "Wait <break time='500ms'/> for me." --voice slt --out hello.mp3
   some-llm | %(prog)s --model tts-1.6b -
   %(prog)s "Hello" --out - | aplay -f S16_LE -r 24000
+  %(prog)s "Hello" --server http://localhost:8080
   %(prog)s --list-voices
 """
 
@@ -20,6 +29,7 @@ EXAMPLES = """\
 def parse(argv: list[str] | None) -> argparse.Namespace:
     p = parser()
     args = p.parse_args(argv)
+    check_server(p, args, "model", "revision", "bits", "codebooks", "list_voices")
     if not (args.list_voices or args.list_devices):
         _check(p, args)
     return args
@@ -45,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="X",
         help="strength of guidance (default: the model's own, or 2 where it was taught it)",
     )
+    add_server(p)
     out = p.add_argument_group("output")
     out.add_argument(
         "--out",

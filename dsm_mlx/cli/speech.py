@@ -16,11 +16,12 @@ import numpy as np
 import dsm_mlx
 from dsm_mlx import captions
 from dsm_mlx.audio import SoundWriter, Speaker, to_s16le
-from dsm_mlx.cli import common
+from dsm_mlx.cli import common, remote
 from dsm_mlx.cli.common import put, say, shown_name
 from dsm_mlx.loading.voices import Voices
 from dsm_mlx.messages import shown
 from dsm_mlx.results import Word
+from dsm_mlx.tts.model import TextToSpeech
 from dsm_mlx.tts.stream import SpeechStream
 
 _READ_BYTES = 4096
@@ -53,11 +54,7 @@ def speak(args: argparse.Namespace) -> int:
         speaker = None
         if args.play or not args.out:
             speaker = stack.enter_context(Speaker(args.device))
-        tts = stack.enter_context(
-            dsm_mlx.load_tts(
-                model, bits=args.bits, revision=args.revision, codebooks=args.codebooks
-            )
-        )
+        tts = stack.enter_context(_model(model, args))
         options = {"temperature": args.temperature, "cfg": args.cfg, "seed": args.seed}
         stream = stack.enter_context(tts.stream(args.voice, **options))
         source = _Text(stream, args.text)
@@ -79,8 +76,16 @@ def speak(args: argparse.Namespace) -> int:
     return 0
 
 
+def _model(model: str | None, args: argparse.Namespace) -> TextToSpeech:
+    """On this machine, or what a server has of one."""
+    if args.server:
+        return remote.module("remote_tts").RemoteTextToSpeech(args.server)
+    return dsm_mlx.load_tts(model, bits=args.bits, revision=args.revision, codebooks=args.codebooks)
+
+
 def _check_world(args: argparse.Namespace) -> str | None:
-    """What would be missing is told before anything is loaded; returns the model's name."""
+    """What would be missing is told before anything is loaded; returns the model's name, if one of
+    this machine's is to speak."""
     if args.text == ["-"] and common.stdin().isatty():
         say("type what to say; Ctrl-D ends")
     if args.out == "-":
@@ -88,6 +93,8 @@ def _check_world(args: argparse.Namespace) -> str | None:
     for path in (args.out, args.words):
         if path not in (None, "-"):
             common.check_target(path)
+    if args.server:
+        return None
     model, checkpoint = common.found_model(args.model, "tts", args.revision)
     if args.voice:
         Voices.of(checkpoint).find(args.voice)

@@ -13,6 +13,8 @@ from dsm_mlx.cli.arguments import (
     add_devices,
     add_model,
     add_sampling,
+    add_server,
+    check_server,
     new_parser,
     not_negative,
     whole,
@@ -32,6 +34,7 @@ EXAMPLES = """\
   %(prog)s talk.mp3 --output-format srt > talk.srt
   %(prog)s recordings --output-dir texts --output-format all
   %(prog)s --mic
+  %(prog)s --mic --server http://localhost:8080
   ffmpeg -i talk.mkv -f wav - | %(prog)s -
   arecord -t raw -f S16_LE -r 16000 | %(prog)s - --rate 16000
 """
@@ -63,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     model = add_model(p, "tiny, stt-1b, stt-2.6b")
     model.add_argument("--delay", type=not_negative, metavar="S", help="for models that take one")
     add_sampling(model, "0, the most likely words")
+    add_server(p)
     out = p.add_argument_group("output")
     out.add_argument("--output-format", choices=(*captions.FORMATS, "all"), default="txt")
     out.add_argument("--output-dir", type=Path, help="write NAME.FORMAT there (live.FORMAT)")
@@ -103,6 +107,8 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             p.error("- cannot be combined with other files")
         if sys.stdin and sys.stdin.isatty():
             p.error("- reads sound, which no keyboard gives; send it through a pipe")
+    own = ("model", "revision", "bits", "delay", "temperature", "seed", "batch")
+    check_server(p, args, *own)
     _check_raw(p, args)
     _check_output(p, args)
 

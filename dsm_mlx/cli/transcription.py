@@ -16,7 +16,7 @@ import dsm_mlx
 from dsm_mlx import captions
 from dsm_mlx.audio import AudioFile, Microphone, read_stream
 from dsm_mlx.audio.devices import find_device
-from dsm_mlx.cli import common
+from dsm_mlx.cli import common, remote
 from dsm_mlx.cli.common import put, say, say_error, shown_name
 from dsm_mlx.cli.printer import Printer, plain_text
 from dsm_mlx.errors import AudioError
@@ -35,9 +35,15 @@ def run(args: argparse.Namespace) -> int:
     refused = _check_world(args, live)
     if refused and not args.files:
         return 1
-    stt = dsm_mlx.load_stt(args.model, bits=args.bits, revision=args.revision)
-    status = (transcribe_live if live else transcribe_files)(stt, args)
+    status = (transcribe_live if live else transcribe_files)(_model(args), args)
     return status or int(refused)
+
+
+def _model(args: argparse.Namespace) -> SpeechToText:
+    """On this machine, or what a server has of one."""
+    if args.server:
+        return remote.module("remote_stt").RemoteSpeechToText(args.server)
+    return dsm_mlx.load_stt(args.model, bits=args.bits, revision=args.revision)
 
 
 def _check_world(args: argparse.Namespace, live: bool) -> bool:
@@ -235,7 +241,7 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
         printer = Printer(args.timestamps, args.pauses, terminal=sys.stdout.isatty())
     events: list[Event] = []
     total = 0
-    lost: AudioError | None = None
+    lost: Exception | None = None
 
     def take(new: list[Event]) -> None:
         if printer:  # shown, and forgotten: this may go on for days
@@ -253,11 +259,16 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
                     take(stream.feed(block))
         except KeyboardInterrupt:
             pass
-        except AudioError as error:  # a lost microphone takes nothing of what it heard with it
+        # A lost microphone or server takes nothing of what was heard with it.
+        except (AudioError, remote.ServerError) as error:
             if not total:
                 raise
             lost = error
-        take(stream.flush())
+        try:
+            take(stream.flush())
+        except remote.ServerError as error:
+            lost = error
+            take(stream.flush())  # what came before that
         stream.close()
     error = None
     if printer:
@@ -271,7 +282,12 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
 
 def _live_blocks(stt: SpeechToText, args: argparse.Namespace) -> Iterator[np.ndarray]:
     if not args.mic:
-        yield from read_stream(common.stdin(), stt.sample_rate, raw=args.raw)
+        source = common.stdin()
+        if args.server:  # not through the buffer, whose lock Python would want back at exit
+            blocks = read_stream(getattr(source, "raw", source), stt.sample_rate, raw=args.raw)
+            yield from remote.module("remote_stt").ticking(blocks)
+        else:
+            yield from read_stream(source, stt.sample_rate, raw=args.raw)
         return
     with Microphone(args.device, stt.sample_rate) as microphone:
         say("listening; Ctrl-C ends")

@@ -31,6 +31,7 @@ def _packed_f32(**fields: Any) -> bytes:
 
 
 READY = _packed(type="Ready")
+EOS = _packed(type="Eos")
 
 
 def step(index: int, probabilities: Iterable[float], waiting: int) -> bytes:
@@ -67,6 +68,11 @@ def error(message: str) -> bytes:
 def audio(pcm: np.ndarray) -> bytes:
     """pcm: float32 (samples,)."""
     return _packed_f32(type="Audio", pcm=pcm.tolist())
+
+
+def text(text: str) -> bytes:
+    """What is to be said, whole words."""
+    return _packed(type="Text", text=text)
 
 
 def ogg_opus(data: bytes) -> bytes:
