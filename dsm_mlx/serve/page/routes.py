@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from starlette.requests import Request
@@ -10,8 +11,9 @@ from starlette.routing import BaseRoute, Route
 
 _FOLDER = Path(__file__).parent / "static"
 _INDEX = "index.html"
-_FILES = {f"/page/{path.name}": path for path in sorted(_FOLDER.iterdir()) if path.name != _INDEX}
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_FILES = {f"/page/{path.name}": path for path in _FOLDER.iterdir() if path.suffix in _TYPES}
+_HOST = re.compile(r"[a-z0-9._-]+(:[0-9]+)?|\[[0-9a-f:.]+\](:[0-9]+)?", re.IGNORECASE)
 
 OPEN = frozenset(("/", *_FILES))
 """Paths that need no key: who opens the page is asked for it there."""
@@ -24,7 +26,7 @@ def routes() -> list[BaseRoute]:
 
 async def index(request: Request) -> Response:
     """GET `/`."""
-    host = request.headers.get("host", "")  # it has been looked at before
+    host = request.headers.get("host", "")
     return FileResponse(
         _FOLDER / _INDEX,
         media_type="text/html; charset=utf-8",
@@ -41,17 +43,20 @@ async def file(request: Request) -> Response:
 _HEADERS = {
     "Cache-Control": "no-cache",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), screen-wake-lock=(self)",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
 }
 
 
 def _policy(host: str) -> str:
     """Nothing from elsewhere, and no frame around it. Not every browser takes a websocket of the
-    page's own host for `'self'`."""
+    page's own host for `'self'`. A Host that is none, as a unix socket may have, adds nothing."""
+    sockets = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        f"connect-src 'self' ws://{host} wss://{host}; "
+        f"connect-src 'self'{sockets}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )

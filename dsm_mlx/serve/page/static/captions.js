@@ -1,55 +1,81 @@
-// What was said: on the page, and as files.
+// What was said, on the page.
 
-const LONGEST_LINE = 42; // signs
-const LONGEST_CUE = 6; // seconds
+import { endsSentence, srt, txt, vtt } from "./subtitles.js";
+
+const FORMATS = { txt, srt, vtt };
+const MOST_GOING = 24; // words of one breath, after which they are read out all the same
+const NEAR = 40; // pixels from the end: still there
 
 export class Captions {
-  /** place: the element that shows it. */
-  constructor(place) {
-    this.place = place;
+  /** place: the element that shows it. newest: a button that leads to the end, and follows it. */
+  constructor(place, newest) {
+    Object.assign(this, { place, newest, follow: true });
     this.hint = place.querySelector("#hint");
-    this.turns = []; // lists of words: {text, start, end}
-    this.follow = true;
     place.addEventListener("scroll", () => {
-      this.follow = place.scrollHeight - place.scrollTop - place.clientHeight < 40;
+      this.follow = place.scrollHeight - place.scrollTop - place.clientHeight < NEAR;
+      newest.hidden = this.follow;
     });
+    newest.onclick = () => {
+      this.follow = true;
+      this.scroll();
+      place.focus({ preventScroll: true });
+    };
+    this.clear(0);
   }
 
   word(word) {
-    this.hint.hidden = true;
-    if (!this.paragraph) {
-      this.turns.push([]);
-      this.paragraph = document.createElement("p");
-      const time = document.createElement("time");
-      time.textContent = clock(word.start).slice(3, 8);
-      this.text = document.createElement("span");
-      this.text.className = "going";
-      this.paragraph.append(time, " ", this.text);
-      this.place.append(this.paragraph);
-    }
+    const start = Math.max(0, word.start - this.begun);
+    const end = Math.max(start, word.end - this.begun);
+    if (!this.going) this.begin(start);
     const turn = this.turns.at(-1);
-    this.text.append(turn.length ? ` ${word.text}` : word.text);
-    turn.push(word);
+    this.going.append(turn.length ? ` ${word.text}` : word.text);
+    turn.push({ text: word.text, start, end });
+    this.unsettled += 1;
+    if (this.unsettled >= MOST_GOING || endsSentence(word.text)) this.settle();
     this.scroll();
   }
 
-  /** A turn has ended: its words are settled. */
+  /** A paragraph: its time, what is settled, and what is going on, which is not read out yet. */
+  begin(start) {
+    this.hint.hidden = true;
+    if (this.mark) this.mark.textContent = `pause, ${(start - this.turns.at(-1).at(-1).end).toFixed(1)} s`;
+    this.turns.push([]);
+    const time = element("time", "", minutes(start));
+    const text = element("div");
+    this.settled = element("span", "settled");
+    this.going = element("span", "going");
+    this.going.setAttribute("aria-live", "off");
+    text.append(this.settled, this.going);
+    const turn = element("div", "turn");
+    turn.append(time, text);
+    this.place.append(turn);
+  }
+
+  /** What is going on becomes what was said. */
+  settle() {
+    this.settled.append(this.going.textContent);
+    this.going.textContent = "";
+    this.unsettled = 0;
+  }
+
+  /** A turn has ended. */
   pause() {
-    if (!this.paragraph) return;
-    this.text.classList.remove("going");
-    const mark = document.createElement("span");
-    mark.className = "pause";
-    mark.textContent = " ¶";
-    mark.setAttribute("aria-label", "pause");
-    this.paragraph.append(mark);
-    this.paragraph = null;
+    if (!this.going) return;
+    this.settle();
+    this.mark = element("span", "pause", "pause");
+    this.mark.setAttribute("aria-live", "off");
+    this.going.replaceWith(" ", this.mark);
+    this.going = null;
     this.scroll();
   }
 
-  clear() {
+  /** begun: the time that is zero from now on. */
+  clear(begun) {
+    this.begun = begun;
     this.turns = [];
-    this.paragraph = null;
-    this.place.querySelectorAll("p:not(#hint)").forEach((paragraph) => paragraph.remove());
+    this.unsettled = 0;
+    this.settled = this.going = this.mark = null;
+    this.place.querySelectorAll(".turn").forEach((turn) => turn.remove());
     this.hint.hidden = false;
   }
 
@@ -57,47 +83,20 @@ export class Captions {
     if (this.follow) this.place.scrollTop = this.place.scrollHeight;
   }
 
-  get empty() {
-    return !this.turns.length;
-  }
-
   /** kind: "txt", "srt" or "vtt". */
   file(kind) {
-    if (kind === "txt") {
-      return this.turns.map((turn) => turn.map((word) => word.text).join(" ")).join("\n") + "\n";
-    }
-    const point = kind === "srt" ? "," : ".";
-    const blocks = cues(this.turns).map(({ start, end, text }, i) => {
-      const number = kind === "srt" ? `${i + 1}\n` : "";
-      return `${number}${clock(start, point)} --> ${clock(end, point)}\n${text}\n`;
-    });
-    return (kind === "vtt" ? "WEBVTT\n\n" : "") + blocks.join("\n");
+    return FORMATS[kind](this.turns);
   }
 }
 
-/** Words of turns as captions of one line. */
-export function cues(turns) {
-  const found = [];
-  for (const turn of turns) {
-    let cue = null;
-    for (const { text, start, end } of turn) {
-      const long = cue && cue.text.length + 1 + text.length > LONGEST_LINE;
-      if (!cue || long || end - cue.start > LONGEST_CUE) {
-        cue = { start, end, text };
-        found.push(cue);
-      } else {
-        cue.text += ` ${text}`;
-        cue.end = end;
-      }
-    }
-  }
-  return found;
+function element(kind, name = "", text = "") {
+  const made = document.createElement(kind);
+  made.className = name;
+  made.textContent = text;
+  return made;
 }
 
-/** Seconds as hours, minutes, seconds and milliseconds. */
-export function clock(seconds, point = ".") {
-  const all = Math.round(1000 * seconds);
+function minutes(seconds) {
   const two = (value) => String(Math.floor(value)).padStart(2, "0");
-  const rest = String(all % 1000).padStart(3, "0");
-  return `${two(all / 3600000)}:${two((all / 60000) % 60)}:${two((all / 1000) % 60)}${point}${rest}`;
+  return `${two(seconds / 60)}:${two(seconds % 60)}`;
 }

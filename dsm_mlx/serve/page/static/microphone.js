@@ -1,49 +1,67 @@
 // The browser's microphone as blocks of sound at the model's rate.
 
-import { Resampler } from "./resample.js";
+import { Resampler, joined } from "./resample.js";
 
 const RATE = 24000;
 const BLOCK = 1920; // 80 ms
+const QUIETEST = -60; // decibels: where the level begins
 
 export class Microphone {
-  /** onBlock: called with Float32Arrays of 80 ms. onLevel: with 0 to 1. onLost: when it is gone. */
-  constructor({ onBlock, onLevel, onLost }) {
-    Object.assign(this, { onBlock, onLevel, onLost });
+  /**
+   * onBlock: called with Float32Arrays of 80 ms. onLevel: with 0 to 1. onMuted: with whether the
+   * system has muted it. onLost: when it is gone.
+   */
+  constructor({ onBlock, onLevel, onMuted, onLost }) {
+    Object.assign(this, { onBlock, onLevel, onMuted, onLost });
     this.left = new Float32Array(0);
+    this.closed = false;
   }
 
+  /** Rejects where there is none; when `close` came in between, it is closed all the same. */
   async open({ device, echo }) {
-    const wanted = { echoCancellation: echo, noiseSuppression: false, autoGainControl: true };
+    const wanted = { echoCancellation: echo, noiseSuppression: false, autoGainControl: false };
     if (device) wanted.deviceId = { exact: device };
     this.stream = await navigator.mediaDevices.getUserMedia({ audio: wanted });
+    if (this.closed) return this.close();
     this.context = new AudioContext();
     await this.context.audioWorklet.addModule("/page/worklet.js");
-    this.resampler = new Resampler(this.context.sampleRate, RATE);
+    if (this.closed) return;
+    this.resampler = new Resampler(Math.round(this.context.sampleRate), RATE);
     this.tap = new AudioWorkletNode(this.context, "tap", { numberOfOutputs: 0, channelCount: 1 });
     this.tap.port.onmessage = ({ data }) => this.take(data);
     this.context.createMediaStreamSource(this.stream).connect(this.tap);
-    this.stream.getAudioTracks()[0].onended = () => this.onLost();
+    // A call on a telephone, for one, interrupts it.
+    this.context.onstatechange = () => this.context.state !== "closed" && this.context.resume().catch(() => {});
+    const [track] = this.stream.getAudioTracks();
+    track.onended = () => this.onLost();
+    track.onmute = () => this.onMuted(true);
+    track.onunmute = () => this.onMuted(false);
     await this.context.resume();
   }
 
   take(piece) {
-    let most = 0;
-    for (const sample of piece) most = Math.max(most, Math.abs(sample));
-    this.onLevel(most);
-    const more = this.resampler.push(piece);
-    const all = new Float32Array(this.left.length + more.length);
-    all.set(this.left);
-    all.set(more, this.left.length);
-    let at = 0;
-    for (; at + BLOCK <= all.length; at += BLOCK) this.onBlock(all.slice(at, at + BLOCK));
-    this.left = all.slice(at);
+    if (this.closed) return;
+    this.left = joined(this.left, this.resampler.push(piece));
+    while (this.left.length >= BLOCK) {
+      const block = this.left.slice(0, BLOCK);
+      this.left = this.left.slice(BLOCK);
+      this.onLevel(level(block));
+      this.onBlock(block);
+    }
   }
 
   close() {
+    this.closed = true;
     this.stream?.getTracks().forEach((track) => track.stop());
-    this.context?.close();
+    if (this.context && this.context.state !== "closed") this.context.close();
     this.onLevel(0);
   }
+}
+
+/** How loud it is, as people hear it: from 0 to 1. */
+function level(block) {
+  const peak = block.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+  return peak ? Math.min(1, Math.max(0, 1 - (20 * Math.log10(peak)) / QUIETEST)) : 0;
 }
 
 /** [{id, name}] of the microphones; names are known once one has been allowed. */

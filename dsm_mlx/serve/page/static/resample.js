@@ -3,39 +3,55 @@
 const ZEROS = 16; // zero crossings to each side
 
 export class Resampler {
+  /** Both in samples a second, and whole. */
   constructor(from, to) {
-    this.step = from / to;
-    this.cutoff = Math.min(1, to / from) * 0.95;
-    this.half = Math.ceil(ZEROS / this.cutoff);
-    this.past = new Float32Array(2 * this.half); // silence before the beginning
-    this.at = this.half; // of the next sample that goes out, within what is kept
+    const shared = divisor(from, to);
+    [this.up, this.down] = [to / shared, from / shared];
+    const cutoff = Math.min(1, to / from) * 0.95;
+    const half = Math.ceil(ZEROS / cutoff);
+    // What comes out lies at so many places between two samples, and no others.
+    this.kernels = Array.from({ length: this.up }, (_, phase) =>
+      Float32Array.from({ length: 2 * half }, (_, i) => weight(i - half + 1 - phase / this.up, cutoff, half)),
+    );
+    this.phase = 0;
+    this.past = new Float32Array(half - 1); // silence before the beginning
   }
 
   /** Float32Array in, Float32Array out, some samples later. */
   push(block) {
-    if (this.step === 1) return block;
-    const kept = new Float32Array(this.past.length + block.length);
-    kept.set(this.past);
-    kept.set(block, this.past.length);
+    if (this.up === this.down) return block;
+    const kept = joined(this.past, block);
     const out = [];
-    while (this.at + this.half < kept.length) {
-      const first = Math.ceil(this.at - this.half);
-      const last = Math.floor(this.at + this.half);
+    let at = 0;
+    while (at + this.kernels[0].length <= kept.length) {
+      const kernel = this.kernels[this.phase];
       let sum = 0;
-      for (let i = first; i <= last; i++) sum += kept[i] * this.weight(i - this.at);
+      for (let i = 0; i < kernel.length; i++) sum += kept[at + i] * kernel[i];
       out.push(sum);
-      this.at += this.step;
+      this.phase += this.down;
+      at += Math.floor(this.phase / this.up);
+      this.phase %= this.up;
     }
-    const gone = Math.max(0, Math.floor(this.at) - this.half);
-    this.past = kept.slice(gone);
-    this.at -= gone;
+    this.past = kept.slice(at);
     return Float32Array.from(out);
   }
+}
 
-  weight(distance) {
-    const x = Math.PI * this.cutoff * distance;
-    const sinc = Math.abs(x) < 1e-9 ? 1 : Math.sin(x) / x;
-    const phase = (Math.PI * distance) / this.half;
-    return this.cutoff * sinc * (0.42 + 0.5 * Math.cos(phase) + 0.08 * Math.cos(2 * phase));
-  }
+/** Two Float32Arrays, one after the other. */
+export function joined(first, second) {
+  const all = new Float32Array(first.length + second.length);
+  all.set(first);
+  all.set(second, first.length);
+  return all;
+}
+
+function divisor(a, b) {
+  return b ? divisor(b, a % b) : a;
+}
+
+function weight(distance, cutoff, half) {
+  const x = Math.PI * cutoff * distance;
+  const sinc = Math.abs(x) < 1e-9 ? 1 : Math.sin(x) / x;
+  const phase = (Math.PI * distance) / half;
+  return cutoff * sinc * (0.42 + 0.5 * Math.cos(phase) + 0.08 * Math.cos(2 * phase));
 }

@@ -1,23 +1,24 @@
 // A text that is said: it sounds while it is made.
 
 const RATE = 24000;
-const AHEAD = 0.15; // seconds before the first sound, so that it does not stutter
+const AHEAD = 0.15; // seconds before the first sound, and after a gap, so that it does not stutter
 
 export class Speaker {
-  constructor({ key }) {
-    this.key = key;
+  /** headers: what shows the key to the server. */
+  constructor(headers) {
+    this.headers = headers;
+    this.stopping = new AbortController();
     this.pieces = []; // Int16Arrays of all that was made
   }
 
   /** Say it; resolves when all has sounded, or when it was stopped. onSound: at the first piece. */
   async say(text, voice, onSound) {
-    this.stopping = new AbortController();
     this.context = new AudioContext();
-    await this.context.resume();
     try {
+      await this.context.resume();
       const response = await fetch("/v1/audio/speech", {
         method: "POST",
-        headers: { "Content-Type": "application/json", ...(this.key && { Authorization: `Bearer ${this.key}` }) },
+        headers: { "Content-Type": "application/json", ...this.headers },
         body: JSON.stringify({ model: "tts-1", input: text, voice: voice || undefined, response_format: "pcm" }),
         signal: this.stopping.signal,
       });
@@ -32,7 +33,7 @@ export class Speaker {
 
   async play(reader, onSound) {
     let odd = new Uint8Array(0);
-    let next = 0;
+    let next = -1; // when the next piece is due, by the clock of the context
     let last = null;
     for (;;) {
       const { done, value } = await reader.read();
@@ -44,12 +45,9 @@ export class Speaker {
       odd = bytes.slice(whole);
       const piece = new Int16Array(bytes.slice(0, whole).buffer);
       if (!piece.length) continue;
-      if (!this.pieces.length) {
-        next = this.context.currentTime + AHEAD;
-        onSound();
-      }
+      if (!this.pieces.length) onSound();
       this.pieces.push(piece);
-      next = Math.max(next, this.context.currentTime);
+      if (next < this.context.currentTime) next = this.context.currentTime + AHEAD;
       last = this.schedule(piece, next);
       next += piece.length / RATE;
     }
@@ -71,7 +69,7 @@ export class Speaker {
   }
 
   stop() {
-    this.stopping?.abort();
+    this.stopping.abort();
   }
 
   get seconds() {
