@@ -1,6 +1,7 @@
 """The server's page in a real browser: Debian's Chromium, whose microphone plays a file."""
 
 import os
+import re
 import shutil
 import time
 import urllib.error
@@ -8,11 +9,15 @@ import urllib.request
 import wave
 from contextlib import contextmanager
 
+import msgpack
 import numpy as np
 import pytest
 from serving import Served
 
+from dsm_mlx import Word
 from dsm_mlx.audio import read
+from dsm_mlx.captions import to_srt, to_txt, to_vtt
+from dsm_mlx.serve.kyutai import messages
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -27,6 +32,59 @@ FLAGS = [
     "--disable-sync",
 ]  # fmt: skip
 SECONDS = 40_000  # milliseconds, of patience
+# Sounds of which the browser is told the time, and how loud what it plays gets.
+PLAYED = """
+    window.played = 0;
+    window.loudest = 0;
+    const { connect } = AudioNode.prototype;
+    AudioNode.prototype.connect = function (to, ...more) {
+        if (to instanceof AudioDestinationNode) {
+            window.played += this.buffer.length;
+            const analyser = to.context.createAnalyser();
+            const wave = new Float32Array(analyser.fftSize);
+            connect.call(this, analyser);
+            setInterval(() => {
+                analyser.getFloatTimeDomainData(wave);
+                window.loudest = Math.max(window.loudest, ...wave);
+            }, 20);
+        }
+        return connect.call(this, to, ...more);
+    };
+"""
+# Every track that the microphone ever gave.
+TRACKS = """
+    window.tracks = [];
+    const found = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+        const stream = await found(wanted);
+        window.tracks.push(...stream.getTracks());
+        return stream;
+    };
+"""
+FILES = """async (turns) => {
+    const { srt, vtt, txt } = await import('/page/subtitles.js');
+    return [txt(turns), srt(turns), vtt(turns)];
+}"""
+PACKED = """async ([messages, pcm]) => {
+    const { audioMessage, decode, markerMessage } = await import('/page/msgpack.js');
+    const sent = [audioMessage(Float32Array.from(pcm)), markerMessage(7)];
+    return [
+        messages.map((bytes) => decode(Uint8Array.from(bytes).buffer)),
+        sent.map((buffer) => [...new Uint8Array(buffer)]),
+    ];
+}"""
+LONG = """async () => {
+    const { Captions } = await import('/page/captions.js');
+    const [place, newest] = ['captions', 'newest'].map((id) => document.getElementById(id));
+    window.captions = new Captions(place, newest);
+    for (let i = 0; i < 200; i++) window.more(i);
+}"""
+MORE = """
+    window.more = (i) => {
+        window.captions.word({ text: `word${i}`, start: i, end: i + 0.5 });
+        if (i % 5 === 4) window.captions.pause();
+    };
+"""
 FOCUS = "document.activeElement.id || document.activeElement.dataset.file"
 DENIED = """() => {
     navigator.mediaDevices.getUserMedia = async () => {
@@ -84,9 +142,10 @@ def browser(microphone):
 
 
 @contextmanager
-def opened(browser, url, **options):
-    """A page, and what it asked for and complained of."""
+def opened(browser, url, before="", **options):
+    """A page, and what it asked for and complained of. before: a program that runs before it."""
     context = browser.new_context(accept_downloads=True, **options)
+    context.add_init_script(before)
     page = context.new_page()
     page.set_default_timeout(SECONDS)
     page.asked, page.complaints = [], []
@@ -131,8 +190,85 @@ def test_the_words_of_the_microphone_appear_and_can_be_taken(browser, server):
         assert page.complaints == []
 
 
-def test_a_text_is_said_while_it_is_made(browser, server):
+def test_times_go_on_where_listening_begins_again(browser, server):
+    """And where the words are cleared they begin anew; no microphone stays open."""
+    with opened(browser, server.url("/"), before=TRACKS) as page:
+        for turn in range(2):
+            page.click("#listen")
+            page.locator("#captions .pause").nth(turn).wait_for()
+            page.click("#listen")
+            page.locator("#state:has-text('Stopped')").wait_for()
+        times = re.findall(r"(\S+) --> (\S+)", downloaded(page, "[data-file=srt]").decode())
+        times = [time for span in times for time in span]
+        assert len(times) >= 4 and times == sorted(times)
+        page.click("#clear")
+        page.click("#listen")
+        page.locator("#captions .going:not(:empty)").wait_for()
+        again = re.search(r"(\S+) -->", downloaded(page, "[data-file=srt]").decode())[1]
+        assert again < times[-1]
+        page.click("#listen")
+        assert page.evaluate("tracks.length") == 3
+        assert page.evaluate("tracks.every((track) => track.readyState === 'ended')")
+        assert page.complaints == []
+
+
+def test_who_stops_before_the_microphone_is_there_is_not_heard(browser, server):
+    with opened(browser, server.url("/"), before=TRACKS) as page:
+        page.evaluate("listen.click(); listen.click()")
+        page.wait_for_function("tracks.length && tracks[0].readyState === 'ended'")
+        assert page.inner_text("#listen") == "Start listening"
+        assert not [url for url in page.asked if url.startswith("ws")]
+        assert page.complaints == []
+
+
+def test_files_are_those_of_our_captions(browser, server):
+    texts = """Well, we waited. It was a.m. then, at J. Smith's... ("Really?") <b> & --> yes!"""
+    texts = texts.split(" ")
+    texts += ["incomprehensibilities"] * 9 + ["one", "two."] * 12
+    words, time = [], 0.4
+    for i, text in enumerate(texts):
+        words.append(Word(text, time, time + 0.24))
+        time += (0.24, 0.32, 0.4, 1.04, 0.08)[i % 5]
+    fields = [{"text": word.text, "start": word.start, "end": word.end} for word in words]
     with opened(browser, server.url("/")) as page:
+        found = page.evaluate(FILES, [fields[:7], fields[7:]])
+    lines = [to_txt(words[:7]), to_txt(words[7:])]
+    assert found == ["".join(lines), to_srt(words), to_vtt(words)]
+
+
+def test_messages_are_those_of_the_server(browser, server):
+    numbers = [0, 127, 128, 255, 65_536, 1 << 40, -1, -33, -200, -70_000, -(1 << 40), 0.1]
+    told = {"type": "Word", "text": "größer" * 50, "numbers": numbers * 2, "none": [None, True]}
+    sent = [messages.step(300, (0.5, 0.25), 0), msgpack.packb(told), messages.word("a", 1.25)]
+    pcm = [0.0, 0.5, -1.0]
+    with opened(browser, server.url("/")) as page:
+        read_there, made_there = page.evaluate(PACKED, [[list(one) for one in sent], pcm])
+    assert read_there == [msgpack.unpackb(one) for one in sent]
+    audio, marker = (messages.read(bytes(one)) for one in made_there)
+    assert messages.samples(audio).tolist() == pcm and audio["type"] == "Audio"
+    assert marker == {"type": "Marker", "id": 7}
+
+
+def test_who_reads_what_was_said_before_stays_there(browser, server):
+    with opened(browser, server.url("/"), before=MORE) as page:
+        page.evaluate(LONG)
+        assert page.locator("#newest").is_hidden()
+        page.evaluate("captions.place.scrollTop = 40")
+        page.locator("#newest").wait_for()
+        page.evaluate("for (let i = 200; i < 300; i++) more(i)")
+        assert page.evaluate("captions.place.scrollTop") == 40
+        page.click("#newest")
+        page.locator("#newest").wait_for(state="hidden")
+        page.evaluate("for (let i = 300; i < 400; i++) more(i)")
+        place = (
+            "captions.place.scrollHeight - captions.place.scrollTop - captions.place.clientHeight"
+        )
+        assert abs(page.evaluate(place)) <= 1
+        assert page.locator("text=word399").is_visible()
+
+
+def test_a_text_is_said_while_it_is_made(browser, server):
+    with opened(browser, server.url("/"), before=PLAYED) as page:
         page.locator("#voice option").nth(4).wait_for(state="attached")
         page.fill("#text", "Hello there.")
         page.select_option("#voice", index=2)
@@ -141,6 +277,8 @@ def test_a_text_is_said_while_it_is_made(browser, server):
         page.locator("#said:has-text('s of sound')").wait_for()
         wav = downloaded(page, "#keep")
         assert wav[:4] == b"RIFF" and np.abs(np.frombuffer(wav[44:], "<i2")).max() > 1000
+        assert page.evaluate("played") == len(wav[44:]) // 2
+        assert page.evaluate("loudest") > 0.03
         assert page.complaints == []
 
 
@@ -221,6 +359,7 @@ def test_nothing_but_the_page_can_be_had(server):
     with urllib.request.urlopen(server.url("/")) as answer:
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy
+        assert f"connect-src 'self' ws://127.0.0.1:{server.port} wss://" in policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
     for path in ("/page/", "/page/routes.py", "/page/..%2froutes.py", "/page/%2e%2e/routes.py"):
         with pytest.raises(urllib.error.HTTPError) as error:
