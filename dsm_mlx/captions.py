@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dsm_mlx.checks import check_flag, check_path, check_text
-from dsm_mlx.messages import shown
+from dsm_mlx.messages import named, shown
 from dsm_mlx.results import Transcript, Word
 
 FORMATS = ("txt", "srt", "vtt", "json")
@@ -124,9 +124,11 @@ def cues(words: Iterable[Word], style: CaptionStyle = CaptionStyle()) -> list[Cu
 
 def _clean(words: Iterable[Word]) -> Iterator[Word]:
     """Words as a line of text can hold them; those of which nothing is left are left out."""
-    if not isinstance(words, Iterable):
-        raise TypeError(f"words is {shown(words)} (expected an iterable of Word)")
-    for word in words:
+    try:
+        found = iter(words)
+    except TypeError:
+        raise TypeError(f"words is {shown(words)} (expected an iterable of Word)") from None
+    for word in found:
         if not isinstance(word, Word):
             raise TypeError(f"{shown(word)} among the words (expected a Word)")
         check_text("the text of a word", word.text)
@@ -283,7 +285,7 @@ def write(
         targets = {format: path}
     else:
         expected = f"expected {', '.join(FORMATS)} or all"
-        raise ValueError(f"{path}: caption format {shown(format)}: {expected}")
+        raise ValueError(f"{named(path)}: caption format {shown(format)}: {expected}")
     texts = {
         target: render(transcript, kind, highlight_words=highlight_words, style=style)
         for kind, target in targets.items()

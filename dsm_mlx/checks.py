@@ -55,7 +55,11 @@ def check_path(name: str, value: Any) -> str:
         path = os.fsdecode(value)
     except (TypeError, UnicodeError):
         raise TypeError(f"{name} is {shown(value)} (expected a path)") from None
-    if not path or "\0" in path:
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeError:  # half of a character, or one that the file system's encoding has not
+        encoded = b""
+    if not encoded or b"\0" in encoded:
         raise ValueError(f"{name} is {shown(path)} (expected the name of a file)")
     return path
 

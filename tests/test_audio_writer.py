@@ -133,6 +133,13 @@ def test_long_names_and_such_that_are_not_utf_8(tmp_path):
     assert len(os.listdir(tmp_path)) == 2
 
 
+@pytest.mark.parametrize("writer", [SoundWriter, WavWriter])
+@pytest.mark.parametrize("path", ["", "a\0b.wav", "\ud800.wav"])
+def test_names_of_no_file(writer, path):
+    with pytest.raises(ValueError, match=r"(path|target) is '.*expected the name of a file"):
+        writer(path)
+
+
 def test_permissions_are_those_of_other_files(tmp_path):
     (tmp_path / "other").touch()
     written(tmp_path / "a.flac")

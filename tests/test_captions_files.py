@@ -113,11 +113,24 @@ def test_text_that_utf8_cannot_encode_is_escaped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "error"), [(None, TypeError), (3, TypeError), ("", ValueError), ("a\0b", ValueError)]
+    ("path", "error"),
+    [
+        (None, TypeError),
+        (3, TypeError),
+        ("", ValueError),
+        ("a\0b", ValueError),
+        ("\ud800.txt", ValueError),
+    ],
 )
 def test_what_is_no_path_is_named(path, error):
     with pytest.raises(error, match=r"path is .*expected"):
         write(TRANSCRIPT, path, "txt")
+
+
+def test_a_long_name_without_a_format_is_cut():
+    with pytest.raises(ValueError, match="caption format ''") as error:
+        write(TRANSCRIPT, "x" * 5000)
+    assert len(str(error.value)) < 400
 
 
 def test_no_such_folder(tmp_path):

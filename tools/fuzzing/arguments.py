@@ -40,7 +40,7 @@ def attempt(rng: random.Random, corpus: Path, folder: Path) -> None:
 
 def _calls(corpus: Path, folder: Path) -> list[Call]:
     stt, tts, codec = _models(corpus)
-    transcript = dsm_mlx.Transcript("one two", _WORDS, 1.0)
+    transcript = dsm_mlx.Transcript("one two", _WORDS, duration=1.0)
     speech = dsm_mlx.Speech(_PCM, 24_000, _WORDS)
     loading = {"bits": None, "dtype": None, "revision": None, "cache": None, "max_streams": 1}
     voiced = {"voice": None, "temperature": 0.5, "cfg": None, "seed": 1, "padding_bonus": 0.0}

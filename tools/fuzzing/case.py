@@ -94,18 +94,23 @@ def _tried(attempt) -> tuple[str, str]:
         return LEFT, str(error)
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
-        if _is_ours(error) and _is_clear(str(error)):
+        # the name that an error of the system has beside its words is whole, as Python's are
+        words = error.strerror if isinstance(error, OSError) and error.filename else str(error)
+        if _is_ours(error) and _is_clear(words):
             return REFUSED, said
         return FOREIGN, said + "\n" + "".join(traceback.format_exception(error)[-6:])
     return FINE, ""
 
 
 def _is_ours(error: Exception) -> bool:
-    """Raised by a line of ours that raises, not by something that was called with nonsense."""
+    """Raised by a line of ours that raises, not by something that was called with nonsense.
+
+    An error of the system must name its file.
+    """
     if isinstance(error, _OURS):
         return True
     last = traceback.extract_tb(error.__traceback__)[-1]
-    if not isinstance(error, (ValueError, TypeError)):
+    if not isinstance(error, (ValueError, TypeError)) and not getattr(error, "filename", None):
         return False
     if "unexpected keyword argument" in str(error):  # of what takes any, and hands it on
         return isinstance(error, TypeError)
