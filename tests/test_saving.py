@@ -10,11 +10,13 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from subprocess import PIPE
 
 import golden as fixtures
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 from streaming import (
     all_free,
     fed,
@@ -29,6 +31,7 @@ from streaming import never_for_ever as never_for_ever
 
 import dsm_mlx
 from dsm_mlx import BusyError, Mark, TurnPolicy
+from dsm_mlx.runtime import worker
 from dsm_mlx.stt import saving
 
 MINUTES = float(os.environ.get("DSM_MLX_MINUTES", "0"))
@@ -43,6 +46,27 @@ def stt(small, tmp_path_factory):
 @pytest.fixture(scope="module")
 def delayed(small):
     return dsm_mlx.load_stt(small("stt-tiny-26"))
+
+
+def test_who_saves_and_resumes_does_the_work_that_takes_long(stt, monkeypatch):
+    """Nobody else waits while a hundred megabytes are written, or read but for one array."""
+    threads, write = [], saving.mx.save_safetensors
+
+    def written(*args):
+        threads.append(threading.current_thread())
+        write(*args)
+
+    monkeypatch.setattr(saving.mx, "save_safetensors", written)
+    with stt.stream() as stream:
+        stream.feed(PCM)
+        data = stream.save()
+        assert threads == [threading.current_thread()]
+        state, turns = worker.run(stt._core.batch.value, stream._session), []
+        saved = saving.Saved(data, stt._core.identity)
+        again = worker.run_pieces(saved.state(state), turns.append)
+    pairs = list(zip(tree_flatten(again), tree_flatten(state), strict=True))
+    assert len(turns) == len(pairs) > 10
+    assert all(np.array_equal(one, other) for (_, one), (_, other) in pairs)
 
 
 def resumed(stt, stream):

@@ -130,7 +130,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         session = self._session(
             options["delay"], options["temperature"], options["seed"], saved.turns
         )
-        session.beginning = worker.run(saved.state, session.beginning)
+        session.beginning = worker.run_pieces(saved.state(session.beginning))
         saving.restore(session, saved.values())
         return self._open(session, core.batch, 0.0)
 
@@ -305,13 +305,13 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
     def _save(self, session: Session) -> bytes:
         core = self._core
 
-        def parts() -> tuple[bytes, dict[str, Any]]:
-            arrays = saving.packed(core.batch.value(session))
+        def parts() -> tuple[Any, dict[str, Any]]:
+            state = saving.evaluated(core.batch.value(session))
             with session.changed:
-                return arrays, saving.plain(session)
+                return state, saving.plain(session)
 
-        arrays, values = worker.run(parts)
-        return saving.to_bytes(arrays, values, session.options, core.identity)
+        state, values = worker.run(parts)
+        return saving.to_bytes(state, values, session.options, core.identity)
 
     def _fork(self, session: Session) -> TranscriptStream:
         core = self._core

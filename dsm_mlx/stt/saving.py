@@ -16,16 +16,17 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten, tree_map_with_path
+from mlx.utils import tree_flatten, tree_map, tree_map_with_path
 
 from dsm_mlx.messages import shown
 from dsm_mlx.options import TurnPolicy
 from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Word
+from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.stt.session import Session, Task
 
 FORMAT = 1
 _TITLE = b"dsm_mlx stream "
-_DIGEST, _LENGTH = 16, 8  # bytes
+_DIGEST, _LENGTH, _LONGEST_TITLE = 16, 8, 80  # bytes
 _EVENTS = {kind.__name__: kind for kind in (Word, Partial, Pause, EndOfTurn, Mark)}
 
 
@@ -62,17 +63,18 @@ def restore(session: Session, values: dict[str, Any]) -> None:
     session.partials, session.shown = values["partials"]
 
 
-def packed(state: Any) -> bytes:
-    """The arrays of a row. On the worker's thread."""
-    file = io.BytesIO()
-    mx.save_safetensors(file, dict(tree_flatten(state)))
-    return file.getvalue()
+def evaluated(state: Any) -> Any:
+    """The same, with nothing left to be computed: any thread may read it then. On the worker's."""
+    state = tree_map(mx.contiguous, state)
+    mx.eval(state)
+    return state
 
 
-def to_bytes(
-    arrays: bytes, values: dict[str, Any], options: dict[str, Any], identity: str
-) -> bytes:
-    """arrays: what `packed` gave. options: what the session was opened with, as JSON can hold it.
+def to_bytes(state: Any, values: dict[str, Any], options: dict[str, Any], identity: str) -> bytes:
+    """On the caller's thread: a row may have a hundred megabytes.
+
+    state: of the row, `evaluated`. values: what `plain` gave. options: what the session was opened
+    with, as JSON can hold it.
 
     Raises:
         ValueError: a mark whose value JSON cannot hold.
@@ -86,9 +88,15 @@ def to_bytes(
     meta = {"identity": identity, "options": options}
     meta["values"] = {**values, "queue": queue, "events": events}
     text = json.dumps(meta, allow_nan=False).encode()
-    parts = len(text).to_bytes(_LENGTH, "little"), text, *sound, arrays
+    parts = len(text).to_bytes(_LENGTH, "little"), text, *sound, _packed(state)
     body = b"".join(parts)
     return _TITLE + b"%d\n" % FORMAT + _digest(body) + body
+
+
+def _packed(state: Any) -> memoryview:
+    file = io.BytesIO()
+    mx.save_safetensors(file, dict(tree_flatten(state)))
+    return file.getbuffer()
 
 
 def _check_mark(value: Any) -> None:
@@ -118,18 +126,20 @@ class Saved:
     def __init__(self, data: bytes, identity: str):
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data is {type(data).__name__} (expected what `save` gave, bytes)")
-        title, newline, rest = bytes(data).partition(b"\n")
+        data = bytes(data)
+        title, newline, _ = data[:_LONGEST_TITLE].partition(b"\n")
         if not (newline and title.startswith(_TITLE)):
             raise ValueError("data is no saved stream (expected what `save` gave)")
         if title != _TITLE + b"%d" % FORMAT:
             raise ValueError(
                 f"data is of format {shown(title[len(_TITLE) :], 40)} (expected {FORMAT})"
             )
+        rest = memoryview(data)[len(title) + 1 :]  # a row may have a hundred megabytes: no copies
         digest, body = rest[:_DIGEST], rest[_DIGEST:]
         if digest != _digest(body):
             raise ValueError("data is damaged or cut short (expected what `save` gave)")
         end = _LENGTH + int.from_bytes(body[:_LENGTH], "little")
-        meta = json.loads(body[_LENGTH:end])
+        meta = json.loads(bytes(body[_LENGTH:end]))
         if meta["identity"] != identity:
             raise ValueError(
                 "data is a stream of another model, of other weights, bits, dtype or cache "
@@ -144,8 +154,9 @@ class Saved:
     def turns(self) -> TurnPolicy:
         return TurnPolicy(**self.options["turns"])
 
-    def state(self, like: Any) -> Any:
-        """The row's state, of the same form as `like`. Evaluated, on the worker's thread."""
+    def state(self, like: Any) -> Pieces[Any]:
+        """The row's state, of the same form as `like`. Evaluated, on the worker's thread, one
+        array a turn."""
         arrays = mx.load(io.BytesIO(self._packed), format="safetensors")
 
         def saved(name: str, array: mx.array) -> mx.array:
@@ -155,7 +166,9 @@ class Saved:
             return found
 
         state = tree_map_with_path(saved, like)
-        mx.eval(state)
+        for _, array in tree_flatten(state):
+            mx.eval(array)
+            yield
         return state
 
     def values(self) -> dict[str, Any]:
