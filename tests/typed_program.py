@@ -134,6 +134,10 @@ def speech(tts: TextToSpeech) -> Iterator[np.ndarray]:
     spoken = tts.synthesize("Hello", "slt", seed=1, cfg=2.0)
     assert_type(tts.synthesize(["Hello", "Bye"], "slt", seed=[1, 2]), list[Speech])
     assert_type(tts.synthesize([("slt", "Hello"), (None, "Bye")]), Speech)
+    turns = [("slt", "Hello"), ("rms", "Bye")]  # of a type that is inferred, and narrower
+    assert_type(tts.synthesize(turns), Speech)
+    assert_type(tts.synthesize([turns, turns]), list[Speech])
+    assert_type(tts.synthesize(tuple(said for _, said in turns)), list[Speech])
     tts.synthesize("Hello", sed=1)  # type: ignore[call-overload]
     tts.synthesize("Hello", temperature="hot")  # type: ignore[call-overload]
     assert_type(spoken, Speech)

@@ -30,7 +30,7 @@ from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
 from dsm_mlx.tts.session import LiveText, Session
 from dsm_mlx.tts.stream import SpeechStream
 
-Turns = list[tuple[Voice | None, str]]
+Turns = Sequence[tuple[Voice | None, str]]
 Text = str | Turns
 log = logging.getLogger("dsm_mlx")
 
@@ -87,7 +87,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
     @overload
     def synthesize(
         self,
-        text: list[str] | list[Turns] | list[Text] | tuple[Text, ...],
+        text: list[str] | Sequence[Turns] | list[Text] | tuple[Text, ...],
         voice: Voice | Sequence[Voice | None] | None = None,
         *,
         temperature: float | None = None,
@@ -163,7 +163,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
     @overload
     async def asynthesize(
         self,
-        text: list[str] | list[Turns] | list[Text] | tuple[Text, ...],
+        text: list[str] | Sequence[Turns] | list[Text] | tuple[Text, ...],
         voice: Voice | Sequence[Voice | None] | None = None,
         *,
         temperature: float | None = None,
@@ -357,7 +357,9 @@ class _Saying:
 
 
 def _is_dialogue(text: object) -> bool:
-    return isinstance(text, list) and bool(text) and all(isinstance(t, tuple) for t in text)
+    if not isinstance(text, (list, tuple)):
+        return False
+    return bool(text) and all(isinstance(turn, tuple) for turn in text)
 
 
 def _turns(text: Text, voice: Voice | None) -> tuple[list[Voice | None], list[tuple[int, str]]]:
