@@ -1,7 +1,9 @@
 """Handles: they share what was loaded, count their streams, and end by themselves."""
 
+import gc
 import threading
 import time
+import weakref
 
 import mlx.core as mx
 import numpy as np
@@ -180,8 +182,6 @@ def test_one_handle_closed_leaves_the_other(folder):
 
 
 def test_the_memory_goes_with_the_last_handle(folder, speaking):
-    import gc
-
     gc.collect()
     run_once = worker.run(mx.get_active_memory), batches()
     for load, path in ((dsm_mlx.load_stt, folder), (dsm_mlx.load_tts, speaking)):
@@ -194,6 +194,32 @@ def test_the_memory_goes_with_the_last_handle(folder, speaking):
     worker.run(lambda: None)
     assert batches() == run_once[1]
     assert worker.run(mx.get_active_memory) <= run_once[0] + 4096
+
+
+@pytest.mark.parametrize(
+    "load, name", [(dsm_mlx.load_stt, "stt-tiny"), (dsm_mlx.load_tts, "tts-tiny")]
+)
+def test_a_closed_stream_does_not_hold_the_model(load, name, small, tmp_path, monkeypatch):
+    """Neither does what waits for the worker, when the collector comes by for the last time:
+    compiled steps refer to themselves."""
+    monkeypatch.setenv("DSM_MLX_COMPILE", "1")
+    model = load(own(small(name), tmp_path))
+    core = weakref.ref(model._core)
+    with model.stream() as kept, model.stream() as forked:
+        kept.feed(PCM if name == "stt-tiny" else "some words ")
+        forked.fork().close()
+    worker.run(lambda: None)
+    busy = threading.Event()
+    gc.disable()
+    try:
+        worker.post(busy.wait)
+        model.close()
+        busy.set()
+        worker.run(lambda: None)
+        assert core() is None
+    finally:
+        gc.enable()
+        busy.set()
 
 
 def test_changed_files_are_another_model(folder):

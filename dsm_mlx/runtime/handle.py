@@ -7,7 +7,6 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import mlx.core as mx
@@ -53,7 +52,7 @@ class Handle(Generic[Core, Stream]):
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
         self._opening = threading.Lock()
         worker.run(core.allow, max_streams)
-        self._leave = weakref.finalize(self, _leave, core, max_streams)
+        self._leave = weakref.finalize(self, _leave, weakref.ref(core), max_streams)
         self._leave.atexit = False
 
     @property
@@ -156,9 +155,15 @@ class Handle(Generic[Core, Stream]):
         self._streams.discard(stream)
 
 
-def _leave(core: _Shared, rows: int) -> None:
-    """What a handle that is closed or dropped takes with it; also from a finaliser."""
-    worker.post(partial(core.allow, -rows))
+def _leave(core: weakref.ref[_Shared], rows: int) -> None:
+    """What a handle that is closed or dropped takes with it; also from a finaliser. The note that
+    waits does not hold what is loaded."""
+
+    def take_away() -> None:
+        if (left := core()) is not None:
+            left.allow(-rows)
+
+    worker.post(take_away)
 
 
 def _finish(streams: list, until: float) -> None:

@@ -96,7 +96,7 @@ class Session:
             if self.gone:
                 return
             self.error, self.gone = error, True
-            self.beginning = None
+            self.let_go()
         self.tell()
 
     def attempt(self, do: Callable[[], Any]) -> None:
@@ -111,8 +111,13 @@ class Session:
         """Compute no more of it; its batch lets go of it at its next turn."""
         with self.changed:
             self.gone = True
-            self.beginning = None
+            self.let_go()
         self.tell()
+
+    def let_go(self) -> None:
+        """Hold nothing of the model, which whoever keeps a closed stream shall not keep in memory.
+        With `changed` held."""
+        self.beginning = None
 
     def tell(self) -> None:
         """Wake who waits for a change, in threads and event loops. Without `changed` held."""

@@ -63,7 +63,7 @@ class Session(RuntimeSession):
         self.timing, self.options = timing, options or {}
         self.partials = False  # whether words in progress are told, too
         self.ended = False  # whether no more sound comes
-        self._afresh = afresh or (lambda: beginning)
+        self._afresh: Callable[[], Any] | None = afresh or (lambda: beginning)
         self.clock = Clock(timing.sample_rate)
         self.words = WordReader(tokenizer, timing.delay)
         self.turns = TurnDetector(timing.frame_rate, turns or TurnPolicy())
@@ -89,6 +89,10 @@ class Session(RuntimeSession):
             options=self.options,
             afresh=self._afresh,
         )
+
+    def let_go(self) -> None:
+        super().let_go()
+        self._afresh = None
 
     # ---- what is given; with `changed` held
 

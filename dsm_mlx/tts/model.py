@@ -219,6 +219,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
 
     def _fork(self, session: Session) -> SpeechStream:
         home = session.home
+        if home is None:
+            raise session.error or ValueError("the stream is closed")
         return self._open(worker.run(lambda: session.again(home.value(session))), home, 0.0)
 
     def _say(

@@ -179,6 +179,10 @@ class Session(RuntimeSession):
         self._made = 0
         self._fade = np.linspace(1, 0, round(_FADE_SECONDS * timing.sample_rate), dtype=np.float32)
 
+    def let_go(self) -> None:
+        super().let_go()
+        self.home = None
+
     @property
     def ready(self) -> bool:
         full = self.live and len(self.chunks) >= _MOST_WAITING * self._timing.frame_rate
