@@ -236,6 +236,13 @@ def test_nobody_there():
         assert f"127.0.0.1:{port}" in err and "nothing listens there" in err
 
 
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "socks5h://127.0.0.1:1", "nonsense://"])
+def test_a_proxy_that_does_not_work(proxy):
+    environment = WITH_KEY | {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": ""}
+    for err in both("http://example.invalid:8080", env=environment):
+        assert "example.invalid:8080" in err
+
+
 def test_no_stream_is_free(server):
     with (
         server.connect("/api/asr-streaming", additional_headers={"kyutai-api-key": KEY}),

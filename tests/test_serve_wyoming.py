@@ -361,6 +361,25 @@ def test_who_does_not_read_is_dropped(server):
         free(server)
 
 
+@pytest.mark.parametrize("type", ["ping", "synthesize-chunk", "audio-chunk", "nobody-knows"])
+def test_a_flood_costs_no_memory(server, type):
+    """Of answers that nobody reads, and of what comes while something else is done."""
+    before = server.memory
+    data = json.dumps({"text": "x" * 100, "lists": [[]] * 15_000}).encode()
+    event = line(type=type, data_length=len(data)) + data
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", server.wyoming))
+        raw.sendall(line(type="synthesize", data={"text": "word " * 390}))
+        raw.settimeout(0.5)
+        until = time.monotonic() + 1.5
+        with suppress(OSError):
+            while time.monotonic() < until:
+                raw.sendall(event * 10)
+    free(server)
+    assert server.memory - before < 60 << 20
+
+
 def test_there_is_an_end_to_connections(server):
     async def play():
         clients = [AsyncTcpClient("127.0.0.1", server.wyoming) for _ in range(8)]

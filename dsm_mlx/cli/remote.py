@@ -83,7 +83,13 @@ class Server:
     def connect(self, path: str, stack: ExitStack) -> Any:
         """A websocket of the package `websockets`, which `stack` closes; ServerError that tells why
         there is none."""
-        from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+        from websockets.exceptions import (
+            InvalidHandshake,
+            InvalidProxy,
+            InvalidStatus,
+            InvalidURI,
+            ProxyError,
+        )
         from websockets.sync.client import connect, unix_connect
 
         options: dict[str, Any] = {
@@ -100,6 +106,8 @@ class Server:
             return stack.enter_context(opening or connect(uri, **options))
         except InvalidStatus as error:
             raise self._error(_refusal(error.response)) from None
+        except (InvalidProxy, ProxyError, ImportError) as error:  # a package for SOCKS
+            raise self._error(f"by the environment's proxy: {cut(str(error), 120)}") from None
         except (InvalidHandshake, InvalidURI, EOFError):
             raise self._error("no dsm-serve and no moshi-server answers there") from None
         except ssl.SSLCertVerificationError as error:

@@ -20,8 +20,11 @@ from dsm_mlx.serve.wyoming.events import STOP, EventError
 
 log = logging.getLogger("dsm_mlx")
 
-AHEAD = 1 << 22  # bytes that are read and not yet worked on: then the client has to wait
+AHEAD = 1 << 20  # bytes that are read and not yet worked on: then the client has to wait
 MOST_WAITING = 1000  # events, the same
+_KNOWN = {
+    *listening.TYPES, "audio-stop", *speaking.TYPES, "synthesize-chunk", "synthesize-stop",
+}  # fmt: skip
 _LINGER = 2.0  # seconds
 _NO_SLOT = "no free channels"
 
@@ -43,7 +46,7 @@ class Client:
         """info: the answer to `describe`."""
         self.state = state
         self._reader, self._writer, self._info = reader, writer, info
-        self._inbox: deque[Event] = deque()
+        self._inbox: deque[tuple[Event, int]] = deque()
         self._bytes = 0  # in the inbox
         self._came, self._taken = asyncio.Event(), asyncio.Event()
         self._writing = asyncio.Lock()
@@ -101,27 +104,28 @@ class Client:
                 self._taken.clear()
                 await self._taken.wait()
                 self._idle.came()  # it would like to send
-            event = await events.read(self._reader, limits)
-            if event is None:
+            found = await events.read(self._reader, limits)
+            if found is None:
                 return  # it has gone
             self._idle.came()
+            event, size = found
             if event.type == "ping":
                 text = event.data.get("text")
                 await self.send(Pong(text if isinstance(text, str) else None).event())
             elif event.type == "describe":
                 await self.send(self._info)
-            else:
-                self._put(event)
+            elif event.type in _KNOWN:
+                self._put(event, size)
 
-    def _put(self, event: Event) -> None:
-        self._inbox.append(event)
-        self._bytes += len(event.payload or b"")
+    def _put(self, event: Event, size: int) -> None:
+        self._inbox.append((event, size))
+        self._bytes += size
         self._came.set()
 
     async def _stop(self) -> None:
         """When the server stops, what was heard is told, and what was given to say is said."""
         await self.state.sessions.stopping.wait()
-        self._put(STOP)
+        self._put(STOP, 0)
         await asyncio.Event().wait()
 
     async def next(self) -> Event:
@@ -129,11 +133,11 @@ class Client:
         while not self._inbox:
             self._came.clear()
             await self._came.wait()
-        if self._inbox[0] is STOP:
-            return STOP
-        event = self._inbox.popleft()
-        self._bytes -= len(event.payload or b"")
-        self._taken.set()
+        event, size = self._inbox[0]
+        if event is not STOP:
+            self._inbox.popleft()
+            self._bytes -= size
+            self._taken.set()
         return event
 
     # ---- what is done

@@ -19,8 +19,8 @@ class EventError(Exception):
     """Something that no client of Wyoming's protocol would send."""
 
 
-async def read(reader: asyncio.StreamReader, limits: Limits) -> Event | None:
-    """The next event; None where there is none any more.
+async def read(reader: asyncio.StreamReader, limits: Limits) -> tuple[Event, int] | None:
+    """The next event and how many bytes it had; None where there is none any more.
 
     Raises:
         EventError: what came is no event, breaks off, or is larger than `limits` say. The reader's
@@ -32,11 +32,12 @@ async def read(reader: asyncio.StreamReader, limits: Limits) -> Event | None:
             return None
         header = json.loads(line)
         data = dict(header.get("data") or {})
-        if size := _size(header, "data_length", limits.json):
+        size = _size(header, "data_length", limits.json)
+        if size:
             data.update(json.loads(await reader.readexactly(size)))
-        size = _size(header, "payload_length", limits.message)
-        payload = await reader.readexactly(size) if size else None
-        return Event(string(header, "type"), data, payload)
+        more = _size(header, "payload_length", limits.message)
+        payload = await reader.readexactly(more) if more else None
+        return Event(string(header, "type"), data, payload), len(line) + size + more
     except (AttributeError, TypeError, ValueError, RecursionError, asyncio.IncompleteReadError):
         raise EventError("no event") from None
 
