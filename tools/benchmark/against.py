@@ -37,7 +37,7 @@ def compare(name: str, python: str, frames: int, cache: str | None, say) -> dict
 
 def _write(name: str, folder: Path) -> None:
     if name == "mimi":
-        model = models.random_mimi(32)
+        model = models.plain_mimi()
         layout, file = codec_layout.pytorch(model), "mimi.safetensors"
     else:
         model = models.random_lm(name, None, "bfloat16")

@@ -51,6 +51,14 @@ def random_mimi(codebooks: int, *, encoder: bool = True, decoder: bool = True) -
     return model
 
 
+def plain_mimi() -> MimiModel:
+    """The codec as it lies in its files, both halves, of random weights."""
+    model = MimiModel(OFFICIAL)
+    _fill(model, mx.float32)
+    materialise(model, mx.float32)
+    return model
+
+
 def _fill(model: nn.Module, dtype: mx.Dtype) -> None:
     """Put random values, always the same, where the constructors would compute some.
 
