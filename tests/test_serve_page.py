@@ -201,6 +201,8 @@ def test_times_go_on_where_listening_begins_again(browser, server):
         times = re.findall(r"(\S+) --> (\S+)", downloaded(page, "[data-file=srt]").decode())
         times = [time for span in times for time in span]
         assert len(times) >= 4 and times == sorted(times)
+        shown = page.locator("#captions time").all_inner_texts()
+        assert shown[0] < shown[1]  # there are some 5 s between
         page.click("#clear")
         page.click("#listen")
         page.locator("#captions .going:not(:empty)").wait_for()
