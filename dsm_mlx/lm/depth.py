@@ -140,22 +140,22 @@ class DepthDecoder(nn.Module):
         for each row first with the conditions, then without.
         temperature: float32 (batch,). noise: float32 (batch, noise_size), of `sampling.gumbel`.
         guidance: float32 (batch,), see `guide`.
-        Returns int32 (batch, codebooks), and bool (batch,), whether they come from numbers: what
-        is not finite in a slice makes all of its logits so, of which one is looked at.
+        Returns int32 (batch, codebooks), and bool (batch,), whether they come from numbers.
         """
         noise = noise.reshape(text.shape[0], len(self.config.schedule), self.card)
         noise = noise * temperature[:, None, None]
         inputs = self.linear_in(hidden)
         past = self.no_past(inputs)
         codes: list[mx.array] = []
-        seen = mx.zeros(text.shape)
+        # A sum: one that is no number makes it none. Of the logits' own type, for fewer kernels.
+        seen = mx.zeros((text.shape[0], self.card), inputs.dtype)
         for k in range(len(self.config.schedule)):
             logits, past = self.slice(k, codes[-1] if k else text, inputs, past)
             logits = guide(logits, guidance)
             codes.append(choose(logits, noise[:, k], top_k))
-            seen = seen + logits[:, 0]
+            seen = seen + logits
             start_early(codes[-1])
-        return together(codes).astype(mx.int32), mx.isfinite(seen)
+        return together(codes).astype(mx.int32), mx.isfinite(seen).all(axis=-1)
 
     def no_past(self, inputs: mx.array) -> list[Past]:
         """What `slice` takes for the first slice. inputs: what `linear_in` gave."""
