@@ -376,6 +376,17 @@ def test_the_cost_is_learnt(line):
         assert cost(rows) == pytest.approx(line(rows), rel=0.3)
 
 
+def test_the_first_step_of_a_number_of_rows_tells_nothing():
+    """Where steps are compiled it takes seconds."""
+    cost = Cost()
+    for rows in (1, 8):
+        cost.learn(rows, 30.0)
+        for _ in range(3):
+            cost.learn(rows, 0.01)
+    assert cost(1) == pytest.approx(0.01) and cost(8) == pytest.approx(0.01)
+    assert cost.steps == 8 and cost.seconds == pytest.approx(60.06)
+
+
 def test_before_anything_is_known_the_live_go_and_one_recording():
     assert choose([1], [2, 3], [0, 0], Cost(), live_open=True, since_file=0.0) == [1]
     assert choose([], [2, 3], [0, 0], Cost(), live_open=True, since_file=0.0) == [2]

@@ -196,6 +196,19 @@ def test_the_memory_goes_with_the_last_handle(folder, speaking):
     assert worker.run(mx.get_active_memory) <= run_once[0] + 4096
 
 
+def test_steps_that_were_counted_stay_counted(speaking):
+    """Also those of batches that nobody needs any more."""
+    tts = dsm_mlx.load_tts(speaking)
+    tts.synthesize("one two", seed=1)
+    before = tts.stats()
+    for length in range(1000, 1010):
+        worker.run(tts._core._batch, (False, length))
+    after = tts.stats()
+    assert len(tts._core.batches) < 10
+    assert after["steps"] == before["steps"] > 0
+    assert after["seconds_a_step"] == before["seconds_a_step"] > 0
+
+
 @pytest.mark.parametrize(
     "load, name", [(dsm_mlx.load_stt, "stt-tiny"), (dsm_mlx.load_tts, "tts-tiny")]
 )

@@ -103,7 +103,7 @@ class Batch:
         self._little_since: float | None = None
         self._too_wide_at: int | None = None
         self._told_late = False
-        self.steps, self.seconds = 0, 0.0
+        self.steps = 0
 
     # ---- joining and leaving
 
@@ -298,7 +298,6 @@ class Batch:
     def _count(self, frame: _Frame) -> None:
         self.cost.learn(frame.going, frame.seconds)
         self.steps += 1
-        self.seconds += frame.seconds
 
     def fail_by(self, error: Exception) -> None:
         """A step that raises ends the sessions of its batch, and no others."""

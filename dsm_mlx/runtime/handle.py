@@ -77,14 +77,15 @@ class Handle(Generic[Core, Stream]):
         return worker.run(self._stats, self._core.batches)
 
     def _stats(self, batches: list[Batch]) -> dict[str, Any]:
-        steps = sum(batch.steps for batch in batches)
+        costs = {batch.cost for batch in batches}  # which outlive a batch that nobody needs
+        steps = sum(cost.steps for cost in costs)
         sessions = [session for batch in batches for session in batch.open]
         rows = [session for batch in batches for session in batch.sessions]
         return {
             "rows": len(rows),
             "rows_in_use": sum(session is not None for session in rows),
             "steps": steps,
-            "seconds_a_step": sum(batch.seconds for batch in batches) / max(steps, 1),
+            "seconds_a_step": sum(cost.seconds for cost in costs) / max(steps, 1),
             "frames_waiting": sum(session.frames_waiting for session in sessions),
             "streams": self.streams,
         }

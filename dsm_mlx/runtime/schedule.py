@@ -20,11 +20,15 @@ Item = TypeVar("Item")
 
 
 class Cost:
-    """The time of a step as a line through the rows of past steps: `a + b * rows` seconds."""
+    """The time of a step as a line through the rows of past steps: `a + b * rows` seconds.
+
+    steps, seconds: of all steps so far.
+    """
 
     def __init__(self) -> None:
         self._line: tuple[float, float] | None = None
-        self._steps = 0
+        self.steps, self.seconds = 0, 0.0
+        self._seen: set[int] = set()  # numbers of rows
         self._sums = [0.0] * 5  # of 1, rows, seconds, rows^2, rows * seconds
 
     @property
@@ -37,10 +41,12 @@ class Cost:
         return a + b * rows
 
     def learn(self, rows: int, seconds: float) -> None:
-        """A step of `rows` rows took so long. The first one tells nothing: weights are read in and
-        kernels made in it."""
-        self._steps += 1
-        if self._steps == 1:
+        """A step of `rows` rows took so long. The first one of a number of rows tells nothing:
+        weights are read in and kernels made in it."""
+        self.steps += 1
+        self.seconds += seconds
+        if rows not in self._seen:
+            self._seen.add(rows)
             return
         if self._line is None:  # a guess, until steps of other sizes have been seen
             self._line = 0.3 * seconds, 0.7 * seconds / rows
