@@ -331,7 +331,9 @@ def test_what_is_no_style_is_refused(name, style):
         getattr(transcript, name)(highlight_words=style)
 
 
-@pytest.mark.parametrize("words", [None, 1.5, len, np.array(1.0), ["one"], "one two", [{"text": "one"}]])
+@pytest.mark.parametrize(
+    "words", [None, 1.5, len, np.array(1.0), ["one"], "one two", [{"text": "one"}]]
+)
 @pytest.mark.parametrize("make", [cues, to_txt, to_srt, to_vtt])
 def test_what_are_no_words_is_refused(make, words):
     with pytest.raises(TypeError, match=r"expected (an iterable of|a) Word"):
