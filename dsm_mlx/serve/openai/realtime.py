@@ -14,10 +14,10 @@ import numpy as np
 from starlette.websockets import WebSocket
 
 from dsm_mlx import AudioError, BusyError, EndOfTurn, Mark, Pause, Word
-from dsm_mlx.audio.samples import check_pcm
 from dsm_mlx.messages import shown
 from dsm_mlx.serve.models import Slot
-from dsm_mlx.serve.openai.wishes import WishError, Wishes, new_id
+from dsm_mlx.serve.openai.events import new_id, send, send_error
+from dsm_mlx.serve.openai.wishes import WishError, Wishes
 from dsm_mlx.serve.samples import Decoder
 from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 from dsm_mlx.serve.state import State, state_of
@@ -26,6 +26,10 @@ from dsm_mlx.stt.stream import TranscriptStream
 _RATE = 24_000
 _AHEAD = 30 * _RATE  # samples that are read and not yet heard: then the client has to wait
 _MOST_WAITING = 1000  # messages, the same
+# Samples that the stream has and has not heard. What follows the end of a turn is heard after the
+# silence that brings out its last word, so not much of it may be on its way already.
+_GIVEN = _RATE // 2
+_PIECE = _RATE // 5
 
 
 async def socket(websocket: WebSocket) -> None:
@@ -38,7 +42,7 @@ async def socket(websocket: WebSocket) -> None:
         slot = state.models.listeners.take()
     except BusyError as error:
         metrics.refused += 1
-        await _send(websocket, _error(str(error), kind="server_error"))
+        await send_error(websocket, str(error), kind="server_error")
         await close(websocket, 1013)
         return
     metrics.connections += 1
@@ -53,9 +57,11 @@ async def socket(websocket: WebSocket) -> None:
 
 @dataclass
 class _Item:
-    """A turn of the client's: said, or being said. start: samples of the sound before it."""
+    """A turn of the client's. start, end: samples of the sound before it, and before what comes
+    after it, which is known when it has ended."""
 
     start: int
+    end: int = 0
     id: str = field(default_factory=lambda: new_id("item"))
     words: list[str] = field(default_factory=list)
     begun: bool = False  # whether the client was told that somebody speaks
@@ -63,10 +69,11 @@ class _Item:
 
 @dataclass(frozen=True)
 class _Finish:
-    """A mark: all before it has been heard. why: "commit", "turn", "clear" or "stop"."""
+    """A mark: all of an item has been heard. why: "commit", "turn" (the server saw its end),
+    "clear" (it shall not have been said) or "stop" (nothing comes after it)."""
 
     why: str
-    item: _Item | None = None
+    item: _Item
 
 
 class Session:
@@ -76,13 +83,14 @@ class Session:
         self._websocket, self._slot, self._state, self._old = websocket, slot, state, old
         self._id, self._wishes = new_id("sess"), Wishes()
         self._inbox: deque[np.ndarray | _Finish] = deque()
-        self._came, self._taken, self._sound = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._came, self._taken = asyncio.Event(), asyncio.Event()
         self._idle = Idle(state.options.limits.idle)
         self._decoder: Decoder | None = None
+        self._begun = False  # whether any sound came
         self._received = self._heard = 0  # samples at the model's rate
-        self._item, self._last = _Item(0), None  # the present turn, and the id of the one before
-        self._committed_items: deque[_Item] = deque()  # of which not all has been heard
-        self._clearing = False
+        self._item = _Item(0)  # the present turn
+        self._last: str | None = None  # the id of the one that was committed last
+        self._finishing: deque[_Finish] = deque()  # marks that have not come back, in their order
         self.frames = 0
 
     async def run(self) -> None:
@@ -99,7 +107,7 @@ class Session:
             await self._over("no message came for too long", 1000)
 
     async def _over(self, message: str, code: int) -> None:
-        await _send(self._websocket, _error(message))
+        await send_error(self._websocket, message)
         await close(self._websocket, code)
 
     # ---- what comes in
@@ -109,6 +117,7 @@ class Session:
             while self._received - self._heard > _AHEAD or len(self._inbox) > _MOST_WAITING:
                 self._taken.clear()
                 await self._taken.wait()
+                self._idle.came()  # it would like to send
             data = await receive(self._websocket)
             self._idle.came()
             event: Any = None
@@ -117,9 +126,10 @@ class Session:
                 await self._take(event)
             except (WishError, AudioError) as error:
                 where = getattr(error, "param", "audio")
-                await self._send(_error(str(error), where, _id_of(event)))
+                await send_error(self._websocket, str(error), where, event)
             except (ValueError, RecursionError):
-                await self._send(_error("the message is no JSON object with a type"))
+                message = "the message is no JSON object with a type"
+                await send_error(self._websocket, message, None, event)
 
     async def _take(self, event: Any) -> None:
         kind = event.get("type") if isinstance(event, dict) else None
@@ -133,14 +143,14 @@ class Session:
         elif kind == "input_audio_buffer.commit":
             await self._commit()
         elif kind == "input_audio_buffer.clear":
-            self._clear()
+            await self._clear()
         elif isinstance(kind, str):
             raise WishError(f"type is {shown(kind)} (expected one of a transcription)", "type")
         else:
             raise ValueError
 
     async def _update(self, wishes: Wishes, name: str) -> None:
-        if self._received and wishes.policy != self._wishes.policy:
+        if self._begun and wishes.policy != self._wishes.policy:
             message = "turn_detection cannot change when sound has come"
             raise WishError(message, "session.audio.input.turn_detection")
         if wishes.format != self._wishes.format:
@@ -157,27 +167,32 @@ class Session:
         self._put_sound(self._decoder(data))
 
     def _put_sound(self, pcm: np.ndarray) -> None:
-        if pcm.size:
-            pcm = check_pcm(pcm)
-            self._received += pcm.size
-            self._put(pcm)
+        for start in range(0, pcm.size, _PIECE):
+            self._begun = True
+            self._put(pcm[start : start + _PIECE])
+        self._received += pcm.size
 
     def _put(self, item: np.ndarray | _Finish) -> None:
         self._inbox.append(item)
         self._came.set()
-        self._sound.set()
 
     async def _commit(self) -> None:
         """The client says that its turn has ended."""
         if self._decoder:
             self._put_sound(self._decoder.rest())
-        item = self._item
-        if self._received <= item.start:
+        if self._received <= self._item.start:
             raise WishError("the buffer is empty, there is nothing to commit", "")
-        self._item = _Item(self._received)
-        self._committed_items.append(item)
+        item = self._next_item(self._received)
+        finish = _Finish("commit", item)
+        self._finishing.append(finish)
+        self._put(finish)
         await self._committed(item)
-        self._put(_Finish("commit", item))
+
+    def _next_item(self, start: int) -> _Item:
+        """The present item, which ends where the next one starts."""
+        item, self._item = self._item, _Item(start)
+        item.end = start
+        return item
 
     async def _committed(self, item: _Item) -> None:
         self._last, before = item.id, self._last
@@ -187,61 +202,95 @@ class Session:
         message |= {"status": "completed", "content": content}
         await self._tell("conversation.item.added", item=message, previous_item_id=before)
 
-    def _clear(self) -> None:
+    async def _clear(self) -> None:
         """What has not been committed shall not have been said."""
-        for item in [item for item in self._inbox if isinstance(item, np.ndarray)]:
-            self._received -= item.size
-        self._inbox = deque(item for item in self._inbox if isinstance(item, _Finish))
-        self._clearing = True
         self._decoder = None
-        self._put(_Finish("clear"))
+        while self._inbox and isinstance(pcm := self._inbox[-1], np.ndarray):
+            self._inbox.pop()
+            self._received -= pcm.size
+        if self._received > self._item.start:
+            finish = _Finish("clear", self._next_item(self._received))
+            self._finishing.append(finish)
+            self._put(finish)
+        await self._tell("input_audio_buffer.cleared")
 
     async def _stop(self) -> None:
         """When the server stops, what was heard is told; then it is over."""
         await self._state.sessions.stopping.wait()
-        self._put(_Finish("stop"))
-        await asyncio.Event().wait()
+        if self._begun:
+            self._put(_Finish("stop", self._item))
+            await asyncio.Event().wait()
+        await self._stopped()
+
+    async def _stopped(self) -> None:
+        await send_error(self._websocket, "the server is stopping", kind="server_error")
 
     # ---- to the stream, and what comes of it
 
     async def _listen(self) -> None:
         """From the first sound on, when it is known when a turn ends."""
-        await self._sound.wait()
+        await self._came.wait()
         stream = await self._slot.open(turns=self._wishes.policy)
         await first_of(self._give(stream), self._hear(stream))
 
     async def _give(self, stream: TranscriptStream) -> None:
+        given = 0
         while True:
             while not self._inbox:
                 self._came.clear()
                 await self._came.wait()
+            if isinstance(self._inbox[0], np.ndarray) and given - self._heard > _GIVEN:
+                self._taken.clear()
+                await self._taken.wait()
+                continue
             item = self._inbox.popleft()
             self._taken.set()
             await stream.ready()
             if isinstance(item, np.ndarray):
                 stream.push(item)
+                given += item.size
                 continue
             stream.reset() if item.why == "clear" else stream.flush()
             stream.mark(item)
 
     async def _hear(self, stream: TranscriptStream) -> None:
         async for event in stream:
-            if isinstance(event, Word) and not self._clearing:
+            if isinstance(event, Word):
                 await self._word(event)
             elif isinstance(event, Pause):
                 self.frames += 1
                 self._heard = round(event.time * _RATE)
                 self._taken.set()
             elif isinstance(event, EndOfTurn) and self._wishes.policy and self._item.words:
-                stream.flush()  # the last word may still be on its way
-                stream.mark(_Finish("turn", self._item))
+                await self._turn(stream, round(event.time * _RATE))
             elif isinstance(event, Mark) and await self._finished(event.value):
                 return
 
+    async def _turn(self, stream: TranscriptStream, end: int) -> None:
+        """The model says that the client's turn has ended. Its last word may be on its way."""
+        item = self._next_item(end)
+        finish = _Finish("turn", item)
+        self._finishing.append(finish)
+        stream.flush()
+        stream.mark(finish)
+        name = "input_audio_buffer.speech_stopped"
+        await self._tell(name, audio_end_ms=round(1000 * end / _RATE), item_id=item.id)
+        await self._committed(item)
+
+    def _whose(self, word: Word) -> tuple[_Item, bool]:
+        """The item of a word, and whether it shall not have been said. What comes before the mark
+        of a commit belongs to it; the server may see the end of a turn when more has come."""
+        for finish in self._finishing:
+            item = finish.item
+            if finish.why != "turn" or word.start * _RATE < item.end:
+                return item, finish.why == "clear"
+        return self._item, False
+
     async def _word(self, word: Word) -> None:
-        # Of a turn that was committed and is still being heard, or of the present one.
-        item = self._committed_items[0] if self._committed_items else self._item
-        if self._wishes.policy and not item.begun:
+        item, cleared = self._whose(word)
+        if cleared:
+            return
+        if self._wishes.policy and item is self._item and not item.begun:
             item.begun = True
             start = round(1000 * word.start)
             name = "input_audio_buffer.speech_started"
@@ -257,49 +306,15 @@ class Session:
     async def _finished(self, mark: _Finish) -> bool:
         """All before the mark has been heard; whether it was the last one."""
         if mark.why == "stop":
-            await self._send(_error("the server is stopping", kind="server_error"))
+            await self._stopped()
             return True
-        if mark.why == "clear":
-            self._clearing = False
-            self._item = _Item(self._received)
-            await self._tell("input_audio_buffer.cleared")
-            return False
-        item = mark.item
-        if mark.why == "turn":
-            if item is not self._item:  # the client was quicker
-                return False
-            self._item = _Item(self._heard)
-            end = round(1000 * self._heard / _RATE)
-            name = "input_audio_buffer.speech_stopped"
-            await self._tell(name, audio_end_ms=end, item_id=item.id)
-            await self._committed(item)
-        else:
-            self._committed_items.popleft()
-        seconds = max(self._heard - item.start, 0) / _RATE
-        usage = {"type": "duration", "seconds": round(seconds, 3)}
-        text = " ".join(item.words)
-        await self._heard_of(item, "completed", transcript=text, usage=usage)
+        self._finishing.popleft()
+        if mark.why != "clear":
+            item = mark.item
+            usage = {"type": "duration", "seconds": round((item.end - item.start) / _RATE, 3)}
+            text = " ".join(item.words)
+            await self._heard_of(item, "completed", transcript=text, usage=usage)
         return False
 
     async def _tell(self, kind: str, **fields: Any) -> None:
-        await self._send({"type": kind, **fields})
-
-    async def _send(self, event: dict[str, Any]) -> None:
-        await _send(self._websocket, event)
-
-
-async def _send(websocket: WebSocket, event: dict[str, Any]) -> None:
-    await websocket.send_text(json.dumps({"event_id": new_id("event"), **event}))
-
-
-def _error(
-    message: str, param: str | None = None, event: str | None = None, kind: str = ""
-) -> dict[str, Any]:
-    kind = kind or "invalid_request_error"
-    error = {"type": kind, "message": message, "code": None, "param": param or None}
-    return {"type": "error", "error": {**error, "event_id": event}}
-
-
-def _id_of(event: Any) -> str | None:
-    found = event.get("event_id") if isinstance(event, dict) else None
-    return found if isinstance(found, str) else None
+        await send(self._websocket, kind, **fields)

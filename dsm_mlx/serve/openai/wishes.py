@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import secrets
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,11 +45,11 @@ class Wishes:
 
     def updated(self, session: Any) -> Wishes:
         """By a `session.update`. WishError for what cannot be."""
-        kind = _object(session, "session").get("type", "transcription")
+        kind = _given(_object(session, "session"), "type", "transcription")
         if kind != "transcription":
             raise WishError(f"type is {shown(kind)} (expected transcription)", "session.type")
-        audio = _object(session.get("audio", {}), "session.audio")
-        given = _object(audio.get("input", {}), "session.audio.input")
+        audio = _object(_given(session, "audio", {}), "session.audio")
+        given = _object(_given(audio, "input", {}), "session.audio.input")
         return self._with(given, session, "session.audio.input", "transcription")
 
     def updated_by_old(self, session: Any) -> Wishes:
@@ -127,15 +125,15 @@ class Wishes:
         return kind | more | {"type": "transcription", "audio": {"input": heard}}
 
 
-def new_id(kind: str) -> str:
-    """An identity as OpenAI's look: "item_…"."""
-    return f"{kind}_{secrets.token_hex(10)}"
-
-
 def _object(value: Any, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise WishError(f"{path} is {shown(value)} (expected an object)", path)
     return value
+
+
+def _given(values: dict[str, Any], name: str, usual: Any) -> Any:
+    """What is null has not been given."""
+    return usual if values.get(name) is None else values[name]
 
 
 def _format(value: Any, path: str) -> dict[str, Any]:
@@ -145,7 +143,7 @@ def _format(value: Any, path: str) -> dict[str, Any]:
         raise WishError(f"type is {shown(kind)} (expected one of {known})", f"{path}.type")
     if kind != "audio/pcm":
         return {"type": kind}
-    rate = value.get("rate", 24_000)
+    rate = _given(value, "rate", 24_000)
     whole = isinstance(rate, int) and not isinstance(rate, bool)
     if not whole or not 8000 <= rate <= 48_000:
         raise WishError(f"rate is {shown(rate)} (expected 8000 to 48000)", f"{path}.rate")
@@ -155,9 +153,9 @@ def _format(value: Any, path: str) -> dict[str, Any]:
 def _turns(value: Any, path: str) -> dict[str, Any] | None:
     if value is None:
         return None
-    kind = _object(value, path).get("type", "server_vad")
+    kind = _given(_object(value, path), "type", "server_vad")
     if kind == "semantic_vad":
-        eagerness = value.get("eagerness", "auto")
+        eagerness = _given(value, "eagerness", "auto")
         if not isinstance(eagerness, str) or eagerness not in _EAGERNESS:
             known = ", ".join(_EAGERNESS)
             message = f"eagerness is {shown(eagerness)} (expected one of {known})"
@@ -166,11 +164,11 @@ def _turns(value: Any, path: str) -> dict[str, Any] | None:
     if kind != "server_vad":
         message = f"type is {shown(kind)} (expected server_vad or semantic_vad)"
         raise WishError(message, f"{path}.type")
-    found = {"type": kind} | {name: value.get(name, usual) for name, usual in _VAD.items()}
+    found = {"type": kind} | {name: _given(value, name, usual) for name, usual in _VAD.items()}
     for name, most in _MOST.items():
         number = found[name]
         good = isinstance(number, (int, float)) and not isinstance(number, bool)
-        if not good or not math.isfinite(number) or not 0 <= number <= most:
+        if not good or not 0 <= number <= most:
             message = f"{name} is {shown(number)} (expected 0 to {most})"
             raise WishError(message, f"{path}.{name}")
     return found
