@@ -22,6 +22,7 @@ from dsm_mlx.runtime.handle import Handle
 from dsm_mlx.runtime.piping import Piped
 from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.waiting import Both, in_thread
+from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.stt import saving
 from dsm_mlx.stt.core import SttCore
 from dsm_mlx.stt.recordings import Progress, Recordings, as_transcript
@@ -305,13 +306,18 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
     def _save(self, session: Session) -> bytes:
         core = self._core
 
-        def parts() -> tuple[Any, dict[str, Any]]:
-            state = saving.evaluated(core.batch.value(session))
+        def known() -> tuple[Any, dict[str, Any]]:
+            state = core.batch.value(session)
             with session.changed:
                 return state, saving.plain(session)
 
-        state, values = worker.run(parts)
-        return saving.to_bytes(state, values, session.options, core.identity)
+        def parts() -> Pieces[tuple[memoryview, dict[str, Any]]]:
+            state, values = known()
+            yield  # copying a row is a turn, and writing it another
+            return saving.packed(state), values
+
+        arrays, values = worker.run_pieces(parts())
+        return saving.to_bytes(arrays, values, session.options, core.identity)
 
     def _fork(self, session: Session) -> TranscriptStream:
         core = self._core

@@ -16,7 +16,7 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten, tree_map, tree_map_with_path
+from mlx.utils import tree_flatten, tree_map_with_path
 
 from dsm_mlx.messages import shown
 from dsm_mlx.options import TurnPolicy
@@ -63,17 +63,19 @@ def restore(session: Session, values: dict[str, Any]) -> None:
     session.partials, session.shown = values["partials"]
 
 
-def evaluated(state: Any) -> Any:
-    """The same, with nothing left to be computed: any thread may read it then. On the worker's."""
-    state = tree_map(mx.contiguous, state)
-    mx.eval(state)
-    return state
+def packed(state: Any) -> memoryview:
+    """The arrays of a row. On the worker's thread, as all that touches arrays."""
+    file = io.BytesIO()
+    mx.save_safetensors(file, dict(tree_flatten(state)))
+    return file.getbuffer()
 
 
-def to_bytes(state: Any, values: dict[str, Any], options: dict[str, Any], identity: str) -> bytes:
+def to_bytes(
+    arrays: memoryview, values: dict[str, Any], options: dict[str, Any], identity: str
+) -> bytes:
     """On the caller's thread: a row may have a hundred megabytes.
 
-    state: of the row, `evaluated`. values: what `plain` gave. options: what the session was opened
+    arrays: what `packed` gave. values: what `plain` gave. options: what the session was opened
     with, as JSON can hold it.
 
     Raises:
@@ -88,15 +90,9 @@ def to_bytes(state: Any, values: dict[str, Any], options: dict[str, Any], identi
     meta = {"identity": identity, "options": options}
     meta["values"] = {**values, "queue": queue, "events": events}
     text = json.dumps(meta, allow_nan=False).encode()
-    parts = len(text).to_bytes(_LENGTH, "little"), text, *sound, _packed(state)
+    parts = len(text).to_bytes(_LENGTH, "little"), text, *sound, arrays
     body = b"".join(parts)
     return _TITLE + b"%d\n" % FORMAT + _digest(body) + body
-
-
-def _packed(state: Any) -> memoryview:
-    file = io.BytesIO()
-    mx.save_safetensors(file, dict(tree_flatten(state)))
-    return file.getbuffer()
 
 
 def _check_mark(value: Any) -> None:
