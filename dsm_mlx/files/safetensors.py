@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,22 @@ _LONGEST_SIDE = 2**31 - 1  # what MLX can hold
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2}
 _BYTES |= {"I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 FLOATS = ("F32", "BF16", "F16")
+
+
+@contextmanager
+def name_for_mlx(path: Path) -> Iterator[str]:
+    """A name under which MLX, which takes UTF-8 only, can open the file while this lasts."""
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            yield f"/dev/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+    else:
+        yield name
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,9 @@ class Checkpoint:
         path = self.files.get(self.config.get("tokenizer_name", str))
         source = named(path)
         try:
-            tokenizer = SentencePieceProcessor(model_file=str(path))
+            # not by its name, of which SentencePiece takes UTF-8 only
+            tokenizer = SentencePieceProcessor()
+            tokenizer.LoadFromSerializedProto(path.read_bytes())
         except (RuntimeError, OSError, TypeError):
             raise CheckpointError(f"{source}: not a SentencePiece model") from None
         limit = self.config.integer("text_card", 1, MOST_VALUES)

@@ -40,7 +40,8 @@ class Outline:
 
     def _read(self) -> dict[str, mx.array]:
         try:
-            return mx.load(str(self.path), format="safetensors")
+            with safetensors.name_for_mlx(self.path) as name:
+                return mx.load(name, format="safetensors")
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{named(self.path)}: cannot be loaded ({cut(str(error), 100)})"

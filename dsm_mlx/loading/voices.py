@@ -192,7 +192,8 @@ def read_embedding(path: Path, width: int, model_id: dict[str, str]) -> mx.array
             f"{' or '.join(safetensors.FLOATS)})"
         )
     try:
-        array = mx.load(str(path), format="safetensors")[SPEAKER_CONDITIONER]
+        with safetensors.name_for_mlx(path) as name:
+            array = mx.load(name, format="safetensors")[SPEAKER_CONDITIONER]
         return embedding_of(array, width)
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{source}: cannot be used ({cut(str(error), 120)})") from None

@@ -21,7 +21,7 @@ def spoilt(data: bytes, rng: random.Random) -> bytes:
     """The same bytes with some damage."""
     found = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 5))):
-        at = rng.randrange(min(len(found), 200) if rng.random() < 0.5 else len(found) or 1)
+        at = rng.randrange((min(len(found), 200) if rng.random() < 0.5 else len(found)) or 1)
         how = rng.randrange(6)
         if how == 0:
             del found[at:]
