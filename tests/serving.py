@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -99,6 +100,19 @@ class Served:
     def connect(self, path: str, **options) -> ClientConnection:
         options = {"max_size": None, "open_timeout": SECONDS, "close_timeout": 2, **options}
         return connect(self.url(path, "ws"), **options)
+
+    @property
+    def used_slots(self) -> list[str]:
+        """Of each model."""
+        with urllib.request.urlopen(self.url("/api/modules_info"), timeout=SECONDS) as answer:
+            return [module["used_slots"] for module in json.load(answer)]
+
+    def free(self, seconds: float = 5.0) -> None:
+        """Wait until all slots are free."""
+        until = time.monotonic() + seconds
+        while set(self.used_slots) != {"0"}:
+            assert time.monotonic() < until, f"{self.used_slots} slots are in use"
+            time.sleep(0.02)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:

@@ -85,6 +85,11 @@ class Checkpoint:
         return self.files.name
 
     @property
+    def title(self) -> str:
+        """The name as text that UTF-8 can encode, since servers send it."""
+        return self.name.encode("utf-8", "backslashreplace").decode()
+
+    @property
     def kind(self) -> str:
         """ "stt", "tts" or "codec". A config without it is of a "tts" if the model writes codes."""
         if self.codec_alone:

@@ -37,7 +37,7 @@ class SttCore:
     )
 
     def __init__(self, checkpoint: Checkpoint, config: SttConfig, languages, lm, mimi, tokenizer):
-        self.name = checkpoint.name
+        self.name = checkpoint.title
         self.config, self.languages = config, languages
         self.lm, self.codec, self.tokenizer = lm, mimi, tokenizer
         self.step = SttStep(lm, mimi)

@@ -44,7 +44,7 @@ class TtsCore:
     )
 
     def __init__(self, checkpoint: Checkpoint, config: TtsConfig, languages, lm, mimi, tokenizer):
-        self.name = checkpoint.name
+        self.name = checkpoint.title
         self.config, self.languages = config, languages
         self.lm, self.codec, self._allowed = lm, mimi, 0
         self.timing = Timing(

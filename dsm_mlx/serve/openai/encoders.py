@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from dsm_mlx.audio import to_s16le
-from dsm_mlx.audio.pyav import has_pyav
-from dsm_mlx.serve.kyutai.opus import OggOpusWriter, OpusError
+from dsm_mlx.serve.kyutai import opus
 from dsm_mlx.serve.speech import wav_header
 
 RATE = 24_000
+_FRAME = 1920  # samples
 
 
 class EncodingError(Exception):
@@ -117,12 +117,14 @@ class OpusEncoder(Encoder):
 
     def __init__(self) -> None:
         try:
-            self._writer = OggOpusWriter()
-        except OpusError as error:
+            self._writer = opus.OggOpusWriter()
+        except opus.OpusError as error:
             raise EncodingError(str(error)) from None
 
     def begin(self) -> bytes:
-        return self._writer.header()
+        """With a frame of silence: the header tells a player to skip as much, and the codec itself
+        is late by a few milliseconds only."""
+        return self._writer.header() + self._writer.frame(np.zeros(_FRAME, np.float32))
 
     def push(self, pcm: np.ndarray) -> bytes:
         return self._writer.frame(pcm)
@@ -134,7 +136,7 @@ class AacEncoder(Encoder):
     media_type = "audio/aac"
 
     def __init__(self) -> None:
-        if not has_pyav():
+        if not opus.has_pyav():
             raise EncodingError("AAC needs PyAV on the server (pip install 'dsm-mlx[opus]')")
         import av
 
