@@ -4,6 +4,7 @@ With very small models; `test_serve_openai_client.py` has the official client an
 """
 
 import base64
+import io
 import json
 import socket
 import urllib.error
@@ -12,11 +13,13 @@ import uuid
 
 import numpy as np
 import pytest
+import soundfile
 from serving import SECONDS, Served
 
 from dsm_mlx import load_stt
 from dsm_mlx.audio import read
 from dsm_mlx.audio.pyav import has_pyav
+from dsm_mlx.serve.models import JOBS
 from dsm_mlx.serve.openai.encoders import ENCODERS
 from dsm_mlx.serve.openai.wishes import WishError, Wishes
 
@@ -275,6 +278,16 @@ def test_who_leaves_while_it_is_said_frees_the_slot(server, format):
         assert raw.recv(12) == b"HTTP/1.1 200"
         assert "1" in server.used_slots
     server.free(2)
+
+
+def test_who_leaves_while_a_file_is_heard_makes_room(server):
+    """As many as may be heard at the same time leave, and the next one is answered."""
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(24_000 * 600, np.float32), 24_000, "PCM_16", format="WAV")
+    for fields in ({}, {"stream": "true"}):
+        for _ in range(JOBS):
+            posted(server, HEARING, *form(file.getvalue(), **fields)).close()
+        assert hear(server, sound())[0] == 200
 
 
 def test_who_does_not_read_is_let_go(guarded):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Awaitable
-from typing import Any, BinaryIO, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from dsm_mlx.serve.sessions import first_of
 
@@ -88,6 +89,57 @@ async def form(request: Request, limit: int, wait: float) -> FormData:
         return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
 
     return await Request(request.scope, receive).form(max_files=1, max_fields=_MOST_FIELDS)
+
+
+class Begun(Generic[Result]):
+    """What an iterator gives, of which the first item has been taken already; its end is told of
+    by None. Closing it closes the iterator, also before anybody has asked for more."""
+
+    def __init__(self, first: Result | None, rest: AsyncGenerator[Result, None]):
+        self._first, self._rest = first, rest
+
+    def __aiter__(self) -> Begun[Result]:
+        return self
+
+    async def __anext__(self) -> Result:
+        if self._first is None:
+            return await anext(self._rest)
+        item, self._first = self._first, None
+        return item
+
+    async def aclose(self) -> None:
+        await self._rest.aclose()
+
+
+async def begun(request: Request, items: AsyncGenerator[Result, None]) -> Begun[Result]:
+    """The same items, when the first of them is there: what goes wrong, goes wrong before the
+    answer to the request begins. ClientDisconnect if the client goes meanwhile."""
+    return Begun(await unless_gone(request, anext(items, None)), items)
+
+
+class Streamed(StreamingResponse):
+    """An answer that comes in pieces. What it is made of is closed when it is over, in whatever
+    moment the client goes: an iterator that nobody has begun, or that waits for the next piece to
+    be sent, does not hear of that.
+
+    closes: what to call after the pieces have been closed.
+    """
+
+    def __init__(
+        self,
+        pieces: AsyncGenerator[Any, None],
+        *closes: Callable[[], Awaitable[None]],
+        media_type: str,
+    ):
+        super().__init__(pieces, media_type=media_type)
+        self._closes = (pieces.aclose, *closes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            for close in self._closes:
+                await close()
 
 
 async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:

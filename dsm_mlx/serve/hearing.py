@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -12,7 +12,7 @@ from dsm_mlx.serve.state import State
 from dsm_mlx.stt.recordings import Progress
 
 
-async def parts_of(state: State, file: Any, **options: Any) -> AsyncIterator[Progress]:
+async def parts_of(state: State, file: Any, **options: Any) -> AsyncGenerator[Progress, None]:
     """What becomes known of a file, as it does. AudioError for what is no sound; BusyError where
     no row is free for too long.
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
-
-from starlette.requests import Request
 
 from dsm_mlx import CheckpointError, Chunk
 from dsm_mlx.audio import WavWriter
-from dsm_mlx.serve.bodies import unless_gone
 from dsm_mlx.serve.models import Slot
 from dsm_mlx.serve.state import State
 from dsm_mlx.tts.stream import SpeechStream
@@ -22,7 +19,7 @@ log = logging.getLogger("dsm_mlx")
 
 async def chunks_of(
     state: State, text: str, voice: str | None, **options: Any
-) -> AsyncIterator[Chunk]:
+) -> AsyncGenerator[Chunk, None]:
     """The sound of a text, on a slot of its own. BusyError where none is free for too long.
 
     options: of `TextToSpeech.stream`.
@@ -36,21 +33,6 @@ async def chunks_of(
         end(stream)
         async for chunk in stream:
             yield chunk
-
-
-async def begun(request: Request, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
-    """The same chunks, when the first of them is there: what goes wrong, goes wrong before the
-    answer to the request begins. ClientDisconnect if the client goes meanwhile."""
-    first = await unless_gone(request, anext(chunks, None))
-
-    async def all_of_them() -> AsyncIterator[Chunk]:
-        async with aclosing(chunks):
-            if first is not None:
-                yield first
-            async for chunk in chunks:
-                yield chunk
-
-    return all_of_them()
 
 
 def wav_header() -> bytes:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from dsm_mlx import BusyError, CheckpointError, Speech
 from dsm_mlx.audio import WavWriter, to_s16le
 from dsm_mlx.serve import bodies
 from dsm_mlx.serve.kyutai.stt import NO_SLOT
 from dsm_mlx.serve.kyutai.wishes import Wishes, cleaned
-from dsm_mlx.serve.speech import begun, chunks_of, wav_header
+from dsm_mlx.serve.speech import chunks_of, wav_header
 from dsm_mlx.serve.state import State, state_of
 
 _TURNS = 1000
@@ -34,17 +34,19 @@ async def speak(request: Request) -> Response:
     if len(text) > limits.text:
         raise HTTPException(413, f"the text is too long (at most {limits.text} characters)")
     try:
-        chunks = await begun(request, chunks_of(state, cleaned(text), state.models.voice(voice)))
+        chunks = await bodies.begun(
+            request, chunks_of(state, cleaned(text), state.models.voice(voice))
+        )
     except BusyError:
         raise HTTPException(500, NO_SLOT) from None
 
-    async def wav() -> AsyncIterator[bytes]:
+    async def wav() -> AsyncGenerator[bytes, None]:
         yield wav_header()
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield to_s16le(chunk.audio)
 
-    return StreamingResponse(wav(), media_type="audio/wav")
+    return bodies.Streamed(wav(), chunks.aclose, media_type="audio/wav")
 
 
 async def synthesize(request: Request) -> Response:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from dsm_mlx import BusyError, Chunk
 from dsm_mlx.serve import bodies
 from dsm_mlx.serve.openai.encoders import ENCODERS, Encoder, EncodingError
-from dsm_mlx.serve.speech import begun, chunks_of
+from dsm_mlx.serve.speech import chunks_of
 from dsm_mlx.serve.state import state_of
 
 
@@ -33,12 +33,14 @@ async def speak(request: Request) -> Response:
     _check_speed(wanted.get("speed"))
     voice = state.models.voice(_voice(wanted.get("voice")))
     try:
-        chunks = await begun(request, chunks_of(state, text, voice))
+        chunks = await bodies.begun(request, chunks_of(state, text, voice))
     except BusyError as error:
         raise HTTPException(503, str(error)) from None
     if sse:
-        return StreamingResponse(_events(chunks, encoder), media_type="text/event-stream")
-    return StreamingResponse(_sound(chunks, encoder), media_type=encoder.media_type)
+        events = _events(chunks, encoder)
+        return bodies.Streamed(events, chunks.aclose, media_type="text/event-stream")
+    sound = _sound(chunks, encoder)
+    return bodies.Streamed(sound, chunks.aclose, media_type=encoder.media_type)
 
 
 def _encoder(wanted: dict[str, Any]) -> Encoder:
@@ -72,7 +74,7 @@ def _voice(voice: Any) -> str | None:
     return found
 
 
-async def _sound(chunks: AsyncIterator[Chunk], encoder: Encoder) -> AsyncIterator[bytes]:
+async def _sound(chunks: bodies.Begun[Chunk], encoder: Encoder) -> AsyncGenerator[bytes, None]:
     yield encoder.begin()
     async with aclosing(chunks):
         async for chunk in chunks:
@@ -80,7 +82,7 @@ async def _sound(chunks: AsyncIterator[Chunk], encoder: Encoder) -> AsyncIterato
     yield encoder.end()
 
 
-async def _events(chunks: AsyncIterator[Chunk], encoder: Encoder) -> AsyncIterator[str]:
+async def _events(chunks: bodies.Begun[Chunk], encoder: Encoder) -> AsyncGenerator[str, None]:
     async with aclosing(_sound(chunks, encoder)) as pieces:
         async for piece in pieces:
             if piece:

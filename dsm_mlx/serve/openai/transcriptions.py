@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from dsm_mlx import AudioError, BusyError, Transcript, Word
 from dsm_mlx.captions import Cue, cues
@@ -65,19 +65,15 @@ async def transcribe(request: Request) -> Response:
     state = state_of(request)
     limits = state.options.limits
     form = await bodies.form(request, limits.body, limits.wait)
-    parts: AsyncIterator[Progress] | None = None
     try:
         wishes, file = Wishes.of(form), form.get("file")
         if not isinstance(file, UploadFile):
             raise HTTPException(400, "file: a sound file is needed")
         parts = parts_of(state, file.file, temperature=wishes.temperature)
         if wishes.stream:
-            first = await bodies.unless_gone(request, anext(parts, None))
-            answer = StreamingResponse(
-                _told(first, parts, form.close), media_type="text/event-stream"
-            )
-            form = None
-            return answer
+            begun = await bodies.begun(request, parts)
+            closes, form = (begun.aclose, form.close), None
+            return bodies.Streamed(_told(begun), *closes, media_type="text/event-stream")
         transcript = await bodies.unless_gone(request, _whole(parts))
     except BusyError as error:
         raise HTTPException(503, str(error)) from None
@@ -89,7 +85,7 @@ async def transcribe(request: Request) -> Response:
     return _answer(transcript, wishes, state)
 
 
-async def _whole(parts: AsyncIterator[Progress]) -> Transcript:
+async def _whole(parts: AsyncGenerator[Progress, None]) -> Transcript:
     words: list[Word] = []
     seconds = 0.0
     async with aclosing(parts):
@@ -99,37 +95,22 @@ async def _whole(parts: AsyncIterator[Progress]) -> Transcript:
     return Transcript(" ".join(word.text for word in words), words, duration=seconds)
 
 
-async def _told(
-    first: Progress | None, parts: AsyncIterator[Progress], close: Callable[[], Any]
-) -> AsyncIterator[str]:
+async def _told(parts: bodies.Begun[Progress]) -> AsyncGenerator[str, None]:
     """Words as events of a stream, and the whole text as the last one."""
     said: list[str] = []
     seconds = 0.0
-
-    def deltas(part: Progress) -> list[str]:
-        found = []
-        for event in part.events:
-            if isinstance(event, Word):
-                delta = f" {event.text}" if said else event.text
-                said.append(event.text)
-                found.append(_event({"type": "transcript.text.delta", "delta": delta}))
-        return found
-
     try:
-        async with aclosing(parts):
-            for event in deltas(first) if first else ():
-                yield event
-            seconds += first.seconds if first else 0.0
-            async for part in parts:
-                for event in deltas(part):
-                    yield event
-                seconds += part.seconds
+        async for part in parts:
+            seconds += part.seconds
+            for event in part.events:
+                if isinstance(event, Word):
+                    delta = f" {event.text}" if said else event.text
+                    said.append(event.text)
+                    yield _event({"type": "transcript.text.delta", "delta": delta})
         done = {"type": "transcript.text.done", "text": " ".join(said)}
         yield _event({**done, "usage": _usage(seconds)})
     except (AudioError, BusyError) as error:
         yield _event({"error": {"message": str(error), "type": "server_error", "code": None}})
-    finally:
-        await close()
 
 
 def _event(value: dict[str, Any]) -> str:
