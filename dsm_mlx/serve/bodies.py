@@ -114,7 +114,11 @@ class Begun(Generic[Result]):
 async def begun(request: Request, items: AsyncGenerator[Result, None]) -> Begun[Result]:
     """The same items, when the first of them is there: what goes wrong, goes wrong before the
     answer to the request begins. ClientDisconnect if the client goes meanwhile."""
-    return Begun(await unless_gone(request, anext(items, None)), items)
+    try:
+        return Begun(await unless_gone(request, anext(items, None)), items)
+    except BaseException:
+        await items.aclose()  # which may have given an item that nobody has taken
+        raise
 
 
 class Streamed(StreamingResponse):
