@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-import secrets
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dsm_mlx.checks import check_flag, check_path, check_text
+from dsm_mlx.files.text import save
 from dsm_mlx.messages import named, shown
 from dsm_mlx.results import Transcript, Word
 
@@ -274,7 +274,7 @@ def write(
     with its ending added to `path`. A file appears complete or not at all. Raises `ValueError`
     for an unknown format and `OSError`, naming the path, where it cannot be written.
     """
-    path = _as_path(path)
+    path = Path(check_path("path", path))
     if format is not None:
         check_text("format", format)
     else:
@@ -299,40 +299,6 @@ def _transcript(value: Transcript) -> Transcript:
     if not isinstance(value, Transcript):
         raise TypeError(f"transcript is {shown(value)} (expected a Transcript)")
     return value
-
-
-def _as_path(path: str | os.PathLike) -> Path:
-    return Path(check_path("path", path))
-
-
-def save(path: str | os.PathLike, text: str) -> None:
-    """Write text as UTF-8, beside the target, and rename, so that no half file is ever seen.
-
-    What UTF-8 cannot encode is written as an escape. A target that is no ordinary file, such as
-    a pipe or /dev/null, is written to and not replaced. Raises `OSError`, naming the path.
-    """
-    path = _as_path(path)
-    data = text.encode("utf-8", "backslashreplace")
-    try:
-        if path.exists() and not path.is_file():
-            path.write_bytes(data)
-        else:
-            _replace(path, data)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    path = Path(os.path.realpath(path))  # what a link points to, so that the link stays
-    # not made from the target's name, which may be as long as names can be
-    beside = path.with_name(f".dsm-{secrets.token_hex(6)}.tmp")
-    try:
-        with beside.open("xb") as file:
-            file.write(data)
-        beside.replace(path)
-    except BaseException:  # an interruption too
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _captions(

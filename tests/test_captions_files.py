@@ -7,6 +7,7 @@ import pytest
 
 from dsm_mlx import captions
 from dsm_mlx.captions import to_vtt, write
+from dsm_mlx.files.text import save
 from dsm_mlx.results import Transcript, Word
 
 TRANSCRIPT = Transcript(
@@ -107,7 +108,7 @@ def test_names_that_are_not_utf8_work(tmp_path):
 
 
 def test_text_that_utf8_cannot_encode_is_escaped(tmp_path):
-    captions.save(tmp_path / "a.json", '"caf\udce9 \u00e9"')
+    save(tmp_path / "a.json", '"caf\udce9 \u00e9"')
     assert (tmp_path / "a.json").read_text("utf-8") == r'"caf\udce9 é"'
     assert os.listdir(tmp_path) == ["a.json"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dsm_mlx.captions import save
+from dsm_mlx.files.text import save
 
 __all__ = ["check", "check_plot", "save"]
 

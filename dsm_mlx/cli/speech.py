@@ -14,10 +14,10 @@ from contextlib import ExitStack
 import numpy as np
 
 import dsm_mlx
-from dsm_mlx import captions
 from dsm_mlx.audio import SoundWriter, Speaker, to_s16le
 from dsm_mlx.cli import common, remote
 from dsm_mlx.cli.common import put, say, shown_name
+from dsm_mlx.files.text import save
 from dsm_mlx.loading.voices import Voices
 from dsm_mlx.messages import shown
 from dsm_mlx.results import Word
@@ -165,7 +165,7 @@ def _tell(args: argparse.Namespace, spoken: _Spoken) -> None:
         say(f"wrote {shown_name(args.out)} ({spoken.seconds:.2f} s)")
     if args.words:
         entries = [{"text": w.text, "start": w.start, "end": w.end} for w in spoken.words]
-        captions.save(args.words, json.dumps(entries, ensure_ascii=False, indent=1) + "\n")
+        save(args.words, json.dumps(entries, ensure_ascii=False, indent=1) + "\n")
         say(f"wrote {shown_name(args.words)}")
 
 

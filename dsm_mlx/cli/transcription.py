@@ -20,6 +20,7 @@ from dsm_mlx.cli import common, remote
 from dsm_mlx.cli.common import put, say, say_error, shown_name
 from dsm_mlx.cli.printer import Printer, plain_text
 from dsm_mlx.errors import AudioError
+from dsm_mlx.files.text import save
 from dsm_mlx.results import Event, Transcript, Word
 from dsm_mlx.stt.model import Progress, SpeechToText, as_transcript
 
@@ -200,7 +201,7 @@ def _save(args: argparse.Namespace, source: str, transcript: Transcript) -> None
     args.output_dir.mkdir(parents=True, exist_ok=True)
     for path in _paths(args, source):
         if path.suffix == ".txt":
-            captions.save(path, "".join(f"{line}\n" for line in _lines(args, transcript)))
+            save(path, "".join(f"{line}\n" for line in _lines(args, transcript)))
         else:
             captions.write(transcript, path)
         say(shown_name(path))
