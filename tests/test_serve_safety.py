@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import Ping
 
+from dsm_mlx.serve.inbox import MOST_WAITING
 from dsm_mlx.serve.kyutai import stt
 from dsm_mlx.serve.models import Models
 from dsm_mlx.serve.options import ServerOptions
@@ -328,7 +329,7 @@ SECOND = msgpack.packb({"type": "Audio", "pcm": [0.0] * 24_000}, use_single_floa
 
 @pytest.mark.parametrize(
     ("flood", "most"),
-    [(SECOND, stt.AHEAD // 24_000), (msgpack.packb({"type": "Marker", "id": 1}), stt.MOST_WAITING)],
+    [(SECOND, stt.AHEAD // 24_000), (msgpack.packb({"type": "Marker", "id": 1}), MOST_WAITING)],
 )
 def test_no_more_is_read_than_a_model_that_is_stuck_can_take(flood, most):
     class Flooding:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from contextlib import aclosing
 from typing import Any
 
@@ -17,6 +16,7 @@ from starlette.websockets import WebSocket
 from dsm_mlx import AudioError, BusyError, Mark, Pause, Word
 from dsm_mlx.serve import bodies
 from dsm_mlx.serve.hearing import parts_of
+from dsm_mlx.serve.inbox import Inbox
 from dsm_mlx.serve.kyutai import messages
 from dsm_mlx.serve.kyutai.opus import OggOpusReader, OpusError
 from dsm_mlx.serve.models import Slot
@@ -28,7 +28,6 @@ log = logging.getLogger("dsm_mlx")
 
 FRAME = 1920  # samples of a Step
 AHEAD = 30 * 24_000  # samples that are read and not yet heard: then the client has to wait
-MOST_WAITING = 1000  # messages, the same
 NO_SLOT = "no free channels"
 _AGAIN, _STOPPING = object(), object()  # marks of our own
 
@@ -63,9 +62,7 @@ class Listening:
 
     def __init__(self, websocket: WebSocket, slot: Slot[TranscriptStream], state: State):
         self._websocket, self._slot, self._state = websocket, slot, state
-        self._inbox: deque[Any] = deque()  # pcm, and marks
-        self._came = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._inbox: Inbox[Any] = Inbox()  # pcm, and marks
         self._idle = Idle(state.options.limits.idle)
         self._opus: OggOpusReader | None = None
         self.received = self.heard = 0  # samples
@@ -90,9 +87,8 @@ class Listening:
 
     async def _read(self) -> None:
         while True:
-            while self.received - self.heard > AHEAD or len(self._inbox) > MOST_WAITING:
-                self._taken.clear()
-                await self._taken.wait()
+            while self.received - self.heard > AHEAD or self._inbox.is_crowded:
+                await self._inbox.less()
                 self._idle.came()  # it would like to send
             self._idle.came()
             while isinstance(data := await receive(self._websocket), str):
@@ -108,25 +104,21 @@ class Listening:
             self._opus = self._opus or OggOpusReader()
             self._put_sound(self._opus.push(messages.octets(message)))
         elif kind == "Marker":
-            self._put_item(messages.whole(message, "id"))
+            self._inbox.put(messages.whole(message, "id"))
         elif kind == "Init":
-            self._put_item(_AGAIN)
+            self._inbox.put(_AGAIN)
         elif kind != "Ping":
             raise messages.MessageError("a type that nobody knows")
 
     def _put_sound(self, pcm: np.ndarray) -> None:
         if pcm.size:
             self.received += pcm.size
-            self._put_item(pcm)
-
-    def _put_item(self, item: Any) -> None:
-        self._inbox.append(item)
-        self._came.set()
+            self._inbox.put(pcm)
 
     async def _stop(self) -> None:
         """When the server stops, what was heard is told; then it is over."""
         await self._state.sessions.stopping.wait()
-        self._put_item(_STOPPING)
+        self._inbox.put(_STOPPING)
         await asyncio.Event().wait()
 
     # ---- to the stream
@@ -134,11 +126,8 @@ class Listening:
     async def _give(self, stream: TranscriptStream) -> None:
         given = flushed = 0
         while True:
-            while not self._inbox:
-                self._came.clear()
-                await self._came.wait()
-            item = self._inbox.popleft()
-            self._taken.set()
+            await self._inbox.filled()
+            item = self._inbox.take()
             await stream.ready()
             if isinstance(item, np.ndarray):
                 stream.push(item)
@@ -176,7 +165,7 @@ class Listening:
         """A Step for every 1920 samples of the client's own sound, of which a flush may have cut
         a frame in two."""
         self.heard = round(pause.time * 24_000)
-        self._taken.set()
+        self._inbox.lighten()
         while self.steps < self.heard // FRAME:
             waiting = self.received - self.heard
             self.steps += 1

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from dsm_mlx import AudioError, BusyError, EndOfTurn, Mark, Pause, Word
 from dsm_mlx.messages import shown
+from dsm_mlx.serve.inbox import Inbox
 from dsm_mlx.serve.models import Slot
 from dsm_mlx.serve.openai.events import new_id, send, send_error
 from dsm_mlx.serve.openai.wishes import WishError, Wishes
@@ -25,7 +26,6 @@ from dsm_mlx.stt.stream import TranscriptStream
 
 _RATE = 24_000
 _AHEAD = 30 * _RATE  # samples that are read and not yet heard: then the client has to wait
-_MOST_WAITING = 1000  # messages, the same
 # Samples that the stream has and has not heard. What follows the end of a turn is heard after the
 # silence that brings out its last word, so not much of it may be on its way already.
 _GIVEN = _RATE // 2
@@ -82,8 +82,7 @@ class Session:
     def __init__(self, websocket: WebSocket, slot: Slot[TranscriptStream], state: State, old: bool):
         self._websocket, self._slot, self._state, self._old = websocket, slot, state, old
         self._id, self._wishes = new_id("sess"), Wishes()
-        self._inbox: deque[np.ndarray | _Finish] = deque()
-        self._came, self._taken = asyncio.Event(), asyncio.Event()
+        self._inbox: Inbox[np.ndarray | _Finish] = Inbox()
         self._idle = Idle(state.options.limits.idle)
         self._decoder: Decoder | None = None
         self._begun = False  # whether any sound came
@@ -114,9 +113,8 @@ class Session:
 
     async def _read(self) -> None:
         while True:
-            while self._received - self._heard > _AHEAD or len(self._inbox) > _MOST_WAITING:
-                self._taken.clear()
-                await self._taken.wait()
+            while self._received - self._heard > _AHEAD or self._inbox.is_crowded:
+                await self._inbox.less()
                 self._idle.came()  # it would like to send
             data = await receive(self._websocket)
             self._idle.came()
@@ -169,12 +167,8 @@ class Session:
     def _put_sound(self, pcm: np.ndarray) -> None:
         for start in range(0, pcm.size, _PIECE):
             self._begun = True
-            self._put(pcm[start : start + _PIECE])
+            self._inbox.put(pcm[start : start + _PIECE])
         self._received += pcm.size
-
-    def _put(self, item: np.ndarray | _Finish) -> None:
-        self._inbox.append(item)
-        self._came.set()
 
     async def _commit(self) -> None:
         """The client says that its turn has ended."""
@@ -182,17 +176,17 @@ class Session:
             self._put_sound(self._decoder.rest())
         if self._received <= self._item.start:
             raise WishError("the buffer is empty, there is nothing to commit", "")
-        item = self._next_item(self._received)
-        finish = _Finish("commit", item)
-        self._finishing.append(finish)
-        self._put(finish)
-        await self._committed(item)
+        finish = self._finish("commit", self._received)
+        self._inbox.put(finish)
+        await self._committed(finish.item)
 
-    def _next_item(self, start: int) -> _Item:
-        """The present item, which ends where the next one starts."""
-        item, self._item = self._item, _Item(start)
-        item.end = start
-        return item
+    def _finish(self, why: str, end: int) -> _Finish:
+        """The mark after the present item, which ends here, where the next one starts."""
+        item, self._item = self._item, _Item(end)
+        item.end = end
+        finish = _Finish(why, item)
+        self._finishing.append(finish)
+        return finish
 
     async def _committed(self, item: _Item) -> None:
         self._last, before = item.id, self._last
@@ -205,20 +199,19 @@ class Session:
     async def _clear(self) -> None:
         """What has not been committed shall not have been said."""
         self._decoder = None
-        while self._inbox and isinstance(pcm := self._inbox[-1], np.ndarray):
-            self._inbox.pop()
+        waiting = self._inbox.items
+        while waiting and isinstance(pcm := waiting[-1], np.ndarray):
+            waiting.pop()
             self._received -= pcm.size
         if self._received > self._item.start:
-            finish = _Finish("clear", self._next_item(self._received))
-            self._finishing.append(finish)
-            self._put(finish)
+            self._inbox.put(self._finish("clear", self._received))
         await self._tell("input_audio_buffer.cleared")
 
     async def _stop(self) -> None:
         """When the server stops, what was heard is told; then it is over."""
         await self._state.sessions.stopping.wait()
         if self._begun:
-            self._put(_Finish("stop", self._item))
+            self._inbox.put(_Finish("stop", self._item))
             await asyncio.Event().wait()
         await self._stopped()
 
@@ -229,22 +222,19 @@ class Session:
 
     async def _listen(self) -> None:
         """From the first sound on, when it is known when a turn ends."""
-        await self._came.wait()
+        await self._inbox.filled()
         stream = await self._slot.open(turns=self._wishes.policy)
         await first_of(self._give(stream), self._hear(stream))
 
     async def _give(self, stream: TranscriptStream) -> None:
         given = 0
         while True:
-            while not self._inbox:
-                self._came.clear()
-                await self._came.wait()
-            if isinstance(self._inbox[0], np.ndarray) and given - self._heard > _GIVEN:
-                self._taken.clear()
-                await self._taken.wait()
+            await self._inbox.filled()
+            is_sound = isinstance(self._inbox.items[0], np.ndarray)
+            if is_sound and given - self._heard > _GIVEN:
+                await self._inbox.less()
                 continue
-            item = self._inbox.popleft()
-            self._taken.set()
+            item = self._inbox.take()
             await stream.ready()
             if isinstance(item, np.ndarray):
                 stream.push(item)
@@ -260,7 +250,7 @@ class Session:
             elif isinstance(event, Pause):
                 self.frames += 1
                 self._heard = round(event.time * _RATE)
-                self._taken.set()
+                self._inbox.lighten()
             elif isinstance(event, EndOfTurn) and self._wishes.policy and self._item.words:
                 await self._turn(stream, round(event.time * _RATE))
             elif isinstance(event, Mark) and await self._finished(event.value):
@@ -268,14 +258,12 @@ class Session:
 
     async def _turn(self, stream: TranscriptStream, end: int) -> None:
         """The model says that the client's turn has ended. Its last word may be on its way."""
-        item = self._next_item(end)
-        finish = _Finish("turn", item)
-        self._finishing.append(finish)
+        finish = self._finish("turn", end)
         stream.flush()
         stream.mark(finish)
         name = "input_audio_buffer.speech_stopped"
-        await self._tell(name, audio_end_ms=round(1000 * end / _RATE), item_id=item.id)
-        await self._committed(item)
+        await self._tell(name, audio_end_ms=round(1000 * end / _RATE), item_id=finish.item.id)
+        await self._committed(finish.item)
 
     def _whose(self, word: Word) -> tuple[_Item, bool]:
         """The item of a word, and whether it shall not have been said. What comes before the mark

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from contextlib import suppress
 
 from wyoming.error import Error
@@ -12,6 +11,7 @@ from wyoming.event import Event, async_write_event
 from wyoming.ping import Pong
 
 from dsm_mlx import AudioError, BusyError
+from dsm_mlx.serve.inbox import Inbox
 from dsm_mlx.serve.safety import told
 from dsm_mlx.serve.sessions import Idle, first_of
 from dsm_mlx.serve.state import State
@@ -21,7 +21,6 @@ from dsm_mlx.serve.wyoming.events import STOP, EventError
 log = logging.getLogger("dsm_mlx")
 
 AHEAD = 1 << 20  # bytes that are read and not yet worked on: then the client has to wait
-MOST_WAITING = 1000  # events, the same
 _KNOWN = {
     *listening.TYPES, "audio-stop", *speaking.TYPES, "synthesize-chunk", "synthesize-stop",
 }  # fmt: skip
@@ -46,9 +45,8 @@ class Client:
         """info: the answer to `describe`."""
         self.state = state
         self._reader, self._writer, self._info = reader, writer, info
-        self._inbox: deque[tuple[Event, int]] = deque()
+        self._inbox: Inbox[tuple[Event, int]] = Inbox()
         self._bytes = 0  # in the inbox
-        self._came, self._taken = asyncio.Event(), asyncio.Event()
         self._writing = asyncio.Lock()
         self._idle = Idle(state.options.limits.idle)
 
@@ -100,9 +98,8 @@ class Client:
     async def _read(self) -> None:
         limits = self.state.options.limits
         while True:
-            while self._bytes > AHEAD or len(self._inbox) > MOST_WAITING:
-                self._taken.clear()
-                await self._taken.wait()
+            while self._bytes > AHEAD or self._inbox.is_crowded:
+                await self._inbox.less()
                 self._idle.came()  # it would like to send
             found = await events.read(self._reader, limits)
             if found is None:
@@ -118,9 +115,8 @@ class Client:
                 self._put(event, size)
 
     def _put(self, event: Event, size: int) -> None:
-        self._inbox.append((event, size))
+        self._inbox.put((event, size))
         self._bytes += size
-        self._came.set()
 
     async def _stop(self) -> None:
         """When the server stops, what was heard is told, and what was given to say is said."""
@@ -130,14 +126,11 @@ class Client:
 
     async def next(self) -> Event:
         """The next event that asks for something. `STOP` when there will be no more."""
-        while not self._inbox:
-            self._came.clear()
-            await self._came.wait()
-        event, size = self._inbox[0]
+        await self._inbox.filled()
+        event, size = self._inbox.items[0]
         if event is not STOP:
-            self._inbox.popleft()
+            self._inbox.take()
             self._bytes -= size
-            self._taken.set()
         return event
 
     # ---- what is done
