@@ -34,7 +34,7 @@ def main(settings: dict) -> int:
     import mlx.core as mx
 
     from dsm_mlx import load_stt, load_tts
-    from dsm_mlx.serve.kyutai import opus
+    from dsm_mlx.serve import opus
     from dsm_mlx.serve.models import Models
     from dsm_mlx.serve.options import Limits, ServerOptions
     from dsm_mlx.serve.run import serve

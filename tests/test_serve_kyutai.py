@@ -213,7 +213,7 @@ def test_who_leaves_in_the_middle_frees_the_slot_at_once(server, pcm):
 
 @needs_pyav
 def test_ogg_opus_is_heard_cut_anywhere(server, pcm, stt):
-    from dsm_mlx.serve.kyutai.opus import OggOpusReader, OggOpusWriter
+    from dsm_mlx.serve.opus import OggOpusReader, OggOpusWriter
 
     writer = OggOpusWriter()
     whole = pcm[: len(pcm) // FRAME * FRAME].reshape(-1, FRAME)
@@ -284,7 +284,7 @@ def test_sound_comes_while_the_text_is_written(server, tts):
 @needs_pyav
 @pytest.mark.parametrize("packed", [True, False])
 def test_ogg_opus_begins_with_its_headers_and_has_two_pages_a_frame(server, tts, packed):
-    from dsm_mlx.serve.kyutai.opus import OggOpusReader
+    from dsm_mlx.serve.opus import OggOpusReader
 
     # OggOpus is the default format
     with server.connect(f"{TTS}?seed=5{'&format=OggOpusMessagePack' if packed else ''}") as client:

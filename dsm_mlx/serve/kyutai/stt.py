@@ -18,8 +18,8 @@ from dsm_mlx.serve import bodies
 from dsm_mlx.serve.hearing import parts_of
 from dsm_mlx.serve.inbox import Inbox
 from dsm_mlx.serve.kyutai import messages
-from dsm_mlx.serve.kyutai.opus import OggOpusReader, OpusError
 from dsm_mlx.serve.models import Slot
+from dsm_mlx.serve.opus import OggOpusReader, OpusError
 from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 from dsm_mlx.serve.state import State, state_of
 from dsm_mlx.stt.stream import TranscriptStream

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dsm_mlx.audio import to_s16le
-from dsm_mlx.serve.kyutai import opus
+from dsm_mlx.serve import opus
 from dsm_mlx.serve.speech import wav_header
 
 RATE = 24_000

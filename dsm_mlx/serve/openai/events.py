@@ -1,4 +1,5 @@
-"""What a realtime client is sent: JSON, each event with an identity of its own."""
+"""Events in JSON: of a realtime client, each with an identity of its own, and of an answer that
+comes in pieces."""
 
 from __future__ import annotations
 
@@ -32,3 +33,8 @@ async def send_error(
     cause = found if isinstance(found, str) else None
     error = {"type": kind, "message": message, "code": None, "param": param, "event_id": cause}
     await send(websocket, "error", error=error)
+
+
+def sse(event: dict[str, Any]) -> str:
+    """A server-sent event, as a body has it."""
+    return f"data: {json.dumps(event)}\n\n"

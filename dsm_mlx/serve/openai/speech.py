@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from dsm_mlx import BusyError, Chunk
 from dsm_mlx.serve import bodies
 from dsm_mlx.serve.openai.encoders import ENCODERS, Encoder, EncodingError
+from dsm_mlx.serve.openai.events import sse
 from dsm_mlx.serve.speech import chunks_of
 from dsm_mlx.serve.state import state_of
 
@@ -87,10 +87,6 @@ async def _events(chunks: bodies.Begun[Chunk], encoder: Encoder) -> AsyncGenerat
         async for piece in pieces:
             if piece:
                 audio = base64.b64encode(piece).decode()
-                yield _event({"type": "speech.audio.delta", "audio": audio})
+                yield sse({"type": "speech.audio.delta", "audio": audio})
     usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-    yield _event({"type": "speech.audio.done", "usage": usage})
-
-
-def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value)}\n\n"
+    yield sse({"type": "speech.audio.done", "usage": usage})

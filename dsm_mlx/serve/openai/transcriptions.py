@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import AsyncGenerator
@@ -19,6 +18,7 @@ from dsm_mlx import AudioError, BusyError, Transcript, Word
 from dsm_mlx.captions import Cue, cues
 from dsm_mlx.serve import bodies
 from dsm_mlx.serve.hearing import parts_of
+from dsm_mlx.serve.openai.events import sse
 from dsm_mlx.serve.state import State, state_of
 from dsm_mlx.stt.recordings import Progress
 
@@ -106,15 +106,11 @@ async def _told(parts: bodies.Begun[Progress]) -> AsyncGenerator[str, None]:
                 if isinstance(event, Word):
                     delta = f" {event.text}" if said else event.text
                     said.append(event.text)
-                    yield _event({"type": "transcript.text.delta", "delta": delta})
+                    yield sse({"type": "transcript.text.delta", "delta": delta})
         done = {"type": "transcript.text.done", "text": " ".join(said)}
-        yield _event({**done, "usage": _usage(seconds)})
+        yield sse({**done, "usage": _usage(seconds)})
     except (AudioError, BusyError) as error:
-        yield _event({"error": {"message": str(error), "type": "server_error", "code": None}})
-
-
-def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value)}\n\n"
+        yield sse({"error": {"message": str(error), "type": "server_error", "code": None}})
 
 
 def _usage(seconds: float) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Wishes:
     """A session as its client wants it.
 
     format: of the sound, as the protocol names it. turns: its `turn_detection`, None where the
-    client ends turns itself. rest: what is given back to the client and not looked at.
+    client ends turns itself.
     """
 
     format: dict[str, Any] = field(default_factory=lambda: dict(_OLD_FORMATS["pcm16"]))
