@@ -51,15 +51,22 @@ def _calls(corpus: Path, folder: Path) -> list[Call]:
         (dsm_mlx.TurnPolicy, {"pause": 0.5, "threshold": 0.5, "frames": 3, "rearm": 0.3}),
         (
             stt.transcribe,
-            _given(audio=_PCM, sample_rate=24_000, delay=None, batch=2, temperature=0.0, seed=1),
+            {
+                "audio": _PCM,
+                "sample_rate": 24_000,
+                "delay": None,
+                "batch": 2,
+                "temperature": 0.0,
+                "seed": 1,
+            },
         ),
         (
             _listed(stt.transcribe_events),
-            _given(audio=[_PCM], sample_rate=24_000, delay=None, batch=2),
+            {"audio": [_PCM], "sample_rate": 24_000, "delay": None, "batch": 2},
         ),
         (
             _listened(stt),
-            _given(delay=None, temperature=0.0, seed=1, turns=None, wait=0.0, pcm=_PCM),
+            {"delay": None, "temperature": 0.0, "seed": 1, "turns": None, "wait": 0.0, "pcm": _PCM},
         ),
         (_pushed(stt), {"pcm": _PCM, "mark": "here"}),
         (stt.resume, {"data": b"dsm_mlx stream 1\n"}),
@@ -76,7 +83,7 @@ def _calls(corpus: Path, folder: Path) -> list[Call]:
         (_saved, {"path": folder / "two.flac", "sample_rate": 24_000, "pcm": _PCM}),
         (_encoded(codec), {"batch": 1, "pcm": _PCM[None, None, :3840]}),
         (_decoded(codec), {"batch": 1, "codes": np.zeros((1, 2, 3), np.int32)}),
-        (_piped(stt.listen), _given(source=[_PCM], delay=None, temperature=0.0, wait=0.0)),
+        (_piped(stt.listen), {"source": [_PCM], "delay": None, "temperature": 0.0, "wait": 0.0}),
         (_piped(tts.speak), {"source": ["Hi"], "wait": 0.0, **voiced}),
         (_closed(corpus / "stt"), {"drain": 0.0}),
         (dsm_mlx.limit_memory, {"cache": 256 << 20, "wired": None}),
@@ -94,10 +101,6 @@ def _calls(corpus: Path, folder: Path) -> list[Call]:
         (Limits, vars(Limits()).copy()),
         (ServerOptions, {**vars(ServerOptions()), "unix_socket": folder / "socket"}),
     ]
-
-
-def _given(**arguments: Any) -> dict[str, Any]:
-    return arguments
 
 
 def _loaded(load: Callable[..., Any]) -> Callable[..., None]:

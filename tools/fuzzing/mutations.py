@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,7 @@ def spoilt(data: bytes, rng: random.Random) -> bytes:
 def value(rng: random.Random, depth: int = 0) -> Any:
     """Anything that somebody may hand in."""
     makers = [
-        lambda: None,
-        lambda: rng.random() < 0.5,
-        lambda: rng.choice(_NUMBERS),
-        lambda: rng.choice(_FLOATS),
-        lambda: rng.choice(TEXTS),
+        *_scalars(rng),
         lambda: rng.choice(TEXTS).encode(errors="replace"),
         lambda: Path(rng.choice(TEXTS)),
         lambda: array(rng),
@@ -85,19 +82,23 @@ def near(usual: Any, rng: random.Random) -> Any:
 
 def json_value(rng: random.Random, depth: int = 0) -> Any:
     """Anything that JSON can hold, and some that only Python's reads."""
-    makers = [
-        lambda: None,
-        lambda: rng.random() < 0.5,
-        lambda: rng.choice(_NUMBERS),
-        lambda: rng.choice(_FLOATS),
-        lambda: rng.choice(TEXTS),
-    ]
+    makers = _scalars(rng)
     if depth < 2:
         makers += [
             lambda: [json_value(rng, depth + 1) for _ in range(rng.randrange(4))],
             lambda: {rng.choice(TEXTS): json_value(rng, depth + 1)},
         ]
     return rng.choice(makers)()
+
+
+def _scalars(rng: random.Random) -> list[Callable[[], Any]]:
+    return [
+        lambda: None,
+        lambda: rng.random() < 0.5,
+        lambda: rng.choice(_NUMBERS),
+        lambda: rng.choice(_FLOATS),
+        lambda: rng.choice(TEXTS),
+    ]
 
 
 def array(rng: random.Random) -> np.ndarray:
