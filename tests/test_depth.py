@@ -16,7 +16,7 @@ from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.depth import guide
-from dsm_mlx.lm.embedding import LowRankEmbedding
+from dsm_mlx.lm.embedding import LowRankEmbedding, added
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.quantization import quantize
 from dsm_mlx.loading.voices import join_speakers, read_embedding
@@ -185,18 +185,26 @@ def test_token_of_nothing_embeds_to_zero(checkpoint):
 
 
 @pytest.mark.parametrize("bits", [None, 4])
-def test_tables_of_codes_hold_what_the_embeddings_gave(checkpoint, bits, monkeypatch):
-    """The narrow table and its projection, for every code at once and for one after another."""
+def test_unpacked_embeddings_are_the_same(checkpoint, bits, monkeypatch):
+    """Narrow tables and their projections, for all tokens and for the one that embeds to zero."""
     monkeypatch.setenv("DSM_MLX_COMPILE", "1")
     found = Checkpoint.find(checkpoint("tts-tiny"), "tts").outline_lm()
     found.read_into_model()
     if bits:
         quantize(found.model, bits)
     complete(found.materialise(mx.float32))
-    embedding = found.model.depformer.embs[0]
-    assert isinstance(embedding, LowRankEmbedding)
+    depth, rows = found.model.depformer, found.model.config.text_card + 1
+    assert isinstance(depth.embs[0], LowRankEmbedding)
+    codes, text = mx.arange(depth.card + 1), mx.array([-1, 0, 3, rows - 1, 7 * rows + 3])
+    x = mx.random.normal((1, depth.config.dim), key=mx.random.key(0))
+
+    def sums():
+        of_codes = added(mx.repeat(x, len(codes), 0), depth.embs[0], codes)
+        return np.array(of_codes), np.array(added(mx.repeat(x, len(text), 0), depth.text_emb, text))
+
+    before = sums()
     complete(found.model.prepare())
-    table = found.model.depformer.embs[0]
-    for code in (0, 7, found.model.config.card):
-        one = mx.array([code])
-        np.testing.assert_allclose(table(one), embedding(one), atol=1e-6)
+    for packed, plain in zip(before, sums(), strict=True):
+        np.testing.assert_allclose(plain, packed, atol=1e-6)
+    assert np.array_equal(sums()[1][0], np.array(x)[0])  # token -1
+    assert isinstance(depth.embs[0].low_rank, nn.Linear)

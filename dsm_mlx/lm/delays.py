@@ -43,10 +43,14 @@ class DelayPattern:
         return self._pick(window, list(self.delays))
 
     def _pick(self, window: mx.array, places: list[int]) -> mx.array:
-        length = window.shape[-1]
-        places = [k * length + at for k, at in enumerate(places)]
-        # One gather; a stack would be a copy of each stream.
-        return window.reshape(window.shape[0], -1)[:, mx.array(places, mx.int32)]
+        """Of each stream what stands at its place. Few places differ, and to choose among them is
+        element-wise: a compiled step does it within what comes before, where a gather would be
+        kernels of its own."""
+        picked = window[..., places[0]]
+        for place in sorted(set(places) - {places[0]}):
+            here = mx.array([at == place for at in places])
+            picked = mx.where(here, window[..., place], picked)
+        return picked
 
     def lined_up(self, codes: np.ndarray, step: int, fill: int) -> np.ndarray:
         """What belongs into a step of whole recordings: int32 (..., streams).

@@ -10,14 +10,21 @@ Reference: `forward_depformer` and `depformer_step` in moshi/models/lm.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from dsm_mlx.lm.config import DepthConfig, LmConfig
-from dsm_mlx.lm.embedding import CodeTable, DemuxEmbedding, LowRankEmbedding, TokenEmbedding
+from dsm_mlx.lm.embedding import (
+    DemuxEmbedding,
+    LowRankEmbedding,
+    TokenEmbedding,
+    added,
+    unpacked,
+)
 from dsm_mlx.lm.sampling import choose
-from dsm_mlx.runtime.device import start_early, together
+from dsm_mlx.runtime.device import compiles, start_early, together
 from dsm_mlx.transformer.attention import plus
 from dsm_mlx.transformer.block import SwiGLU, make_norm
 
@@ -41,13 +48,31 @@ class DepthAttention(nn.Module):
         buffer, n = past
         qkv = self.in_proj[weights](y).reshape(rows, 3, self.heads, 1, dim // self.heads)
         q, kv = qkv[:, 0], qkv[:, 1:].swapaxes(1, 2)
-        buffer[:, :, :, n : n + 1] = kv
+        buffer = _with(buffer, n, kv)
         if n:
             k, v = buffer[:, :, 0, : n + 1], buffer[:, :, 1, : n + 1]
             y = mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5)
         else:
             y = kv[:, :, 1]  # all attention is on the only slice there is
         return plus(x, self.out_proj[weights], y.reshape(rows, dim)), (buffer, n + 1)
+
+
+def _with(buffer: mx.array, n: int, kv: mx.array) -> mx.array:
+    """The keys and values of slice `n`, (rows, heads, 2, 1, head_dim), in their place.
+
+    On a GPU a write into a part of what earlier slices' attention has read copies all of it first,
+    with a kernel of its own: choosing at every place is one kernel and no copy.
+    """
+    if compiles():
+        return mx.where(_place(n, buffer.shape[3]), kv, buffer)
+    buffer[:, :, :, n : n + 1] = kv
+    return buffer
+
+
+@lru_cache(maxsize=128)
+def _place(n: int, slots: int) -> mx.array:
+    """bool (slots, 1), True at `n`, as a constant of the graph."""
+    return mx.array([[slot == n] for slot in range(slots)])
 
 
 class DepthBlock(nn.Module):
@@ -83,7 +108,7 @@ class DepthDecoder(nn.Module):
         self.config, self.card = depth, config.card
         inputs = sets if depth.multi_linear else 1
         self.linear_in = nn.Linear(config.dim, inputs * dim, bias=False)
-        text_rows = config.text_card + 1
+        text_rows = self.text_rows = config.text_card + 1
         if config.demux_second_stream:
             self.text_emb = DemuxEmbedding(text_rows, depth.low_rank or dim, dim)
             if depth.low_rank:
@@ -112,10 +137,11 @@ class DepthDecoder(nn.Module):
         self.config = config
 
     def prepare(self, dtype: mx.Dtype) -> Iterator[None]:
-        """Make tables of the codes' embeddings, one after another. dtype: of the activations."""
+        """Unpack the embeddings, one after another. dtype: of the activations."""
+        self.text_emb = unpacked(self.text_emb, self.text_rows, dtype)
         for k, embedding in enumerate(self.embs):
-            self.embs[k] = CodeTable(embedding, self.card + 1, dtype)
-            mx.eval(self.embs[k].weight)
+            self.embs[k] = unpacked(embedding, self.card + 1, dtype)
+            mx.eval(self.embs[k].parameters())
             yield
 
     @property
@@ -142,13 +168,13 @@ class DepthDecoder(nn.Module):
         guidance: float32 (batch,), see `guide`.
         Returns int32 (batch, codebooks), and bool (batch,), whether they come from numbers.
         """
+        noise = noise * temperature[:, None]
         noise = noise.reshape(text.shape[0], len(self.config.schedule), self.card)
-        noise = noise * temperature[:, None, None]
         inputs = self.linear_in(hidden)
         past = self.no_past(inputs)
         codes: list[mx.array] = []
         # A sum: one that is no number makes it none. Of the logits' own type, for fewer kernels.
-        seen = mx.zeros((text.shape[0], self.card), inputs.dtype)
+        seen = mx.zeros((), inputs.dtype)
         for k in range(len(self.config.schedule)):
             logits, past = self.slice(k, codes[-1] if k else text, inputs, past)
             logits = guide(logits, guidance)
@@ -162,7 +188,7 @@ class DepthDecoder(nn.Module):
         depth = self.config
         width = depth.dim // depth.heads
         shape = inputs.shape[0], depth.heads, 2, len(depth.schedule), width
-        return [(mx.zeros(shape, inputs.dtype), 0) for _ in self.layers]
+        return [(mx.broadcast_to(mx.zeros((), inputs.dtype), shape), 0) for _ in self.layers]
 
     def slice(self, k: int, token: mx.array, inputs: mx.array, past: list):
         """Logits of codebook k, given the token of the slice before.
@@ -172,11 +198,11 @@ class DepthDecoder(nn.Module):
         Returns (rows, card) and the new past.
         """
         weights, dim = self.config.schedule[k], self.config.dim
-        x = (self.embs[k - 1] if k else self.text_emb)(token)
-        if inputs.shape[0] != x.shape[0]:
-            x = mx.repeat(x, 2, axis=0)
+        if inputs.shape[0] != token.shape[0]:
+            token = mx.repeat(token, 2)
         start = weights * dim if self.config.multi_linear else 0
-        x = x.astype(inputs.dtype) + inputs[:, start : start + dim]
+        x = inputs[:, start : start + dim]
+        x = added(x, self.embs[k - 1] if k else self.text_emb, token)
         new = []
         for layer, old in zip(self.layers, past, strict=True):
             x, kv = layer(x, weights, old)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
+from dsm_mlx.transformer.attention import dense, plus
+from dsm_mlx.transformer.ring import count
+
 
 class TokenEmbedding(nn.Embedding):
     """A table of embeddings; a negative token gives exactly 0 (reference: ScaledEmbedding)."""
@@ -52,7 +55,7 @@ class AudioEmbedding(TokenEmbedding):
 
 def audio_rows(codes: mx.array, card: int) -> mx.array:
     """codes (batch, n_q) -> rows of the joint table; -1 stays -1."""
-    starts = mx.arange(codes.shape[1], dtype=mx.int32) * (card + 1)
+    starts = count(codes.shape[1]) * (card + 1)
     return mx.where(codes < 0, -1, codes + starts)
 
 
@@ -72,9 +75,23 @@ class DemuxEmbedding(nn.Module):
 
     def __call__(self, tokens: mx.array) -> mx.array:
         """int32 tokens (...) -> (..., dim)."""
-        left = mx.where(tokens < 0, -1, tokens % self.rows)
-        right = mx.where(tokens < 0, -1, tokens // self.rows - 1)
+        left, right = self._streams(tokens)
         return self.out1(self.table(left)) + self.out2(self.table(right))
+
+    def added(self, x: mx.array, tokens: mx.array) -> mx.array:
+        """See `added`."""
+        for linear, stream in zip((self.out1, self.out2), self._streams(tokens), strict=True):
+            x = plus(x, linear, self.table(stream).astype(x.dtype))
+        return x
+
+    def unpack(self, dtype: mx.Dtype) -> None:
+        """See `unpacked`."""
+        self.table = DenseTable(self.table, self.rows, dtype)
+        self.out1, self.out2 = dense(self.out1, dtype), dense(self.out2, dtype)
+
+    def _streams(self, tokens: mx.array) -> tuple[mx.array, mx.array]:
+        left = mx.where(tokens < 0, -1, tokens % self.rows)
+        return left, mx.where(tokens < 0, -1, tokens // self.rows - 1)
 
 
 class LowRankEmbedding(nn.Module):
@@ -82,6 +99,7 @@ class LowRankEmbedding(nn.Module):
 
     def __init__(self, rows: int, width: int, dim: int):
         super().__init__()
+        self.rows = rows
         self.table = TokenEmbedding(rows, width)
         self.low_rank = nn.Linear(width, dim, bias=False)
 
@@ -89,17 +107,43 @@ class LowRankEmbedding(nn.Module):
         """int32 tokens (...) -> (..., dim)."""
         return self.low_rank(self.table(tokens))
 
+    def added(self, x: mx.array, tokens: mx.array) -> mx.array:
+        """See `added`."""
+        return plus(x, self.low_rank, self.table(tokens).astype(x.dtype))
 
-class CodeTable(nn.Module):
-    """Embeddings of codes that exist (no -1), as the rows of one matrix: a gather and no more.
+    def unpack(self, dtype: mx.Dtype) -> None:
+        """See `unpacked`."""
+        self.table = DenseTable(self.table, self.rows, dtype)
+        self.low_rank = dense(self.low_rank, dtype)
 
-    What a narrow table, packed or not, and its projection give for every code, computed once.
+
+class DenseTable(nn.Module):
+    """What an embedding gives for every token, as the rows of one matrix: a gather and no more.
+
+    The last row is zero, and it is the one that token -1 reads.
     """
 
     def __init__(self, embedding: nn.Module, rows: int, dtype: mx.Dtype):
         super().__init__()
-        self.weight = embedding(mx.arange(rows, dtype=mx.int32)).astype(dtype)
+        table = embedding(mx.arange(rows, dtype=mx.int32)).astype(dtype)
+        self.weight = mx.pad(table, [(0, 1), (0, 0)])
 
-    def __call__(self, codes: mx.array) -> mx.array:
-        """Codes (...), of any whole type -> (..., dim)."""
-        return self.weight[codes]
+    def __call__(self, tokens: mx.array) -> mx.array:
+        """Tokens (...), of any whole type -> (..., dim)."""
+        return self.weight[tokens]
+
+
+def added(x: mx.array, embedding: nn.Module, tokens: mx.array) -> mx.array:
+    """x (rows, dim) + embedding(tokens), in x's dtype; in as few kernels as there can be."""
+    if isinstance(embedding, LowRankEmbedding | DemuxEmbedding):
+        return embedding.added(x, tokens)
+    return x + embedding(tokens).astype(x.dtype)
+
+
+def unpacked(embedding: nn.Module, rows: int, dtype: mx.Dtype) -> nn.Module:
+    """The same embedding without quantised parts: narrow tables are small as they are, and to read
+    packed ones takes several kernels. dtype: of the activations."""
+    if isinstance(embedding, LowRankEmbedding | DemuxEmbedding):
+        embedding.unpack(dtype)
+        return embedding
+    return DenseTable(embedding, rows, dtype)

@@ -15,7 +15,13 @@ import mlx.nn as nn
 from dsm_mlx.lm.conditioning import ConditionProvider
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.depth import DepthDecoder
-from dsm_mlx.lm.embedding import AudioEmbedding, DemuxEmbedding, TokenEmbedding, audio_rows
+from dsm_mlx.lm.embedding import (
+    AudioEmbedding,
+    DemuxEmbedding,
+    TokenEmbedding,
+    added,
+    audio_rows,
+)
 from dsm_mlx.runtime.device import compiles
 from dsm_mlx.transformer import Shared, Transformer
 from dsm_mlx.transformer.block import make_norm
@@ -112,7 +118,7 @@ class MultistreamLM(nn.Module):
         Returns the normed hidden state (batch, dim) and the new state.
         """
         codes = self.audio_emb(audio_rows(audio, self.config.card)).astype(self.dtype)
-        x = (codes.sum(axis=1) + self.text_emb(text))[:, None].astype(self.dtype)
+        x = added(codes.sum(axis=1), self.text_emb, text)[:, None]
         if condition is not None:
             x = x + condition.astype(x.dtype)
         x, state = self.transformer(x, state, active, cross)

@@ -98,9 +98,7 @@ class Block(nn.Module):
             (self.layer_scale_1, self.self_attn.out_proj),
             (self.layer_scale_2, last),
         ):
-            quantized = isinstance(linear, nn.QuantizedLinear)
-            for name in ("scales", "biases") if quantized else ("weight",):
-                linear[name] = linear[name].astype(mx.float32) * scale.scale[:, None]
+            scale.fold_into(linear)
         del self.layer_scale_1, self.layer_scale_2
 
     def feed_forward(self, x: mx.array, y: mx.array) -> mx.array:

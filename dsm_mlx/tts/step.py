@@ -20,6 +20,7 @@ from dsm_mlx.lm.sampling import gumbel, sample, split
 from dsm_mlx.lm.tokens import NOTHING, PADDING, UNGENERATED
 from dsm_mlx.runtime.device import compiled
 from dsm_mlx.transformer import Shared
+from dsm_mlx.transformer.ring import count
 
 TOP_K_TEXT, TOP_K_AUDIO = 25, 250
 
@@ -154,7 +155,7 @@ class TtsStep:
             logits = logits[0::2]
         else:
             logits = guide(logits, guidance)
-        is_pad = mx.arange(logits.shape[-1]) == PADDING
+        is_pad = count(logits.shape[-1]) == PADDING
         logits = logits + is_pad * conditions["padding_bonus"][:, None]
         keys = split(row["keys"], 3)
         noise = gumbel(keys[:, 0], logits.shape[-1])
@@ -173,8 +174,10 @@ class TtsStep:
         config = self.lm.config
         batch = row["step"].shape[0]
         begins = row["step"][:, None] <= self._delays
-        unused = mx.full((batch, config.n_q - self.codebooks), NOTHING, mx.int32)
-        tokens = mx.concatenate([row["text"][:, None], row["audio"], unused], axis=1)
+        parts = [row["text"][:, None], row["audio"]]
+        if config.n_q > self.codebooks:
+            parts.append(mx.full((batch, config.n_q - self.codebooks), NOTHING, mx.int32))
+        tokens = mx.concatenate(parts, axis=1)
         initial = mx.array([config.text_card] + [config.card] * config.n_q, mx.int32)
         return mx.where(begins, initial, tokens), begins
 
