@@ -13,8 +13,9 @@ from dsm_mlx.runtime.batch import Batch
 from dsm_mlx.runtime.worker import Worker, complete
 from dsm_mlx.tts.core import TtsCore
 from dsm_mlx.tts.frame import TtsFrames
+from dsm_mlx.tts.machine import ScriptMachine
 from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
-from dsm_mlx.tts.script import ScriptMachine, ScriptReader
+from dsm_mlx.tts.script import ScriptReader
 from dsm_mlx.tts.session import LiveText, Session
 from dsm_mlx.tts.step import TtsStep
 
@@ -104,8 +105,8 @@ def run_case(case: str, folder: Path, dtype: str = "float32") -> list[Row]:
     core.step.said.clear()
     # In lockstep, as the reference: a session that has ended leaves the others to go on.
     while working := [row for row in said if not row.session.done]:
-        steps = len(core.step.said)
-        while len(core.step.said) == steps:
+        steps = batch.steps
+        while batch.steps == steps:
             worker.turn()
         given, codes, _ = core.step.said[-1]
         for i, row in enumerate(working):

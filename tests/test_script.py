@@ -8,16 +8,9 @@ import pytest
 import sentencepiece
 from test_tts_golden import CASES
 
-from dsm_mlx.tts.script import (
-    MAIN_SPEAKER,
-    NEW_WORD,
-    OTHER_SPEAKER,
-    PADDING,
-    Entry,
-    ScriptMachine,
-    ScriptReader,
-    word_tokenizer,
-)
+from dsm_mlx.lm.tokens import MAIN_SPEAKER, NEW_WORD, OTHER_SPEAKER, PADDING
+from dsm_mlx.tts.machine import ScriptMachine
+from dsm_mlx.tts.script import Entry, ScriptReader, word_tokenizer
 
 TOKENIZER = fixtures.CHECKPOINTS / "tokenizers/tokenizer_spm_160_en_fr_audio.model"
 
@@ -140,7 +133,12 @@ def test_text_in_pieces_gives_the_same_tokens(ahead, seed):
             else:
                 pieces.add(r.end())
                 pieces.end()
+        offered = pieces.offered
+        if at < len(text) and rng.random() < 0.5:  # text that comes while the model samples
+            pieces.add(r.feed(text[at : at + 1]))
+            at += 1
         assert pieces.step(i, token) == expected[i]
+        assert offered[token != NEW_WORD] == expected[i][0]
     assert waited > 10 and pieces.end_step == whole.end_step is not None
 
 

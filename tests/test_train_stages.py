@@ -16,7 +16,8 @@ import pytest
 import dsm_mlx
 from dsm_mlx.files import safetensors
 from dsm_mlx.lm.tokens import NEW_WORD, PADDING
-from dsm_mlx.tts.script import Entry, ScriptMachine
+from dsm_mlx.tts.machine import ScriptMachine
+from dsm_mlx.tts.script import Entry
 
 ROOT = Path(__file__).parents[1]
 PYTHON = os.environ.get("DSM_TRAIN_PYTHON", sys.executable)

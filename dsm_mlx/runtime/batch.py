@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import mlx.core as mx
 
 from dsm_mlx.errors import BusyError
 from dsm_mlx.runtime.device import on_cpu
+from dsm_mlx.runtime.frame import Frame, Step
 from dsm_mlx.runtime.rows import Rows
 from dsm_mlx.runtime.schedule import FRAME_SECONDS, PATIENCE, Cost, choose
 from dsm_mlx.runtime.session import Session
@@ -24,50 +25,6 @@ log = logging.getLogger("dsm_mlx")
 _KNOWN_STEPS = 20  # after which the time of a step is known: the first ones take longer
 _SHRINK_AFTER = 30.0  # seconds with at most a quarter of the rows in use
 LIVE, SPARE = 0, 1
-
-
-class Step(Protocol):
-    """What a batch needs of a wing: one frame of some rows."""
-
-    def frame(
-        self, state: Any, sessions: Sequence[Session | None], active: mx.array | None
-    ) -> Iterator[Any]:
-        """Compute a frame.
-
-        Args:
-            state: of the rows, in order.
-            sessions: of the rows; None where a row rests (`active` is False there).
-            active: bool (rows,), or None where all go along.
-
-        Yields:
-            None where a turn ends and the frame goes on; once, the new state (it may be lazy),
-            after which the iterator hands the outcome to the sessions and ends.
-        """
-        ...
-
-
-class _Frame:
-    """A frame that is being computed, and for whom.
-
-    going: how many rows advance. since: when its next turn began to wait. seconds: that its turns
-    have taken.
-    """
-
-    def __init__(self, turns: Iterator[Any], rows, sessions, going: int, rank: int, since: float):
-        self._turns, self.rows, self.sessions = turns, rows, sessions
-        self.going, self.rank, self.since = going, rank, since
-        self.seconds = 0.0
-        self.state: Any = None
-
-    def go_on(self) -> bool:
-        """One turn; whether the new state is known."""
-        self.state = next(self._turns)
-        return self.state is not None
-
-    def read(self) -> None:
-        """Hand the outcome to the sessions."""
-        for _ in self._turns:
-            raise AssertionError("a step yields its state once")
 
 
 class Batch:
@@ -97,8 +54,8 @@ class Batch:
         self.sessions: list[Session | None] = []
         self._waiting: deque[Session] = deque()  # recordings for which there is no row yet
         self._rows: Rows | None = None
-        self._frame: _Frame | None = None  # whose turns are not over
-        self._unread: _Frame | None = None  # whose state is known, but not yet what came of it
+        self._frame: Frame | None = None  # whose turns are not over
+        self._unread: Frame | None = None  # whose state is known, but not yet what came of it
         self._file_went = float("-inf")
         self._little_since: float | None = None
         self._too_wide_at: int | None = None
@@ -278,7 +235,7 @@ class Batch:
             self._finish_reading()  # of the frame before
             if known:
                 self._state_known()
-                if live_open:
+                if live_open or not frame.ahead:
                     self._finish_reading()
         except Exception as error:
             self.fail_by(error)
@@ -295,7 +252,7 @@ class Batch:
         frame.state = None
         self._unread = frame
 
-    def _count(self, frame: _Frame) -> None:
+    def _count(self, frame: Frame) -> None:
         self.cost.learn(frame.going, frame.seconds)
         self.steps += 1
 
@@ -322,7 +279,7 @@ class Batch:
         except Exception as error:
             self.fail_by(error)
 
-    def _begin(self, now: float, live_open: bool) -> _Frame | None:
+    def _begin(self, now: float, live_open: bool) -> Frame | None:
         live, files = self._ready(now)
         files.sort(key=lambda session: session.since)
         waits = [now - session.since for session in files]
@@ -351,8 +308,9 @@ class Batch:
             active = mx.array([row in rows for row in range(len(self.sessions))])
             sessions = [s if s in going else None for s in self.sessions]
             rows = list(range(len(self.sessions)))
-        frame = self._step.frame(self._rows.take(rows), sessions, active)
-        return _Frame(frame, rows, sessions, len(going), LIVE if live else SPARE, since)
+        ahead = not live_open
+        frame = self._step.frame(self._rows.take(rows), sessions, active, ahead)
+        return Frame(frame, rows, sessions, len(going), LIVE if live else SPARE, since, ahead)
 
     def _ready(self, now: float) -> tuple[list[Session], list[Session]]:
         """Sessions on rows whose next frame can be computed: live ones and others."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import mlx.core as mx
+import numpy as np
 
 _IN_ONE_KERNEL = 8  # of MLX's limit of 11 for the depth of what it fuses
 
@@ -32,6 +34,20 @@ def start_early(array: mx.array) -> None:
     """
     if not compiles():
         mx.async_eval(array)
+
+
+def settle(arrays: Any) -> None:
+    """On a CPU, wait for what a turn has begun, so that turns last as long as their work and a live
+    frame gets in between. A GPU's queue shall not run dry: there a frame is read once, at its end.
+    """
+    if on_cpu():
+        mx.eval(arrays)
+
+
+def read(*arrays: mx.array) -> list[np.ndarray]:
+    """Wait for arrays and copy them to the host: where a frame leaves the device."""
+    mx.eval(arrays)
+    return [np.array(array) for array in arrays]
 
 
 def together(columns: list[mx.array]) -> mx.array:

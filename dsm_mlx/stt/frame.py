@@ -8,6 +8,7 @@ import mlx.core as mx
 import numpy as np
 
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.runtime.device import read
 from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.step import SttStep
 
@@ -22,9 +23,13 @@ class SttFrames:
         self.step, self._name = step, name
 
     def frame(
-        self, state: dict, sessions: Sequence[Session | None], active: mx.array | None
+        self,
+        state: dict,
+        sessions: Sequence[Session | None],
+        active: mx.array | None,
+        ahead: bool,
     ) -> Iterator[dict]:
-        """See `runtime.batch.Step`."""
+        """See `runtime.frame.Step`."""
         pcm = np.zeros((len(sessions), self.step.mimi.config.frame_size), np.float32)
         for row, session in enumerate(sessions):
             if session:
@@ -36,7 +41,7 @@ class SttFrames:
         known = [state]
         del state  # a second holder of the rings would cost a copy of them
         yield known.pop()
-        columns = zip(*(part.tolist() for part in output), strict=True)
+        columns = zip(*(part.tolist() for part in read(*output)), strict=True)
         for session, column in zip(sessions, columns, strict=True):
             if session and not session.gone:
                 self._deliver(session, *column)

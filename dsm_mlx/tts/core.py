@@ -25,8 +25,9 @@ from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.tts.config import TtsConfig
 from dsm_mlx.tts.frame import TtsFrames
+from dsm_mlx.tts.machine import ScriptMachine
 from dsm_mlx.tts.prompt import PromptCache, SpeechOptions, VoicePrompt
-from dsm_mlx.tts.script import ScriptMachine, ScriptReader, word_tokenizer
+from dsm_mlx.tts.script import ScriptReader, word_tokenizer
 from dsm_mlx.tts.session import LiveText, Session, Timing
 from dsm_mlx.tts.step import TtsStep
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.tokens import PADDING, UNGENERATED
+from dsm_mlx.runtime.device import read, settle
 from dsm_mlx.transformer import Shared
 from dsm_mlx.tts.session import Session
 from dsm_mlx.tts.step import TtsStep
@@ -28,24 +29,30 @@ class TtsFrames:
         self.step, self._name = step, name
 
     def frame(
-        self, state: dict, sessions: Sequence[Session | None], active: mx.array | None
+        self,
+        state: dict,
+        sessions: Sequence[Session | None],
+        active: mx.array | None,
+        ahead: bool,
     ) -> Iterator[dict | None]:
-        """See `runtime.batch.Step`."""
+        """See `runtime.frame.Step`."""
         step, rows = self.step, [(i, session) for i, session in enumerate(sessions) if session]
         for _, session in rows:
             session.begin_frame()
-        sampled, state = step.sample_text(state, _shared(sessions), active)
-        mx.async_eval(sampled, state)
-        yield None
-        rows = self._still(rows, sampled["finite"].tolist())
         sounding = [row for row in rows if row[1].sounds]
         depth = any(session.needs_depth for _, session in rows)
-        forced = self._forced(len(sessions), rows)
-        text = self._decide(len(sessions), rows, sampled["text"].tolist())
-        codes, numbers, state = step.sample_audio(state, sampled, text, forced, active, depth=depth)
+        offered, forced = self._offered(len(sessions), rows), self._forced(len(sessions), rows)
+        sampled, state = step.sample_text(state, _shared(sessions), active, offered)
+        mx.async_eval(sampled, state)
+        yield None
+        settle(sampled)
+        asked, given = [sampled["text"], sampled["finite"]], sampled["given"]
+        codes, numbers, state = step.sample_audio(
+            state, sampled, given, forced, active, depth=depth
+        )
         del sampled
         mx.async_eval(codes, numbers, state)
-        pcm = None
+        made = []
         if sounding:
             yield None
             among = [i for i, _ in sounding]
@@ -53,14 +60,18 @@ class TtsFrames:
             some = mx.array([i in among for i in range(count)]) if len(among) < count else None
             pcm, state = step.decode(codes, state, some)
             mx.async_eval(pcm, state)
+            made = [pcm, numbers]
         known = [state]
         del state  # a second holder of the rings would cost a copy of them
+        if ahead:
+            self._take(rows, *read(*asked))  # while the device is still busy with the sound
+            asked = []
         yield known.pop()
-        if pcm is not None:
-            sound = np.array(pcm)
-            finite = np.isfinite(sound).all(axis=1) & np.array(numbers)
-            for i, session in self._still(sounding, finite.tolist()):
-                session.attempt(partial(session.deliver, sound[i]))
+        found = read(*asked, *made)
+        if asked:
+            self._take(rows, *found[:2])
+        if made:
+            self._deliver(sounding, *found[-2:])
         for session in filter(None, sessions):
             with session.changed:
                 session.end_frame()
@@ -83,16 +94,25 @@ class TtsFrames:
                 forced[i] = codes
         return mx.array(forced)
 
-    def _decide(self, count: int, rows: list[Row], sampled: list[int]) -> mx.array:
-        """What the model samples -> what it is given, by each script; padding for who has left."""
-        given = [PADDING] * count
+    def _offered(self, count: int, rows: list[Row]) -> mx.array:
+        """What each script gives if the model asks for a word, and what if not: (rows, 2)."""
+        offered = np.full((count, 2), PADDING, np.int32)
 
-        def decide(i: int, session: Session) -> None:
-            given[i] = session.take(sampled[i])
+        def offer(i: int, session: Session) -> None:
+            offered[i] = session.offered
 
         for i, session in rows:
-            session.attempt(partial(decide, i, session))
-        return mx.array(given, mx.int32)
+            session.attempt(partial(offer, i, session))
+        return mx.array(offered)
+
+    def _take(self, rows: list[Row], text: np.ndarray, finite: np.ndarray) -> None:
+        for i, session in self._still(rows, finite.tolist()):
+            session.attempt(partial(session.take, int(text[i])))
+
+    def _deliver(self, rows: list[Row], pcm: np.ndarray, numbers: np.ndarray) -> None:
+        finite = np.isfinite(pcm).all(axis=1) & numbers
+        for i, session in self._still(rows, finite.tolist()):
+            session.attempt(partial(session.deliver, pcm[i]))
 
 
 def _shared(sessions: Sequence[Session | None]) -> list[Shared] | None:

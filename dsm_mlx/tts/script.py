@@ -1,24 +1,21 @@
-"""Text to words to text tokens: what the model is given to say, step by step.
+"""Text to words and their tokens: what the model is to say.
 
 `ScriptReader` cuts text, in whatever pieces it arrives, into `Entry` values, one for each word and
-each break. `ScriptMachine` hands their tokens to the model, one decision a step. Both are plain
-Python on strings and small integers and know nothing of arrays, models or sound.
+each break; `dsm_mlx.tts.machine` hands their tokens to the model. Both are plain Python on strings
+and small integers and know nothing of arrays, models or sound.
 
-Reference: `script_to_entries` and `StateMachine` of moshi 0.2.13 (`models/tts.py`); paper
-2509.08753, section 3.3.
+Reference: `script_to_entries` of moshi 0.2.13 (`models/tts.py`); paper 2509.08753, section 3.3.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 
-from dsm_mlx.lm.tokens import MAIN_SPEAKER, NEW_WORD, NOTHING, OTHER_SPEAKER, PADDING
+from dsm_mlx.lm.tokens import MAIN_SPEAKER, OTHER_SPEAKER
 from dsm_mlx.messages import cut
 from dsm_mlx.tts import tags
 
@@ -271,130 +268,3 @@ class ScriptReader:
     def _leave_out(self, word: str) -> None:
         if word and word not in self._left_out and len(self._left_out) < _MOST_TOLD:
             self._left_out.append(word)
-
-
-@dataclass
-class ScriptMachine:
-    """Decides, step by step, which text token the model is given next.
-
-    The model is free only in when a word begins: it samples `NEW_WORD` for that, anything else
-    counts as padding. While a word has tokens to give, or padding is forced, it is not asked.
-
-    With `second_stream_ahead = n > 0` the model also hears the n-th word ahead, on a second text
-    stream: a step's token is then `(second + 1) * (text_card + 1) + main`. A word cannot begin
-    before the word n ahead is known, or the text has ended: see `blocked`.
-
-    Args:
-        text_card: cardinality of the text vocabulary.
-        second_stream_ahead: how many words ahead the second stream looks; 0 without one.
-        max_padding: a new word is forced after so many steps of padding.
-        initial_padding: steps of padding before the first word.
-    """
-
-    text_card: int
-    second_stream_ahead: int = 0
-    max_padding: int = 8
-    initial_padding: int = 2
-
-    end_step: int | None = None
-    """The step at which the model asked for a word and the text had ended."""
-
-    _entries: deque[Entry] = field(default_factory=deque)
-    _ended: bool = False
-    _queued: deque[int] = field(default_factory=deque)
-    _ahead: deque[int] = field(default_factory=deque)
-
-    def __post_init__(self) -> None:
-        self._may_pad = self._must_pad = self.initial_padding
-
-    def copy(self) -> ScriptMachine:
-        """A machine that has been given the same and will decide the same."""
-        other = copy(self)
-        other._entries, other._queued = self._entries.copy(), self._queued.copy()
-        other._ahead = self._ahead.copy()
-        return other
-
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Append entries to what is to be said."""
-        self._entries.extend(entries)
-
-    def end(self) -> None:
-        """No more entries follow."""
-        self._ended = True
-
-    @property
-    def empty(self) -> bool:
-        """Nothing waits to be said and nothing more follows."""
-        return self._ended and not self._entries
-
-    @property
-    def blocked(self) -> bool:
-        """Whether the next step could need text that has not come yet, whatever is sampled."""
-        if self._ended or self._decide(NEW_WORD) == PADDING:
-            return False
-        if not self._entries:
-            return True
-        if not self._entries[0].tokens or not self.second_stream_ahead:
-            return False
-        return self._word_ahead() is None
-
-    def step(self, step: int, token: int) -> tuple[int, Entry | None]:
-        """One decision.
-
-        Args:
-            step: the number of this step.
-            token: what the model sampled.
-
-        Returns:
-            The text token the model is given next (both streams in one number where there are
-            two), and the entry that begins at this step, if one does.
-        """
-        entry = None
-        token = self._decide(token)
-        if token == NEW_WORD:
-            token, entry = self._next_entry(step)
-        second = NOTHING
-        if token == PADDING:
-            self._may_pad = max(0, self._may_pad - 1)
-            self._must_pad = max(0, self._must_pad - 1)
-            token = self._queued.popleft() if self._queued else PADDING
-        elif self.second_stream_ahead:
-            # The mark of a new word goes to the second stream, so that the word's first token can
-            # go out in the same step.
-            second = NEW_WORD
-            token = self._queued.popleft() if self._queued else PADDING
-        if not self.second_stream_ahead:
-            return token, entry
-        if second == NOTHING and self._ahead:
-            second = self._ahead.popleft()
-        return (second + 1) * (self.text_card + 1) + token, entry
-
-    def _decide(self, token: int) -> int:
-        if self._queued or self._must_pad > 0:
-            return PADDING
-        if self._may_pad <= 0:
-            return NEW_WORD
-        return NEW_WORD if token == NEW_WORD else PADDING
-
-    def _next_entry(self, step: int) -> tuple[int, Entry | None]:
-        """Take the next entry; returns it, after the token of this step, NEW_WORD or PADDING."""
-        if not self._entries:
-            first_time = self.end_step is None
-            if first_time:
-                self.end_step = step
-            return (NEW_WORD if first_time and self.second_stream_ahead else PADDING), None
-        entry = self._entries.popleft()
-        self._must_pad = entry.padding
-        if not entry.tokens:
-            return PADDING, entry
-        self._queued.extend(entry.tokens)
-        self._may_pad = self.max_padding
-        if self.second_stream_ahead:
-            ahead = self._word_ahead(skip_first=False)
-            self._ahead.extend(ahead.tokens if ahead else ())
-        return NEW_WORD, entry
-
-    def _word_ahead(self, skip_first: bool = True) -> Entry | None:
-        """The n-th word from the front of the queue, breaks not counted, if it is known."""
-        words = (e for e in islice(self._entries, int(skip_first), None) if e.tokens)
-        return next(islice(words, self.second_stream_ahead - 1, None), None)

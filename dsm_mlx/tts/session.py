@@ -16,7 +16,8 @@ from dsm_mlx.lm.tokens import UNGENERATED
 from dsm_mlx.results import Chunk, Word
 from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.session import Session as RuntimeSession
-from dsm_mlx.tts.script import Entry, ScriptMachine, ScriptReader
+from dsm_mlx.tts.machine import ScriptMachine
+from dsm_mlx.tts.script import Entry, ScriptReader
 
 _FADE_SECONDS = 0.02
 _MOST_WAITING = 2.0  # seconds of sound that wait to be taken: then no more is made
@@ -100,6 +101,12 @@ class LiveText:
     @property
     def end_step(self) -> int | None:
         return self._machine.end_step
+
+    @property
+    def offered(self) -> tuple[int, int]:
+        """As `ScriptMachine.offered`."""
+        with self._lock:
+            return self._machine.offered
 
     def step(self, step: int, token: int) -> tuple[int, Entry | None]:
         """As `ScriptMachine.step`."""
@@ -258,10 +265,15 @@ class Session(RuntimeSession):
         """
         return forced_codes(self._prefix, self._step, self._timing)
 
-    def take(self, token: int) -> int:
-        """The text token that the model sampled -> the one it is given. Ends the step."""
+    @property
+    def offered(self) -> tuple[int, int]:
+        """What the model is given in this step if it samples NEW_WORD, and what if not."""
+        return self.script.offered
+
+    def take(self, token: int) -> None:
+        """The text token that the model sampled. Ends the step."""
         step = self._step
-        given, entry = self.script.step(step, token)
+        _, entry = self.script.step(step, token)
         frame = step - self.first
         self._began = self._began or entry is not None
         if self._latest and (entry or self.script.end_step == step):
@@ -273,7 +285,6 @@ class Session(RuntimeSession):
             if self._kept is not None:
                 self._kept.append(self._latest)
         self._step += 1
-        return given
 
     def deliver(self, pcm: np.ndarray) -> None:
         """The next frame of sound, float32 (samples,), becomes a chunk with the words that begin

@@ -1,7 +1,8 @@
 """One frame of every row: the model hears what it said, samples a text token, then its sound.
 
-Between the two halves of a step the script decides, on the host, which text the model is given;
-that is the one time in a frame that anything leaves the device.
+Which text the model is given next, the script on the host decides; but it can say before, what
+that will be if the model asks for a word and what if not. So nothing leaves the device between the
+two halves of a step: the choice is made there.
 
 Reference: `LMGen._step` in moshi/models/lm.py and the hooks of `TTSModel.generate` in tts.py.
 """
@@ -17,7 +18,7 @@ from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.lm.depth import guide
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.lm.sampling import gumbel, sample, split
-from dsm_mlx.lm.tokens import NOTHING, PADDING, UNGENERATED
+from dsm_mlx.lm.tokens import NEW_WORD, NOTHING, PADDING, UNGENERATED
 from dsm_mlx.runtime.device import compiled
 from dsm_mlx.transformer import Shared
 from dsm_mlx.transformer.ring import count
@@ -67,23 +68,30 @@ class TtsStep:
         }
 
     def sample_text(
-        self, state: dict, cross: Sequence[Shared] | None = None, active: mx.array | None = None
+        self,
+        state: dict,
+        cross: Sequence[Shared] | None = None,
+        active: mx.array | None = None,
+        offered: mx.array | None = None,
     ) -> tuple[dict, dict]:
         """The first half: -> sampled, state.
 
-        `sampled` is {"text" int32 (batch,), what the model samples; "hidden" (rows, dim); "keys";
-        "finite" bool (batch,), whether what they come from are numbers}.
+        `sampled` is {"text" int32 (batch,), what the model samples; "given" int32 (batch,), what
+        it is given; "hidden" (rows, dim); "keys"; "finite" bool (batch,), whether what they come
+        from are numbers}.
         cross: which rows of the language model attend to which keys and values.
         active: bool (batch,), rows that are False keep their place; None means all rows.
+        offered: int32 (batch, 2), what a row is given if it samples NEW_WORD, and what if not;
+        None: what it samples.
         """
         shape = cross and tuple(tuple(rows) for rows, _ in cross)
         values = cross and [kv for _, kv in cross]
 
-        def function(active, row, lm, conditions, values):
+        def function(active, row, lm, conditions, values, offered):
             cross = values and list(zip(shape, values, strict=True))
-            return self._sample_text(active, row, lm, conditions, cross)
+            return self._sample_text(active, row, lm, conditions, cross, offered)
 
-        parts = state["row"], state["lm"], state["conditions"], values
+        parts = state["row"], state["lm"], state["conditions"], values, offered
         # Sessions of several voices come in too many combinations for a graph of each.
         usual = cross is None or len(cross) <= 1 + ("guidance" in state["conditions"])
         if usual:
@@ -134,7 +142,7 @@ class TtsStep:
             return self._compiled[key](*inputs)
         return self._compiled[key](active, *inputs)
 
-    def _sample_text(self, active, row, lm, conditions, cross=None):
+    def _sample_text(self, active, row, lm, conditions, cross, offered):
         guidance = conditions.get("guidance")
         tokens, begins = self._inputs(row)
         rows = active
@@ -162,12 +170,12 @@ class TtsStep:
         text = sample(logits, conditions["temperature"], noise, TOP_K_TEXT)
         finite = mx.isfinite(hidden).reshape(text.shape[0], -1).all(axis=-1)
         finite = finite & mx.isfinite(logits).all(axis=-1)
+        given = text
+        if offered is not None:
+            given = mx.where(text == NEW_WORD, offered[:, 0], offered[:, 1])
         new = {**row, "keys": keys[:, 2]}
-        return (
-            {"text": text, "hidden": hidden, "keys": keys[:, 1], "finite": finite},
-            keep_resting(active, new, row),
-            lm,
-        )
+        sampled = {"text": text, "given": given, "hidden": hidden, "keys": keys[:, 1]}
+        return sampled | {"finite": finite}, keep_resting(active, new, row), lm
 
     def _inputs(self, row):
         """What enters the model: int32 (batch, 1 + n_q), and where it is an initial token."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from unittest.mock import Mock, patch
 
 import mlx.core as mx
+import numpy as np
 from mlx.utils import tree_map_with_path
 
-from benchmark import models
+from benchmark import models, stt, tts
 from benchmark.graph import Counts, count, hollow
 from dsm_mlx.codec.config import OFFICIAL
 from dsm_mlx.codec.model import MimiModel
@@ -18,7 +23,12 @@ from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.lm.sampling import row_keys
 from dsm_mlx.lm.tokens import UNGENERATED
 from dsm_mlx.loading.quantization import quantize
+from dsm_mlx.runtime import device
+from dsm_mlx.runtime.frame import Step
+from dsm_mlx.runtime.session import Session
+from dsm_mlx.stt.frame import SttFrames
 from dsm_mlx.stt.step import SttStep
+from dsm_mlx.tts.frame import TtsFrames
 from dsm_mlx.tts.step import TtsStep
 
 _VOICES = 5 * 125  # positions that a model with voices attends to
@@ -29,8 +39,8 @@ def of_shape(name: str, bits: int | None) -> dict[str, Counts]:
     """The parts of one stream's frame of an official shape, and "in all"."""
     with _as_on_a_gpu():
         lm = _language_model(name, bits)
-        parts = _hearing(lm) if lm.config.depth is None else _speaking(lm)
-    return parts | {"in all": sum(parts.values(), Counts())}
+        parts, waits = _hearing(lm) if lm.config.depth is None else _speaking(lm)
+    return parts | {"in all": replace(sum(parts.values(), Counts()), waits=waits)}
 
 
 def figures(parts: dict[str, Counts]) -> dict[str, dict]:
@@ -43,6 +53,7 @@ def figures(parts: dict[str, Counts]) -> dict[str, dict]:
             "MB read": counts.read / 1e6,
             "MB written": counts.written / 1e6,
             "host ms": 1e3 * counts.seconds,
+            "waits": counts.waits or None,
         }
         for part, counts in parts.items()
     }
@@ -53,7 +64,8 @@ def _as_on_a_gpu() -> Iterator[None]:
     before = os.environ.get("DSM_MLX_COMPILE")
     os.environ["DSM_MLX_COMPILE"] = "1"
     try:
-        yield
+        with patch.object(device, "on_cpu", return_value=False):
+            yield
     finally:
         del os.environ["DSM_MLX_COMPILE"]
         if before is not None:
@@ -85,16 +97,31 @@ def _codec(codebooks: int, *, encoder: bool) -> MimiModel:
     return model
 
 
-def _hearing(lm: MultistreamLM) -> dict[str, Counts]:
+def _waits(frames: Step, session: Session, state: dict) -> int:
+    """How often the host waits for the device in a frame of a live session."""
+
+    def ones(*arrays: mx.array) -> list[np.ndarray]:
+        return [np.ones(array.shape, bool if array.dtype == mx.bool_ else int) for array in arrays]
+
+    read = Mock(side_effect=ones)
+    with patch.object(sys.modules[frames.__module__], "read", read), patch.object(mx, "async_eval"):
+        deque(frames.frame(state, [session], None, ahead=False), maxlen=0)
+    return read.call_count
+
+
+def _hearing(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
     mimi = _codec(lm.config.n_q, encoder=True)
     step = SttStep(lm, mimi)
     condition = mx.zeros((1, 1, lm.config.dim)) if lm.config.conditioners.sum else None
     state, pcm = hollow((step.init_state(condition), mx.zeros((1, mimi.config.frame_size))))
     codec = count(mimi.encode_step, pcm, state["codec"])
-    return {"codec": codec, "main model": count(step, pcm, state) - codec}
+    parts = {"codec": codec, "main model": count(step, pcm, state) - codec}
+    session = stt.Noise(lambda: state, stt.timing_of(step), 0, True)
+    session.give(1)
+    return parts, _waits(SttFrames(step, "speech to text"), session, state)
 
 
-def _speaking(lm: MultistreamLM) -> dict[str, Counts]:
+def _speaking(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
     step = TtsStep(lm, _codec(lm.config.dep_q, encoder=False), _DELAY)
     conditions = {"temperature": mx.zeros((1,)), "padding_bonus": mx.zeros((1,))}
     if lm.config.conditioners.sum:
@@ -110,14 +137,17 @@ def _speaking(lm: MultistreamLM) -> dict[str, Counts]:
         "keys": row_keys([0]),
     }
     sampled, text = hollow((given, mx.zeros((1,), mx.int32)))
+    offered = hollow(mx.zeros((1, 2), mx.int32))
     forced = hollow(mx.full((1, step.codebooks), UNGENERATED))
     codes = hollow(mx.zeros((1, step.codebooks, 1), mx.int32))
 
-    def main(state: dict, voice: list) -> tuple:
-        return step.sample_text(state, [([0], voice)] if voice else None)
+    def main(state: dict, voice: list, offered: mx.array) -> tuple:
+        return step.sample_text(state, [([0], voice)] if voice else None, None, offered)
 
-    return {
-        "main model": count(main, state, voice),
+    parts = {
+        "main model": count(main, state, voice, offered),
         "depth decoder": count(step.sample_audio, state, sampled, text, forced),
         "codec": count(step.decode, codes, state),
     }
+    session = tts.Endless((state, [voice] if voice else []), step, said=_DELAY + _DELAY)
+    return parts, _waits(TtsFrames(step, "text to speech"), session, state)

@@ -39,7 +39,7 @@ class Counts:
     """kernels: of the compiled graph, by the name of the node; raw: how many without compiling.
     copies: writes into a part of an array that is read elsewhere, too: Metal copies it first.
     read, written: bytes of what is no element-wise kernel. seconds: to put the compiled step
-    together, on the host."""
+    together, on the host. waits: how often the host waits for the device in it."""
 
     kernels: Counter[str] = field(default_factory=Counter)
     raw: int = 0
@@ -47,6 +47,7 @@ class Counts:
     read: int = 0
     written: int = 0
     seconds: float = 0.0
+    waits: int = 0
 
     @property
     def compiled(self) -> int:

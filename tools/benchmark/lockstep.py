@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from dsm_mlx.runtime.batch import Batch, Step
+from dsm_mlx.runtime.batch import Batch
+from dsm_mlx.runtime.frame import Step
 from dsm_mlx.runtime.session import Session
 from dsm_mlx.runtime.waiting import raise_error
 from dsm_mlx.runtime.worker import Worker

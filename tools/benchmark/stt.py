@@ -50,6 +50,12 @@ class Noise(Session):
         return self.idle
 
 
+def timing_of(step: SttStep) -> Timing:
+    """The clock of a model without a name, which writes words half a second late."""
+    config, heads = step.mimi.config, step.lm.config.extra_heads > 0
+    return Timing(config.sample_rate, config.frame_rate, config.frame_size, 6, 0, heads)
+
+
 @dataclass
 class Listener:
     """A model that can be run: the step, the clock, and what its rows begin with.
@@ -67,11 +73,9 @@ class Listener:
         """how: bits, dtype and cache, as for `load_stt`."""
         lm = models.random_lm(name, *how)
         mimi = models.random_mimi(lm.config.n_q, decoder=False)
-        config, step = mimi.config, SttStep(lm, mimi)
-        heads = lm.config.extra_heads > 0
-        timing = Timing(config.sample_rate, config.frame_rate, config.frame_size, 6, 0, heads)
+        step = SttStep(lm, mimi)
         beginning = step.shortened(step.beginning())
-        return cls(step, timing, lambda: step.lengthened(beginning))
+        return cls(step, timing_of(step), lambda: step.lengthened(beginning))
 
     @classmethod
     def load(cls, model: str, bits, dtype, cache) -> Listener:

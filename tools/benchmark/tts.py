@@ -13,7 +13,7 @@ from benchmark import models
 from benchmark.alone import run_alone
 from benchmark.lockstep import Lockstep
 from dsm_mlx.lm.sampling import row_keys
-from dsm_mlx.lm.tokens import UNGENERATED
+from dsm_mlx.lm.tokens import NEW_WORD, PADDING, UNGENERATED
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime.session import Session
@@ -31,13 +31,16 @@ Start = tuple[dict, Sequence[list[dict]]]
 
 
 class Endless(Session):
-    """A session without a script: it takes every token the model offers and never ends."""
+    """A session without a script: it has no words and never ends."""
 
-    def __init__(self, start: Start, step: TtsStep):
+    offered = NEW_WORD, PADDING
+
+    def __init__(self, start: Start, step: TtsStep, said: int = 0):
+        """said: steps that lie behind it."""
         beginning, self.keys_values = start
         super().__init__(beginning, live=True)
         self._delay, self._longest = step.delay_steps, step.pattern.longest
-        self._step = self._wanted = self._computing = 0
+        self._step, self._wanted, self._computing = said, 0, 0
 
     def give(self, frames: int) -> None:
         self._wanted += frames
@@ -68,9 +71,8 @@ class Endless(Session):
     def forced(self) -> None:
         return None
 
-    def take(self, token: int) -> int:
+    def take(self, _token: int) -> None:
         self._step += 1
-        return token
 
     def deliver(self, pcm: np.ndarray) -> None:
         pass
