@@ -26,6 +26,7 @@ from dsm_mlx.runtime.worker import Worker, complete
 from dsm_mlx.stt.core import SttCore
 from dsm_mlx.stt.frame import SttFrames
 from dsm_mlx.stt.session import Session
+from dsm_mlx.transformer import ring
 from dsm_mlx.tts.frame import TtsFrames
 from dsm_mlx.tts.prompt import SpeechOptions
 
@@ -205,6 +206,10 @@ class Game:
                 self.wing.go_on(session)
         while self.worker.turn():
             pass
+        for session in self.batch.open:
+            if session.beginning is None:
+                state = self.batch.value(session)
+                assert session.position == self.wing.frames.position(state)
 
     def join(self):
         script = self.rng.randrange(len(self.wing.scripts))
@@ -228,7 +233,13 @@ class Game:
 
 @pytest.mark.parametrize("name", WINGS)
 @pytest.mark.parametrize("part", range(PARTS))
-def test_as_alone(wing, name, part):
+def test_as_alone(wing, name, part, monkeypatch):
+    # Alone a session looks at the whole ring, together at what may be filled of it.
+    for script in range(len(wing(name).scripts)):
+        alone(wing(name), script)
+    assert wing(name).frames.step.lm.seen(1) is None
+    monkeypatch.setattr(ring, "_BLOCK", 4)
+    assert wing(name).frames.step.lm.seen(1) == 4
     share = round(SEEDS * WINGS[name] / PARTS)
     played = 0
     for seed in range(part * share, (part + 1) * share):

@@ -12,6 +12,7 @@ from mlx.utils import tree_map
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.runtime.rows import Rows
 from dsm_mlx.stt.step import SttStep
+from dsm_mlx.transformer import ring
 
 FRAMES = 80
 PLAIN = ["stt-tiny", "stt-tiny-26", "stt-q64"]
@@ -43,15 +44,15 @@ def case_of(name: str) -> str:
     return name.replace("-", "_")
 
 
-def listen(lm, codes: np.ndarray, condition=None):
+def listen(lm, codes: np.ndarray, condition=None, looks_at=lambda positions: None):
     """codes (rows, n_q, frames) -> tokens (rows, frames), pauses (rows, frames, heads)."""
     step = SttStep(lm, NoCodec())
     given = [None] * len(codes) if condition is None else mx.split(condition, len(codes))
     begun = [step.beginning(one) for one in given]
     state = tree_map(lambda *rows: mx.concatenate(rows), begun[0], *begun[1:])
     tokens, pauses = [], []
-    for frame in np.moveaxis(codes, -1, 0):
-        output, state = step(mx.array(frame), state)
+    for i, frame in enumerate(np.moveaxis(codes, -1, 0)):
+        output, state = step(mx.array(frame), state, seen=looks_at(i + 2))
         mx.eval(state)
         tokens.append(np.array(output.text))
         pauses.append(np.array(output.pauses))
@@ -92,6 +93,32 @@ def test_without_frame_0_it_is_the_reference_as_it_is(checkpoint, golden, name):
     case = golden(case_of(name))
     tokens, _ = listen(load(checkpoint(name)), case["codes"][..., 1:])
     np.testing.assert_array_equal(tokens, case["text_tokens"][:, 1:])
+
+
+def test_slots_that_are_empty_need_not_be_looked_at(checkpoint, golden, monkeypatch):
+    monkeypatch.setattr(ring, "_BLOCK", 4)
+    lm, arrays = load(checkpoint("stt-tiny")), golden("stt_tiny")
+    sizes = [lm.seen(positions) for positions in range(1, 18)]
+    assert sizes == [4] * 4 + [8] * 4 + [None] * 9
+    tokens, _ = listen(lm, arrays["codes"], looks_at=lm.seen)
+    np.testing.assert_array_equal(tokens, arrays["dbl_text_tokens"][:, 1:])
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_attention_to_a_part_of_a_ring(bits):
+    """The same as to all of it, as long as the rest is empty."""
+    key = mx.random.key(0)
+    q, new = mx.random.normal((1, 2, 1, 32), key=key), mx.random.normal((1, 2, 2, 1, 32), key=key)
+    cache = ring.empty((1, 2, 2, 96, 32), mx.float32, bits)
+    window = ring.Window.of(mx.array([0]), 1, 96, 96)
+    cache = ring.write(cache, window.slots, new)
+    found = []
+    for seen in (32, 64, 96):
+        mask = ring.Window.of(mx.array([0]), 1, 96, 96, seen).mask
+        assert mask.shape[-1] == seen
+        found.append(ring.attend(q, *ring.keys_and_values(cache, seen), mask))
+    assert mx.array_equal(found[0], found[2]) and mx.array_equal(found[1], found[2])
+    assert [ring.reach(n, 750) for n in (1, 192, 193, 384, 385)] == [192, 192, 384, 384, None]
 
 
 @pytest.mark.parametrize("name", ["stt-tiny", "stt-q64"])

@@ -42,6 +42,9 @@ class Adding:
     def __init__(self, clock, cost=lambda rows: 0.01, turns=1):
         self.clock, self.cost, self.turns, self.steps = clock, cost, turns, []
 
+    def position(self, state):
+        return 0
+
     def frame(self, state, sessions, active, ahead):
         for session in sessions:
             if session:

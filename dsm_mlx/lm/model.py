@@ -25,6 +25,7 @@ from dsm_mlx.lm.embedding import (
 from dsm_mlx.runtime.device import compiles
 from dsm_mlx.transformer import Shared, Transformer
 from dsm_mlx.transformer.block import make_norm
+from dsm_mlx.transformer.ring import reach
 
 
 class MultistreamLM(nn.Module):
@@ -78,6 +79,10 @@ class MultistreamLM(nn.Module):
         """The dtype of activations."""
         return self.out_norm.weight.dtype
 
+    def seen(self, positions: int) -> int | None:
+        """What a step is told when no row will have more than so many positions."""
+        return reach(positions, self.config.transformer.context)
+
     def init_state(self, batch: int) -> dict:
         """A fresh state of the transformer."""
         bits = 8 if self.cache == "q8" else None
@@ -108,6 +113,7 @@ class MultistreamLM(nn.Module):
         condition: mx.array | None = None,
         cross: Sequence[Shared] | None = None,
         active: mx.array | None = None,
+        seen: int | None = None,
     ) -> tuple[mx.array, dict]:
         """One step of every row.
 
@@ -115,13 +121,14 @@ class MultistreamLM(nn.Module):
         state: from `init_state`. condition: (batch or 1, 1, dim), added to the input.
         cross: who attends to what; the second part of each comes from `keys_values`.
         active: bool (batch,), rows that are False keep their place.
+        seen: as for `Transformer`.
         Returns the normed hidden state (batch, dim) and the new state.
         """
         codes = self.audio_emb(audio_rows(audio, self.config.card)).astype(self.dtype)
         x = added(codes.sum(axis=1), self.text_emb, text)[:, None]
         if condition is not None:
             x = x + condition.astype(x.dtype)
-        x, state = self.transformer(x, state, active, cross)
+        x, state = self.transformer(x, state, active, cross, seen)
         return self.out_norm(x)[:, 0], state
 
     def text_logits(self, hidden: mx.array) -> mx.array:

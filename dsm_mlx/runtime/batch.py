@@ -249,6 +249,8 @@ class Batch:
     def _state_known(self) -> None:
         frame, self._frame = self._frame, None
         self._rows.give_back(frame.rows, frame.state)
+        for session in filter(None, frame.sessions):
+            session.position += 1
         frame.state = None
         self._unread = frame
 
@@ -342,6 +344,7 @@ class Batch:
             beginning, session.beginning = session.beginning, None
             if beginning is None:
                 continue
+            session.position = self._step.position(beginning)
             self._rows.put(session.row, beginning)
 
     def _tell_if_late(self) -> None:

@@ -13,6 +13,10 @@ from dsm_mlx.runtime.session import Session
 class Step(Protocol):
     """What a batch needs of a wing: one frame of some rows."""
 
+    def position(self, state: Any) -> int:
+        """How many steps lie behind a row with this state, which has been evaluated."""
+        ...
+
     def frame(
         self,
         state: Any,
@@ -34,6 +38,11 @@ class Step(Protocol):
             after which the iterator hands the outcome to the sessions and ends.
         """
         ...
+
+
+def most_positions(sessions: Sequence[Session | None]) -> int:
+    """How many steps lie behind the row that is furthest ahead."""
+    return max(session.position for session in sessions if session)
 
 
 class Frame:

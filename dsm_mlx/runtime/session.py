@@ -70,9 +70,10 @@ class Session:
         self.beginning = beginning
         self.error: Exception | None = None
         self.gone = False
-        self.batch: Any = None  # these three are the batch's
+        self.batch: Any = None  # these four are the batch's
         self.row: int | None = None
         self.since: float | None = None
+        self.position = 0  # steps that lie behind its row
         self._wakers: set[Callable[[], None]] = set()
 
     def prepare(self) -> bool:

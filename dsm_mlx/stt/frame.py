@@ -9,6 +9,7 @@ import numpy as np
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.runtime.device import read
+from dsm_mlx.runtime.frame import most_positions
 from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.step import SttStep
 
@@ -21,6 +22,10 @@ class SttFrames:
 
     def __init__(self, step: SttStep, name: str):
         self.step, self._name = step, name
+
+    def position(self, state: dict) -> int:
+        """See `runtime.frame.Step`."""
+        return int(state["lm"]["offset"].max().item())
 
     def frame(
         self,
@@ -36,7 +41,8 @@ class SttFrames:
                 with session.changed:
                     pcm[row] = session.next_frame()
         sampled = any(session is not None and session.sampled for session in sessions)
-        output, state = self.step(mx.array(pcm), state, active, sampled)
+        seen = self.step.lm.seen(1 + most_positions(sessions))
+        output, state = self.step(mx.array(pcm), state, active, sampled, seen)
         mx.async_eval(output, state)
         known = [state]
         del state  # a second holder of the rings would cost a copy of them

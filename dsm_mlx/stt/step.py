@@ -93,32 +93,38 @@ class SttStep:
         return {**beginning, "lm": {**lm, "rings": [lengthened(r, slots) for r in lm["rings"]]}}
 
     def __call__(
-        self, pcm: mx.array, state: dict, active: mx.array | None = None, sampled: bool = False
+        self,
+        pcm: mx.array,
+        state: dict,
+        active: mx.array | None = None,
+        sampled: bool = False,
+        seen: int | None = None,
     ) -> tuple[SttOutput, dict]:
         """float32 pcm (batch, frame_size) -> output, state.
 
         active: bool (batch,), rows that are False keep their place; None means all rows.
         sampled: whether any row has a temperature above 0. Rows at 0 give the same either way.
+        seen: as for `Transformer`.
         """
         # What does not change between steps is part of the compiled graph's key. All rows active
         # is the usual case and needs no masks.
-        key = sampled, active is None
+        key = sampled, seen, active is None
         if key not in self._compiled:
             if active is None:
-                step = compiled(lambda pcm, state: self._step(pcm, state, None, sampled))
+                step = compiled(lambda pcm, state: self._step(pcm, state, None, sampled, seen))
             else:
-                step = compiled(lambda *inputs: self._step(*inputs, sampled))
+                step = compiled(lambda *inputs: self._step(*inputs, sampled, seen))
             self._compiled[key] = step
         inputs = (pcm, state) if active is None else (pcm, state, active)
         output, state = self._compiled[key](*inputs)
         return SttOutput(*output), state
 
-    def _step(self, pcm, state, active, sampled):
+    def _step(self, pcm, state, active, sampled, seen):
         latent, codec = self.mimi.latent_step(pcm, state["codec"], active)
         codes = self.mimi.quantizer.encode(latent)
-        return self._listen(codes[..., 0], latent, {**state, "codec": codec}, active, sampled)
+        return self._listen(codes[..., 0], latent, {**state, "codec": codec}, active, sampled, seen)
 
-    def _listen(self, codes, latent, state, active, sampled):
+    def _listen(self, codes, latent, state, active, sampled, seen=None):
         new = dict(state)
         if self.delays.longest:
             new["history"] = self.delays.push(state["history"], codes)
@@ -129,6 +135,7 @@ class SttStep:
             state["lm"],
             condition=state.get("condition"),
             active=active,
+            seen=seen,
         )
         logits = self.lm.text_logits(hidden)
         if sampled:

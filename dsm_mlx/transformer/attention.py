@@ -80,7 +80,7 @@ class Attention(nn.Module):
             )
         qkv = qkv.reshape(shape).transpose(0, 3, 2, 1, 4)
         ring = write(ring, window.slots, qkv[:, :, 1:])
-        attended = attend(qkv[:, :, 0], *keys_and_values(ring), window.mask)
+        attended = attend(qkv[:, :, 0], *keys_and_values(ring, window.mask.shape[-1]), window.mask)
         return plus(x, self.out_proj, merge_heads(attended)), ring
 
 

@@ -164,15 +164,18 @@ class Transformer(nn.Module):
         state: dict,
         active: mx.array | None = None,
         cross: Sequence[Shared] | None = None,
+        seen: int | None = None,
     ) -> tuple[mx.array, dict]:
         """One step. x (batch, steps, dim) -> (batch, steps, dim), new state.
 
         active: bool (batch,); a row that is False keeps its place. None means all rows.
         cross: who attends to what, see `Shared`.
+        seen: how many slots of the ring an active row can have filled by the end of the step, see
+        `ring.reach`; None: all.
         """
         steps = x.shape[1]
         ring = size(state["rings"][0])
-        window = Window.of(state["offset"], steps, self.config.context, ring)
+        window = Window.of(state["offset"], steps, self.config.context, ring, seen)
         rings = []
         for i, (layer, old) in enumerate(zip(self.layers, state["rings"], strict=True)):
             groups = cross and [(rows, layers[i]) for rows, layers in cross]

@@ -19,7 +19,7 @@ class Window(NamedTuple):
     """Where the new positions of one step go and what they may see.
 
     slots:  int32 (batch, steps), ring slot of each new position.
-    mask:   bool (batch, 1, steps, ring), True where a key is visible.
+    mask:   bool (batch, 1, steps, seen), True where a key is visible.
     turns:  int32 (batch * steps * 3,), by which position queries, keys and values are rotated. For
             values that is 0, which leaves them as they are: so one kernel rotates all.
     """
@@ -29,12 +29,15 @@ class Window(NamedTuple):
     turns: mx.array
 
     @classmethod
-    def of(cls, offset: mx.array, steps: int, context: int, ring: int) -> Window:
+    def of(
+        cls, offset: mx.array, steps: int, context: int, ring: int, seen: int | None = None
+    ) -> Window:
         """The window of `steps` new positions: a key is visible if 0 <= query - key < context.
 
         offset: int32 (batch,), the position of the first new query.
         `ring` must be at least `context + steps - 1`, so that writing the last new position
         does not cover a key that the first one still sees.
+        seen: how many slots are looked at, see `reach`; None: all.
         """
         if ring < context + steps - 1:
             raise ValueError(f"a ring of {ring} slots is too small for {steps} steps of {context}")
@@ -42,7 +45,7 @@ class Window(NamedTuple):
         # All from the offset, in the mask's own shape: a GPU computes it in one kernel.
         first = offset.reshape(-1, 1, 1, 1)
         last = first + (steps - 1)
-        keys = last - (last - count(ring)) % ring
+        keys = last - (last - count(seen or ring)) % ring
         queries = first + count(steps)[:, None]
         visible = (keys >= 0) & (queries >= keys) & (queries - keys < context)
         positions = offset[:, None, None] + count(steps)[:, None]
@@ -61,6 +64,7 @@ def count(length: int) -> mx.array:
 # (packed values, scales, biases) in groups of `_GROUP`.
 Cache = mx.array | tuple[mx.array, mx.array, mx.array]
 _GROUP = 32
+_BLOCK = 32  # slots that are looked at are a multiple of it: sums are then taken in the same order
 
 
 def empty(shape: tuple[int, ...], dtype: mx.Dtype, bits: int | None = None) -> Cache:
@@ -117,11 +121,22 @@ def lengthened(cache: Cache, slots: int) -> Cache:
     return tuple(lengthened(part, slots) for part in cache)
 
 
-def keys_and_values(cache: Cache) -> tuple[Cache, Cache]:
-    """The two parts of a cache, as views (batch, heads, ring, head_dim)."""
+def keys_and_values(cache: Cache, seen: int) -> tuple[Cache, Cache]:
+    """The two parts of a cache's first slots, as views (batch, heads, seen, head_dim)."""
     if isinstance(cache, mx.array):
-        return cache[:, :, 0], cache[:, :, 1]
-    return tuple(part[:, :, 0] for part in cache), tuple(part[:, :, 1] for part in cache)
+        return cache[:, :, 0, :seen], cache[:, :, 1, :seen]
+    keys, values = zip(*(keys_and_values(part, seen) for part in cache), strict=True)
+    return keys, values
+
+
+def reach(positions: int, ring: int) -> int | None:
+    """How many slots a step has to look at when no row has more than so many positions: a quarter
+    or half of the ring, or None, which means all. Few sizes, because each is a graph of its own."""
+    for part in (4, 2):
+        slots = -(-ring // (part * _BLOCK)) * _BLOCK
+        if positions <= slots < ring:
+            return slots
+    return None
 
 
 def attend(q: mx.array, k: Cache, v: Cache, mask: mx.array | None = None) -> mx.array:

@@ -11,6 +11,7 @@ import numpy as np
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.tokens import PADDING, UNGENERATED
 from dsm_mlx.runtime.device import read, settle
+from dsm_mlx.runtime.frame import most_positions
 from dsm_mlx.transformer import Shared
 from dsm_mlx.tts.session import Session
 from dsm_mlx.tts.step import TtsStep
@@ -28,6 +29,10 @@ class TtsFrames:
     def __init__(self, step: TtsStep, name: str):
         self.step, self._name = step, name
 
+    def position(self, state: dict) -> int:
+        """See `runtime.frame.Step`."""
+        return int(state["lm"]["offset"].max().item())
+
     def frame(
         self,
         state: dict,
@@ -42,7 +47,8 @@ class TtsFrames:
         sounding = [row for row in rows if row[1].sounds]
         depth = any(session.needs_depth for _, session in rows)
         offered, forced = self._offered(len(sessions), rows), self._forced(len(sessions), rows)
-        sampled, state = step.sample_text(state, _shared(sessions), active, offered)
+        seen = step.lm.seen(1 + most_positions(sessions))
+        sampled, state = step.sample_text(state, _shared(sessions), active, offered, seen)
         mx.async_eval(sampled, state)
         yield None
         settle(sampled)

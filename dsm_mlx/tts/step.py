@@ -73,6 +73,7 @@ class TtsStep:
         cross: Sequence[Shared] | None = None,
         active: mx.array | None = None,
         offered: mx.array | None = None,
+        seen: int | None = None,
     ) -> tuple[dict, dict]:
         """The first half: -> sampled, state.
 
@@ -83,19 +84,20 @@ class TtsStep:
         active: bool (batch,), rows that are False keep their place; None means all rows.
         offered: int32 (batch, 2), what a row is given if it samples NEW_WORD, and what if not;
         None: what it samples.
+        seen: as for `Transformer`.
         """
         shape = cross and tuple(tuple(rows) for rows, _ in cross)
         values = cross and [kv for _, kv in cross]
 
         def function(active, row, lm, conditions, values, offered):
             cross = values and list(zip(shape, values, strict=True))
-            return self._sample_text(active, row, lm, conditions, cross, offered)
+            return self._sample_text(active, row, lm, conditions, cross, offered, seen)
 
         parts = state["row"], state["lm"], state["conditions"], values, offered
         # Sessions of several voices come in too many combinations for a graph of each.
         usual = cross is None or len(cross) <= 1 + ("guidance" in state["conditions"])
         if usual:
-            sampled, row, lm = self._run(("text", shape), function, active, *parts)
+            sampled, row, lm = self._run(("text", shape, seen), function, active, *parts)
         else:
             sampled, row, lm = function(active, *parts)
         return sampled, {**state, "row": row, "lm": lm}
@@ -142,7 +144,7 @@ class TtsStep:
             return self._compiled[key](*inputs)
         return self._compiled[key](active, *inputs)
 
-    def _sample_text(self, active, row, lm, conditions, cross, offered):
+    def _sample_text(self, active, row, lm, conditions, cross, offered, seen):
         guidance = conditions.get("guidance")
         tokens, begins = self._inputs(row)
         rows = active
@@ -157,6 +159,7 @@ class TtsStep:
             condition=conditions.get("sum"),
             cross=cross,
             active=rows,
+            seen=seen,
         )
         logits = self.lm.text_logits(hidden)
         if guidance is not None and not self._null_hears_text:

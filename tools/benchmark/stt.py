@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import mlx.core as mx
 import numpy as np
@@ -112,19 +113,19 @@ class Listener:
         return weights + rows * models.state_size(self.start())
 
     def parts(self, frames: int) -> dict[str, dict]:
-        """Milliseconds of the codec and of the language model, one row."""
+        """Milliseconds of the codec and of the language model, one row: with its ring full, and
+        while that is hardly filled."""
         lm, mimi = self.step.lm, self.step.mimi
         pcm = mx.random.normal((1, mimi.config.frame_size)) * 0.1
         codes = mx.zeros((1, lm.config.n_q), mx.int32)
         text = mx.zeros((1,), mx.int32)
 
-        @compiled
-        def language(codes, state):
-            hidden, state = lm(text, codes, state)
+        def language(codes, state, seen):
+            hidden, state = lm(text, codes, state, seen=seen)
             return mx.argmax(lm.text_logits(hidden), axis=-1), state
 
-        encode = compiled(mimi.encode_step)
-        return {
-            "codec": run_alone(encode, pcm, mimi.encoder_state(1), frames),
-            "language model": run_alone(language, codes, lm.init_state(1), frames),
-        }
+        parts = {"codec": (compiled(mimi.encode_step), pcm, mimi.encoder_state(1))}
+        for name, seen in {"full": None, "young": lm.seen(1)}.items():
+            step = compiled(partial(language, seen=seen))
+            parts[f"language model, {name}"] = step, codes, lm.init_state(1)
+        return {name: run_alone(*part, frames) for name, part in parts.items()}
