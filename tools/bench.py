@@ -9,6 +9,7 @@
     python tools/bench.py --random stt-small --together 8        the share of CPU time a row takes
     python tools/bench.py --random tts-1.6b --bits 4 --count     kernels and bytes, nothing computed
     python tools/bench.py --random stt-small --against moshi_mlx --peer-python VENV/bin/python
+    python tools/bench.py --random mimi --against rustymimi --peer-python VENV/bin/python
 
 The table goes to stdout, or with --json the same as one JSON object; progress goes to stderr.
 """
@@ -106,12 +107,12 @@ def _add_work(add) -> None:
     add("--voices", type=_count, default=0, metavar="N", help="speech streams beside them")
     add("--seconds", type=float, default=20.0, help="of each of these loads (default: 20)")
     add("--plot", metavar="FILE", help="draw the time of each frame")
-    add("--against", choices=("moshi_mlx",), help="time both, in turns, on the same weights")
+    add("--against", choices=against.PEERS, help="time both, in turns, on the same weights")
     add(
         "--peer-python",
         default=os.environ.get("PEER_PYTHON"),
         metavar="PATH",
-        help="the Python that has moshi_mlx (default: $PEER_PYTHON)",
+        help="the Python that has the other library (default: $PEER_PYTHON)",
     )
     add("--json", action="store_true", help="print JSON instead of a table")
 
@@ -120,16 +121,14 @@ def _check(options: argparse.Namespace, error) -> None:
     """Call `error` with what is wrong."""
     if (options.model is None) == (options.random is None):
         error("expected a model or --random SHAPE")
-    if options.against and not (options.random and options.peer_python):
-        error("--against needs --random SHAPE and --peer-python PATH")
-    if options.random == "mimi" and not options.against:
-        error("--random mimi needs --against moshi_mlx")
+    if options.against:
+        _check_against(options, error)
+    elif options.random == "mimi":
+        error("--random mimi needs --against")
     if options.count and (not options.random or options.against):
         error("--count needs --random SHAPE, and goes without --against")
     if options.cold and not options.model:
         error("--cold needs a model")
-    if options.against and (options.soak or options.plot or options.together):
-        error("--against goes with none of --soak, --plot and --together")
     if options.soak and options.together:
         error("--soak and --together are two runs")
     if _in_real_time(options):
@@ -139,6 +138,15 @@ def _check(options: argparse.Namespace, error) -> None:
             error("--live, --files and --voices go with none of --plot, --soak, --cold, --together")
         if not 1 <= options.seconds <= 86_400:
             error("--seconds must be 1 to 86400")
+
+
+def _check_against(options: argparse.Namespace, error) -> None:
+    if not (options.random and options.peer_python):
+        error("--against needs --random SHAPE and --peer-python PATH")
+    if wrong := against.unfit(options.against, options.random):
+        error(wrong)
+    if options.soak or options.plot or options.together:
+        error("--against goes with none of --soak, --plot and --together")
 
 
 def _in_real_time(options: argparse.Namespace) -> bool:
@@ -165,7 +173,7 @@ def say(text: str) -> None:
 
 def compare(options: argparse.Namespace, known: dict) -> None:
     """Put another library's figures into `known`, and ours."""
-    how = options.peer_python, options.frames, options.cache
+    how = options.against, options.peer_python, options.frames, options.cache
     known |= against.compare(options.random, *how, say)
 
 

@@ -1,88 +1,93 @@
-"""A job (see jobs.py) in dsm_mlx: `python ours.py JOB`."""
+"""A job (see jobs.py) in dsm_mlx: `python -m benchmark.ours JOB`."""
 
 from __future__ import annotations
 
-import json
-import sys
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import mlx.core as mx
 
-from benchmark.jobs import work
+from benchmark.jobs import CODEC, Job, Steps, work
+from dsm_mlx.lm.sampling import row_keys
+from dsm_mlx.lm.tokens import NOTHING, UNGENERATED
 from dsm_mlx.loading.checkpoint import Checkpoint, load_mimi
 from dsm_mlx.runtime.device import compiled
+from dsm_mlx.tts.step import TtsStep
 
 
 def main() -> None:
-    job = json.loads(sys.argv[1])
-    folder = Path(job["folder"])
-    if job["part"] in ("encode", "decode"):
-        step = _codec(folder, job["part"])
+    job = Job.of_command()
+    if job.of_codec:
+        start = _codec(job)
     else:
-        lm = Checkpoint.find(folder, job["part"]).load_lm(dtype="float32", cache=job["cache"])
-        step = _listen(lm) if job["part"] == "stt" else _speak(lm)
-    work(job, step, mx.get_peak_memory)
+        checkpoint = Checkpoint.find(Path(job.folder), job.part)
+        lm = checkpoint.load_lm(dtype="float32", cache=job.cache)
+        start = _speak(lm) if job.speaks else _listen(lm, job)
+    work(job, start, ("mlx",), mx.get_peak_memory)
 
 
-def _codec(folder: Path, part: str):
-    mimi = load_mimi(
-        folder / "mimi.safetensors", None, encoder=part == "encode", decoder=part == "decode"
-    )
-    if part == "encode":
-        run, state = compiled(mimi.encode_step), mimi.encoder_state(1)
-        frame = 0.1 * mx.random.normal((1, mimi.config.frame_size))
-    else:
-        run, state = compiled(mimi.decode_step), mimi.decoder_state(1)
-        frame = mx.random.randint(0, mimi.config.bins, (1, mimi.config.n_q, 1))
+def _codec(job: Job) -> Steps:
+    encodes = job.part == "encode"
+    mimi = load_mimi(Path(job.file(CODEC)), None, encoder=encodes, decoder=not encodes)
+    run = compiled(mimi.encode_step if encodes else mimi.decode_step)
 
-    def step() -> None:
-        nonlocal state
-        out, state = run(frame, state)
-        mx.eval(out, state)
+    def steps(_checked: bool) -> Iterator[mx.array]:
+        state = mimi.encoder_state(1) if encodes else mimi.decoder_state(1)
+        for frame in job.given():
+            out, state = run(mx.array(frame), state)
+            mx.eval(out, state)
+            yield out
 
-    return step
+    return steps
 
 
-def _listen(lm):
+def _listen(lm, job: Job) -> Steps:
     @compiled
     def run(text, codes, state):
         hidden, state = lm(text, codes, state)
         text = mx.argmax(lm.text_logits(hidden), axis=-1).astype(mx.int32)
         return text, lm.pause_probabilities(hidden), state
 
-    codes = mx.random.randint(0, lm.config.card, (1, lm.config.n_q))
-    text, state = mx.array([lm.config.text_card], mx.int32), lm.init_state(1)
+    def steps(_checked: bool) -> Iterator[mx.array]:
+        text, state = mx.array([lm.config.text_card], mx.int32), lm.init_state(1)
+        given = job.given()
+        given[0] = lm.config.card  # others begin so whatever they are given
+        for codes in given:
+            text, pauses, state = run(text, mx.array(codes), state)
+            mx.eval(text, pauses, state)
+            yield text
 
-    def step() -> None:
-        nonlocal text, state
-        text, pauses, state = run(text, codes, state)
-        mx.eval(text, pauses, state)
-
-    return step
+    return steps
 
 
-def _speak(lm):
-    from dsm_mlx.lm.sampling import row_keys
-    from dsm_mlx.lm.tokens import UNGENERATED
-    from dsm_mlx.tts.step import TtsStep
+class _NoCodec:
+    """Stands for the codec, which is timed by itself."""
 
-    class NoCodec:
-        def decoder_state(self, batch):
-            return {}
+    def decoder_state(self, batch: int) -> dict:
+        return {}
 
-    speak = TtsStep(lm, NoCodec(), delay_steps=0)
-    conditions = {"temperature": mx.array([0.6]), "padding_bonus": mx.array([0.0])}
-    state = speak.init_state(conditions, row_keys([0]))
+
+def _speak(lm) -> Steps:
+    speak = TtsStep(lm, _NoCodec(), delay_steps=0)
     forced = mx.full((1, lm.config.dep_q), UNGENERATED, mx.int32)
 
-    def step() -> None:
-        nonlocal state
-        sampled, state = speak.sample_text(state)
-        text = mx.array([sampled["text"].item()], mx.int32)
-        codes, _, state = speak.sample_audio(state, sampled, text, forced)
-        mx.eval(codes, state)
+    none = mx.full((lm.config.dep_q,), NOTHING, mx.int32)
 
-    return step
+    def steps(checked: bool) -> Iterator[mx.array]:
+        temperature = mx.array([0.0 if checked else 0.6])
+        conditions = {"temperature": temperature, "padding_bonus": mx.array([0.0])}
+        state = speak.init_state(conditions, row_keys([0]))
+        for number in count():
+            sampled, state = speak.sample_text(state)
+            text = mx.array([sampled["text"].item()], mx.int32)
+            codes, _, state = speak.sample_audio(state, sampled, text, forced)
+            whole = number >= speak.pattern.longest
+            said = mx.concatenate([text, codes[0, :, 0] if whole else none])
+            mx.eval(said, state)
+            yield said
+
+    return steps
 
 
 if __name__ == "__main__":
