@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 
@@ -43,18 +44,22 @@ def _codec(job: Job) -> Steps:
 
 
 def _listen(lm, job: Job) -> Steps:
-    @compiled
-    def run(text, codes, state):
-        hidden, state = lm(text, codes, state)
+    def run(text, codes, state, seen):
+        hidden, state = lm(text, codes, state, seen=seen)
         text = mx.argmax(lm.text_logits(hidden), axis=-1).astype(mx.int32)
         return text, lm.pause_probabilities(hidden), state
+
+    @cache
+    def step(seen):
+        return compiled(partial(run, seen=seen))
 
     def steps(_checked: bool) -> Iterator[mx.array]:
         text, state = mx.array([lm.config.text_card], mx.int32), lm.init_state(1)
         given = job.given()
         given[0] = lm.config.card  # others begin so whatever they are given
-        for codes in given:
-            text, pauses, state = run(text, mx.array(codes), state)
+        for number, codes in enumerate(given):
+            # as in a stream: of the ring only what may be filled
+            text, pauses, state = step(lm.seen(1 + number))(text, mx.array(codes), state)
             mx.eval(text, pauses, state)
             yield text
 
@@ -79,7 +84,7 @@ def _speak(lm) -> Steps:
         conditions = {"temperature": temperature, "padding_bonus": mx.array([0.0])}
         state = speak.init_state(conditions, row_keys([0]))
         for number in count():
-            sampled, state = speak.sample_text(state)
+            sampled, state = speak.sample_text(state, seen=lm.seen(1 + number))
             text = mx.array([sampled["text"].item()], mx.int32)
             codes, _, state = speak.sample_audio(state, sampled, text, forced)
             whole = number >= speak.pattern.longest
