@@ -110,8 +110,8 @@ def _speak(generator: models.LmGen, given: np.ndarray) -> Iterator[mx.array]:
 def _lay_out(model: nn.Module, *, codebooks: bool = False) -> None:
     """Keep matrices as (in, out) in memory, whatever their shape says, as dsm_mlx does on a CPU.
 
-    Convolutions stay as they are: `mx.conv1d` on a CPU copies weights that do not lie in the order
-    of their shape, in every call. Codebooks are matrices where sound is encoded.
+    Convolutions stay as they are: `mx.conv1d` on a CPU gets slower by it. Codebooks are matrices
+    where sound is encoded.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):
