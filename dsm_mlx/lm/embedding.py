@@ -15,7 +15,7 @@ class TokenEmbedding(nn.Embedding):
     def __call__(self, tokens: mx.array) -> mx.array:
         """int32 tokens (...) -> (..., dim)."""
         rows = super().__call__(mx.maximum(tokens, 0))
-        return mx.where((tokens < 0)[..., None], mx.zeros((), rows.dtype), rows)
+        return mx.where((tokens < 0)[..., None], mx.array(0, rows.dtype), rows)
 
     def to_quantized(self, group_size=None, bits=None, mode="affine", **_):
         return QuantizedTokenEmbedding.of(self, group_size, bits, mode)
@@ -43,7 +43,7 @@ class QuantizedTokenEmbedding(nn.QuantizedEmbedding):
             bits=self.bits,
             mode=self.mode,
         )
-        return mx.where((tokens < 0)[..., None], mx.zeros((), rows.dtype), rows)
+        return mx.where((tokens < 0)[..., None], mx.array(0, rows.dtype), rows)
 
 
 class AudioEmbedding(TokenEmbedding):

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import mlx.core as mx
+import numpy as np
 from mlx.utils import tree_flatten, tree_map
 
-_VIEWS = {
+VIEWS = {
     "AsStrided", "Broadcast", "BroadcastAxes", "Copy", "Depends", "ExpandDims", "Flatten",
     "Reshape", "Slice", "Split", "Squeeze", "StopGradient", "Transpose", "Unflatten",
 }  # fmt: skip
@@ -32,6 +33,8 @@ _FUSED = {
 _NODE = re.compile(r"^\{ (\d+) \[label =\"([^\"]+)\"", re.MULTILINE)
 _EDGE = re.compile(r"^\"([A-Z]+)\" -> (\d+)$", re.MULTILINE)
 _TIMES = 20
+# Heads that Metal has a kernel for, of at most 8 queries; see docs/metal.md.
+ATTENTION_WIDTHS = (64, 96, 128, 256)
 
 
 @dataclass
@@ -84,15 +87,22 @@ def _hollow(array: mx.array) -> mx.array:
 def count(function: Callable, *inputs) -> Counts:
     """The graph of `function`, of trees of arrays to trees of arrays."""
     flat = [array for _, array in tree_flatten(inputs)]
-    with _kernels_of_a_gpu():
+    kernels, copies = compiled_kernels(function, *inputs)
+    with kernels_of_a_gpu():
         compiled = mx.compile(function)
-        kernels, copies = _nodes(compiled(*inputs))
+        compiled(*inputs)
         start = time.perf_counter()
         for _ in range(_TIMES):
             compiled(*inputs)
         seconds = (time.perf_counter() - start) / _TIMES
         raw, read, written = _traced(function, inputs, flat)
     return Counts(kernels, raw, copies, read, written, seconds)
+
+
+def compiled_kernels(function: Callable, *inputs) -> tuple[Counter[str], int]:
+    """The kernels of the compiled graph of `function`; see `Counts`."""
+    with kernels_of_a_gpu():
+        return _nodes(mx.compile(function)(*inputs))
 
 
 def _nodes(outputs) -> tuple[Counter[str], int]:
@@ -108,7 +118,7 @@ def _nodes(outputs) -> tuple[Counter[str], int]:
     found: Counter[str] = Counter()
     copies = 0
     for node, name in _NODE.findall(text):
-        if name not in _VIEWS:
+        if name not in VIEWS:
             found[name] += len(inputs[node]) if name == "Concatenate" else 1
         if name.startswith("SliceUpdate"):
             copies += readers[inputs[node][0]] > 1
@@ -123,7 +133,7 @@ def _traced(function: Callable, inputs, flat: list[mx.array]) -> tuple[int, int,
     def node(known: dict) -> None:
         nonlocal raw, read, written
         name = known.get("name")
-        if name is None or name in _VIEWS:
+        if name is None or name in VIEWS:
             return
         raw += len(known["inputs"]) if name == "Concatenate" else 1
         if name in _FUSED:
@@ -154,25 +164,45 @@ def _size(known: tuple) -> int:
 
 
 @contextmanager
-def _kernels_of_a_gpu() -> Iterator[None]:
-    """What has a kernel of its own on a GPU becomes one node."""
+def kernels_of_a_gpu(calls: list[tuple[str, dict]] | None = None) -> Iterator[None]:
+    """What has a kernel of its own on a GPU becomes one node; see `call_of`.
 
-    def like_the_first(x: mx.array, *rest, **_) -> mx.array:
-        # Nothing of ours sorts: that node stands for the kernel that this device lacks.
-        return mx.sort(mx.depends(x, [array for array in rest if isinstance(array, mx.array)]))
+    calls: takes the name and the options of each that stands in the graph.
+    """
+    calls = [] if calls is None else calls
+
+    def one(name: str, x: mx.array, rest: list, **options) -> mx.array:
+        # Nothing of ours sorts: that node stands for the kernel that this device lacks. What it
+        # depends on last says by its shape which call it is.
+        calls.append((name, options))
+        which = mx.array(np.zeros((0, len(calls)), np.float32))
+        return mx.sort(mx.depends(x, [array for array in [*rest, which] if array is not None]))
+
+    def rms_norm(x, weight, eps) -> mx.array:
+        return one("RMSNorm", x, [weight])
+
+    def layer_norm(x, weight, bias, eps) -> mx.array:
+        return one("LayerNorm", x, [weight, bias])
+
+    def rope(x, dims, *, offset, **_) -> mx.array:
+        return one("RoPE", x, [offset if isinstance(offset, mx.array) else mx.array(offset)])
 
     def attention(q, k, v, *, scale, mask=None) -> mx.array:
-        return like_the_first(q, k, v, mask)
+        if q.shape[-1] not in ATTENTION_WIDTHS:  # a GPU has several, too
+            return kept[mx.fast, "scaled_dot_product_attention"](q, k, v, scale=scale, mask=mask)
+        return one("ScaledDotProductAttention", q, [k, v, mask])
 
-    def dequantize(w, scales, biases=None, *, bits, mode="affine", dtype=None, **_) -> mx.array:
+    def dequantize(
+        w, scales, biases=None, *, group_size, bits, mode="affine", dtype=None
+    ) -> mx.array:
         shape = (*w.shape[:-1], w.shape[-1] * 32 // bits)
         rows = mx.broadcast_to(scales[..., :1].astype(dtype or scales.dtype), shape)
-        return like_the_first(rows, w, biases)
+        return one("Dequantize", rows, [w, biases], group_size=group_size, bits=bits, mode=mode)
 
     names = {
-        (mx.fast, "rms_norm"): like_the_first,
-        (mx.fast, "layer_norm"): like_the_first,
-        (mx.fast, "rope"): like_the_first,
+        (mx.fast, "rms_norm"): rms_norm,
+        (mx.fast, "layer_norm"): layer_norm,
+        (mx.fast, "rope"): rope,
         (mx.fast, "scaled_dot_product_attention"): attention,
         (mx, "dequantize"): dequantize,
     }
