@@ -16,11 +16,11 @@ LIMITS = {
     ("stt-1b", 4): ({"codec": 268, "in all": 501}, 762),
     ("stt-2.6b", None): ({"in all": 777}, 5190),
     ("stt-2.6b", 4): ({"in all": 883}, 1787),
-    ("tts-1.6b", None): ({"depth decoder": 1363, "codec": 144, "in all": 1773}, 5015),
-    ("tts-1.6b", 8): ({"in all": 2093}, 2750),
-    ("tts-1.6b", 4): ({"depth decoder": 1619, "codec": 144, "in all": 2093}, 1720),
-    ("tts-0.75b", None): ({"codec": 144, "in all": 1110}, 2400),
-    ("tts-0.75b", 4): ({"codec": 144, "in all": 1302}, 900),
+    ("tts-1.6b", None): ({"depth decoder": 1361, "codec": 144, "in all": 1772}, 5015),
+    ("tts-1.6b", 8): ({"in all": 2092}, 2750),
+    ("tts-1.6b", 4): ({"depth decoder": 1617, "codec": 144, "in all": 2092}, 1720),
+    ("tts-0.75b", None): ({"codec": 144, "in all": 1109}, 2400),
+    ("tts-0.75b", 4): ({"codec": 144, "in all": 1301}, 900),
 }
 
 

@@ -174,7 +174,7 @@ class DepthDecoder(nn.Module):
         past = self.no_past(inputs)
         codes: list[mx.array] = []
         # A sum: one that is no number makes it none. Of the logits' own type, for fewer kernels.
-        seen = mx.zeros((), inputs.dtype)
+        seen = mx.array(0, inputs.dtype)
         for k in range(len(self.config.schedule)):
             logits, past = self.slice(k, codes[-1] if k else text, inputs, past)
             logits = guide(logits, guidance)
@@ -188,7 +188,7 @@ class DepthDecoder(nn.Module):
         depth = self.config
         width = depth.dim // depth.heads
         shape = inputs.shape[0], depth.heads, 2, len(depth.schedule), width
-        return [(mx.broadcast_to(mx.zeros((), inputs.dtype), shape), 0) for _ in self.layers]
+        return [(mx.broadcast_to(mx.array(0, inputs.dtype), shape), 0) for _ in self.layers]
 
     def slice(self, k: int, token: mx.array, inputs: mx.array, past: list):
         """Logits of codebook k, given the token of the slice before.
