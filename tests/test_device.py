@@ -90,8 +90,7 @@ def test_a_cache_is_small_where_the_weights_are(checkpoint):
 
 
 def test_weights_lie_as_they_are_read(checkpoint):
-    """On the CPU matrices of float32 are stored with the inputs first, as its BLAS likes them; tables
-    keep the file's type."""
+    """On the CPU float32 matrices are stored with the inputs first; tables keep the file's type."""
     lm = Checkpoint.find(checkpoint("stt-tiny-mlx"), "stt").load_lm(dtype="float32")
     matrix = lm.text_linear.weight
     assert matrix.dtype == mx.float32

@@ -17,6 +17,7 @@ from benchmark.statistics import quantile
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.files import weight_map
 from dsm_mlx.lm import layout as lm_layout
+from dsm_mlx.runtime import blas
 
 _HERE = Path(__file__).parent
 _WARM = 10
@@ -67,11 +68,17 @@ def _in_turns(job: dict, python: str, say) -> dict:
 
 
 def _run(command: list[str]) -> dict:
-    environment = os.environ | {"PYTHONPATH": str(_HERE.parent)}
+    environment = os.environ | _same_blas() | {"PYTHONPATH": str(_HERE.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"{command[0]}: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def _same_blas() -> dict[str, str]:
+    """What gives both libraries the BLAS of this process."""
+    library = blas.library()
+    return {"LD_PRELOAD": library} | blas.settings() if library else {}
 
 
 def _together(runs: list[dict]) -> dict:
