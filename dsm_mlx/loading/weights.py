@@ -102,7 +102,7 @@ def _lay_out_for_cpu(model: nn.Module) -> set[str]:
 
     With 1, 8 and 16 rows that is 1.1 to 1.5 times as fast with netlib's BLAS, which MLX's CPU wheel
     has, and 1.2 to 1.5 times with OpenBLAS and the kernels that `runtime.blas` asks for. Narrower
-    types are multiplied by MLX itself, which takes 1.1 to 2.6 times as long for it.
+    types are multiplied by MLX itself, which takes up to 2.7 times as long with it.
     """
     paths = set()
     for path, module in model.named_modules():
