@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ctypes import CDLL
 
 _VARIABLE = "DSM_MLX_BLAS"
-_OPENBLAS = "libopenblas.so.0"  # as Debian, Fedora and Arch call it
+_OPENBLAS = "libopenblas.so.0"  # as Debian and Fedora call it
 # Builds with OpenMP read only the last of them.
 _THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
 _KERNELS = "OPENBLAS_CORETYPE"
