@@ -21,6 +21,7 @@ from dsm_mlx.results import (
     Transcript,
     Word,
 )
+from dsm_mlx.runtime import blas as _blas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,8 @@ __all__ = [
     "load_stt",
     "load_tts",
 ]
+
+_blas.load_before_mlx()
 
 # What needs MLX is imported when it is asked for. The older names stay for one release.
 _LATER = {

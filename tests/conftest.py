@@ -1,13 +1,23 @@
 """Fixtures that every test may use."""
 
+import os
 import signal
 from functools import cache
 
+# The BLAS of MLX's wheel, on any machine: with it rows of a batch are bit-equal to one alone. It is
+# chosen before MLX is imported, here and in the processes that tests start.
+os.environ.setdefault("DSM_MLX_BLAS", "0")
+
+import dsm_mlx  # noqa: F401, so that another one than "0" is there before MLX
+
+# isort: split
 import golden as fixtures
 import mlx.core as mx
 import pytest
 import small as very_small
 import virtual_microphone as microphone
+
+from dsm_mlx.runtime import blas
 
 # A script that runs us in the background leaves us deaf to Ctrl-C, and so our children; tests send
 # it to them.
@@ -15,6 +25,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The goldens were made on a CPU; a GPU rounds differently enough to change a token.
 mx.set_default_device(mx.cpu)
+
+
+def pytest_report_header():
+    return f"BLAS: {blas.name()}"
 
 
 @pytest.fixture(scope="session")

@@ -61,13 +61,17 @@ def test_two_take_turns_where_there_is_no_layout_to_give(turns):
     assert found["dsm_mlx"]["peak resident MB"] == 20 and "peak MB" not in found["dsm_mlx"]
 
 
-def test_both_have_the_same_blas_and_as_many_threads(turns, monkeypatch):
+@pytest.mark.parametrize("library", [None, "libopenblas.so.0"])
+def test_both_have_the_same_blas_and_as_many_threads(turns, library, monkeypatch):
+    monkeypatch.setattr(against.blas, "library", lambda: library)
     monkeypatch.setenv("LD_PRELOAD", "")
     against.in_turns(job("encode"), "moshi_mlx", "python", lambda text: None)
     against.in_turns(job("encode"), "rustymimi", "python", lambda text: None)
     environments = {name: environment for name, _, environment in turns}
-    assert environments["ours"]["DSM_MLX_BLAS"] == "0"
-    assert "LD_PRELOAD" in environments["moshi_mlx"]
+    for name in ("ours", "moshi_mlx"):
+        found = environments[name]
+        assert found["LD_PRELOAD"] == (library or "")
+        assert found["DSM_MLX_BLAS" if library is None else "OPENBLAS_NUM_THREADS"] in "01"
     assert "LD_PRELOAD" not in environments["rustymimi"]
     assert len({e["RAYON_NUM_THREADS"] + e["OMP_NUM_THREADS"] for e in environments.values()}) == 1
 

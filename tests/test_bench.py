@@ -13,6 +13,8 @@ from benchmark import live, lockstep, run
 from benchmark.live import Load
 from test_schedule import Adding, Clock, Counted
 
+from dsm_mlx.runtime import blas
+
 BENCH = Path(__file__).parents[1] / "tools/bench.py"
 
 
@@ -42,6 +44,7 @@ def test_a_checkpoint_in_figures(checkpoint, name):
         assert figures["peak MB"] >= figures["active MB"] > 0
         assert figures["MB read per step"] > 0 < figures["share of bandwidth"]
     assert result["rows 2"]["MB read per step"] < 2 * result["rows 1"]["MB read per step"]
+    assert result["blas"] == blas.name()
     assert result["import seconds"] > 0 < result["bandwidth GB/s"]
     assert all(part["median"] > 0 for part in result["parts, ms"].values())
     assert "2 rows, 2 frames" in done.stderr

@@ -90,12 +90,15 @@ def test_a_cache_is_small_where_the_weights_are(checkpoint):
 
 
 def test_weights_lie_as_they_are_read(checkpoint):
-    """On the CPU matrices are stored with the inputs first; tables keep the file's type."""
+    """On the CPU float32 matrices are stored with the inputs first; tables keep the file's type."""
     lm = Checkpoint.find(checkpoint("stt-tiny-mlx"), "stt").load_lm(dtype="float32")
     matrix = lm.text_linear.weight
     assert matrix.dtype == mx.float32
     assert memoryview(matrix).strides == (4, 4 * matrix.shape[0])
     assert lm.audio_emb.weight.dtype == mx.bfloat16
+    lm = Checkpoint.find(checkpoint("stt-tiny-mlx"), "stt").load_lm(dtype="float16")
+    matrix = lm.text_linear.weight
+    assert memoryview(matrix).strides == (2 * matrix.shape[1], 2)
     quantized = Checkpoint.find(checkpoint("stt-q64-mlx-q4"), "stt").load_lm(dtype="float32")
     assert quantized.text_linear.scales.dtype == mx.bfloat16
 

@@ -15,11 +15,11 @@ EXITS = int(os.environ.get("DSM_MLX_EXITS", "16"))
 BEGIN = """
 import asyncio, gc, itertools, logging, os, signal, sys, threading, time
 
+import dsm_mlx  # before MLX, whose BLAS it chooses
 import mlx.core as mx
 import numpy as np
 
 mx.set_default_device(mx.cpu)
-import dsm_mlx
 
 logging.getLogger("dsm_mlx").setLevel(logging.ERROR)  # this machine may be too busy to keep up
 STT, TTS = sys.argv[1:3]

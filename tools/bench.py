@@ -24,13 +24,16 @@ import sys
 import time
 from pathlib import Path
 
+import dsm_mlx  # before MLX, whose BLAS it chooses
+
+# isort: split
 import mlx.core as mx
 import outputs
 from benchmark import against, counts, latency, live, machine, models, run, stt, tts
 
-import dsm_mlx
 from dsm_mlx.cli.common import exit_status
 from dsm_mlx.loading.checkpoint import DTYPES, Checkpoint
+from dsm_mlx.runtime import blas
 
 _RECORDING = Path(__file__).parents[1] / "demos/audio/bus.wav"
 
@@ -46,7 +49,8 @@ def bench(options: argparse.Namespace) -> int:
     """Measure, and show what is known, even where something goes wrong after that."""
     if options.plot:
         options.plot = outputs.check_plot(options.plot, "--plot")
-    about = {"model": options.model or f"random {options.random}", "device": machine.name()}
+    about = {"model": options.model or f"random {options.random}"}
+    about |= {"device": machine.name(), "blas": blas.name()}
     known: dict = {}
     work = _work(options)
     try:

@@ -21,13 +21,13 @@ from benchmark.statistics import quantile
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.files import weight_map
 from dsm_mlx.lm import layout as lm_layout
+from dsm_mlx.runtime import blas
 from dsm_mlx.runtime.device import on_cpu
 
 _TOOLS = str(Path(__file__).parents[1])
 _WARM = 10
 _ROUNDS = 2
 _OURS = "dsm_mlx"
-_PLAIN_BLAS = {"DSM_MLX_BLAS": "0"}
 
 
 @dataclass(frozen=True)
@@ -174,15 +174,24 @@ def run(command: list[str], environment: dict[str, str]) -> dict:
 
 def _environment(peer: Peer | None) -> dict[str, str]:
     """Of a worker of ours (None) or of a peer."""
-    threads = dict.fromkeys(("OMP", "OPENBLAS", "RAYON"), str(_cores()))
+    threads = dict.fromkeys(("OMP", "RAYON"), str(_cores()))
     environment = os.environ | {f"{name}_NUM_THREADS": count for name, count in threads.items()}
     if peer is None:
         paths = [_TOOLS, os.environ.get("PYTHONPATH")]
-        # The same BLAS for both: the one that MLX finds, not one of our own choice.
-        return environment | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **_PLAIN_BLAS}
-    if not peer.on_mlx:
+        return environment | _same_blas() | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    if peer.on_mlx:
+        environment |= _same_blas()
+    else:
         environment.pop("LD_PRELOAD", None)  # a BLAS for MLX; the others bring one of their own
     return environment | {"PYTHONPATH": _TOOLS, **peer.environment}
+
+
+def _same_blas() -> dict[str, str]:
+    """What gives all that compute with MLX the BLAS of this process."""
+    library = blas.library()
+    if library is None:
+        return {"DSM_MLX_BLAS": "0"}
+    return {"LD_PRELOAD": library, **blas.settings()}
 
 
 def _cores() -> int:
@@ -195,4 +204,4 @@ def _cores() -> int:
 def _blas() -> str:
     if sys.platform == "darwin":
         return "Accelerate"
-    return os.environ.get("LD_PRELOAD") or "netlib, as in MLX's wheel"
+    return blas.name()
