@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 import mlx.nn as nn
 
+from dsm_mlx.runtime.device import compiles
 from dsm_mlx.transformer.attention import Attention, CrossAttention, Group, plus
 from dsm_mlx.transformer.ring import Cache, Window, empty, size
 
@@ -176,6 +177,11 @@ class Transformer(nn.Module):
         steps = x.shape[1]
         ring = size(state["rings"][0])
         window = Window.of(state["offset"], steps, self.config.context, ring, seen)
+        if len(x) > 1 and compiles():
+            # Metal's attention reads a mask of several rows only if it has one for each head, and
+            # would make that anew in every layer.
+            mask = mx.repeat(window.mask, self.config.heads, axis=1)
+            window = window._replace(mask=mask)
         rings = []
         for i, (layer, old) in enumerate(zip(self.layers, state["rings"], strict=True)):
             groups = cross and [(rows, layers[i]) for rows, layers in cross]
