@@ -8,6 +8,7 @@
     python tools/bench.py --random stt-1b --bits 4 --rows 1 2 4 8
     python tools/bench.py --random stt-small --together 8        the share of CPU time a row takes
     python tools/bench.py --random tts-1.6b --bits 4 --count     kernels and bytes, nothing computed
+    python tools/bench.py --memory                               what a Mac can hold, as docs/memory.md
     python tools/bench.py --random stt-small --against moshi_mlx --peer-python VENV/bin/python
     python tools/bench.py --random mimi --against rustymimi --peer-python VENV/bin/python
 
@@ -26,7 +27,7 @@ from pathlib import Path
 
 import mlx.core as mx
 import outputs
-from benchmark import against, counts, latency, live, machine, models, run, stt, tts
+from benchmark import against, counts, latency, live, machine, memory, models, run, stt, tts
 
 import dsm_mlx
 from dsm_mlx.cli.common import exit_status
@@ -44,6 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Measure, and show what is known, even where something goes wrong after that."""
+    if options.memory:
+        print("\n\n".join(memory.tables()))
+        return 0
     if options.plot:
         options.plot = outputs.check_plot(options.plot, "--plot")
     about = {"model": options.model or f"random {options.random}", "device": machine.name()}
@@ -100,6 +104,7 @@ def _add_work(add) -> None:
     add("--rows", type=_count, nargs="+", default=[1], metavar="N", help="batch sizes to time")
     add("--together", type=_count, metavar="N", help="CPU time of N streams, against N batches")
     add("--count", action="store_true", help="kernels and bytes of a frame, without computing it")
+    add("--memory", action="store_true", help="bytes of all models, and what a Mac can hold")
     add("--cold", action="store_true", help="time a new process to its first word or sound, too")
     add("--soak", type=hours, metavar="HOURS", help="run one stream for so much sound instead")
     add("--live", type=_count, default=0, metavar="N", help="streams in real time instead, and")
@@ -119,6 +124,10 @@ def _add_work(add) -> None:
 
 def _check(options: argparse.Namespace, error) -> None:
     """Call `error` with what is wrong."""
+    if options.memory:
+        if options.model or options.random:
+            error("--memory is of all models (--random SHAPE --count tells of one)")
+        return
     if (options.model is None) == (options.random is None):
         error("expected a model or --random SHAPE")
     if options.against:
@@ -181,6 +190,7 @@ def count(options: argparse.Namespace, known: dict) -> None:
     """Put what can be counted of a frame into `known`."""
     known["bits"] = options.bits
     known["a frame"] = counts.figures(counts.of_shape(options.random, options.bits))
+    known["memory, MB"] = memory.figures(options.random, options.bits)
 
 
 def beside(options: argparse.Namespace, known: dict) -> None:
