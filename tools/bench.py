@@ -8,7 +8,8 @@
     python tools/bench.py --random stt-1b --bits 4 --rows 1 2 4 8
     python tools/bench.py --random stt-small --together 8        the share of CPU time a row takes
     python tools/bench.py --random tts-1.6b --bits 4 --count     kernels and bytes, nothing computed
-    python tools/bench.py --memory                               what a Mac can hold, as docs/memory.md
+    python tools/bench.py --memory                               what a Mac can hold
+    python tools/bench.py --report mac.md                        all that matters, in five minutes
     python tools/bench.py --random stt-small --against moshi_mlx --peer-python VENV/bin/python
     python tools/bench.py --random mimi --against rustymimi --peer-python VENV/bin/python
 
@@ -27,7 +28,7 @@ from pathlib import Path
 
 import mlx.core as mx
 import outputs
-from benchmark import against, counts, latency, live, machine, memory, models, run, stt, tts
+from benchmark import against, counts, latency, live, machine, memory, models, report, run, stt, tts
 
 import dsm_mlx
 from dsm_mlx.cli.common import exit_status
@@ -48,6 +49,8 @@ def bench(options: argparse.Namespace) -> int:
     if options.memory:
         print("\n\n".join(memory.tables()))
         return 0
+    if options.report:
+        return report.write(options.report, options.seconds, say) > 0
     if options.plot:
         options.plot = outputs.check_plot(options.plot, "--plot")
     about = {"model": options.model or f"random {options.random}", "device": machine.name()}
@@ -79,7 +82,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _add_model(parser.add_argument)
     _add_work(parser.add_argument)
     options = parser.parse_args(arguments)
-    _check(options, parser.error)
+    (_check_whole if options.memory or options.report else _check)(options, parser.error)
     return options
 
 
@@ -110,7 +113,13 @@ def _add_work(add) -> None:
     add("--live", type=_count, default=0, metavar="N", help="streams in real time instead, and")
     add("--files", type=_count, default=0, metavar="N", help="recordings beside them, and")
     add("--voices", type=_count, default=0, metavar="N", help="speech streams beside them")
-    add("--seconds", type=float, default=20.0, help="of each of these loads (default: 20)")
+    add(
+        "--seconds",
+        type=float,
+        default=20.0,
+        help="of each of these loads, or parts of a report (default: 20)",
+    )
+    add("--report", type=Path, metavar="FILE", help="write all that matters, as Markdown")
     add("--plot", metavar="FILE", help="draw the time of each frame")
     add("--against", choices=against.PEERS, help="time both, in turns, on the same weights")
     add(
@@ -124,10 +133,6 @@ def _add_work(add) -> None:
 
 def _check(options: argparse.Namespace, error) -> None:
     """Call `error` with what is wrong."""
-    if options.memory:
-        if options.model or options.random:
-            error("--memory is of all models (--random SHAPE --count tells of one)")
-        return
     if (options.model is None) == (options.random is None):
         error("expected a model or --random SHAPE")
     if options.against:
@@ -145,8 +150,21 @@ def _check(options: argparse.Namespace, error) -> None:
             error("--live, --files and --voices need a model")
         if options.plot or options.soak or options.cold or options.together:
             error("--live, --files and --voices go with none of --plot, --soak, --cold, --together")
-        if not 1 <= options.seconds <= 86_400:
-            error("--seconds must be 1 to 86400")
+        _check_seconds(options, error)
+
+
+def _check_whole(options: argparse.Namespace, error) -> None:
+    """The same of what is about all models."""
+    if options.memory and options.report:
+        error("--memory and --report are two runs")
+    if options.model or options.random:
+        error("--memory and --report take no model (--random SHAPE --count tells of one)")
+    _check_seconds(options, error)
+
+
+def _check_seconds(options: argparse.Namespace, error) -> None:
+    if not 1 <= options.seconds <= 86_400:
+        error("--seconds must be 1 to 86400")
 
 
 def _check_against(options: argparse.Namespace, error) -> None:

@@ -22,7 +22,7 @@ CACHES = ("bfloat16", "q8")
 # (max_recommended_working_set_size), as logs of llama.cpp on Macs show it. Newer systems give more.
 _SHARES = {16: 2 / 3, 32: 2 / 3, 64: 3 / 4, 128: 3 / 4}
 # Bytes that MLX keeps of what was freed: the default of `dsm_mlx.limit_memory`.
-_KEPT_BY_MLX = 256 << 20
+KEPT_BY_MLX = 256 << 20
 # GB/s as Apple publishes them, and chips that have as much in their widest form.
 _BANDWIDTHS = {
     68: "M1",
@@ -57,7 +57,7 @@ class Needs:
 
     def fit(self, usable: int) -> int:
         """How many streams there is memory for, of one voice."""
-        free = usable - self.model - self.voice - _KEPT_BY_MLX
+        free = usable - self.model - self.voice - KEPT_BY_MLX
         return max(0, free // self.stream)
 
     def by_default(self, usable: int) -> int:
