@@ -69,6 +69,15 @@ def test_a_loaded_model_allows_what_its_free_memory_does(small, monkeypatch):
     assert dsm_mlx.load_stt(small("stt-tiny")).max_streams == 16
 
 
+@pytest.mark.parametrize("bits", memory.BITS)
+@pytest.mark.parametrize("name", memory.MODELS)
+def test_bandwidth_is_the_bound_before_memory(name, bits):
+    """As docs/memory.md says."""
+    for needs in memory.needs(name, bits).values():
+        for size, speed in ((16, 120), (32, 200), (64, 400), (128, 800)):
+            assert needs.in_real_time(1e9 * speed) < needs.fit(memory.usable(size))
+
+
 def test_what_fits_and_what_keeps_up_by_hand():
     gigabyte = 10**9
     needs = memory.Needs(gigabyte, {"rings": 90 * 10**6, "codec": 10**7}, 10**8, gigabyte)
