@@ -114,10 +114,8 @@ def _both_ways(work: Callable) -> list:
 
 def _codec() -> Iterator[Row]:
     """Every frame of its own, over five times the codec's window."""
-    case, model = (
-        golden.arrays("mimi_tiny"),
-        load_mimi(_MIMI / "mimi.safetensors", _MIMI / "mimi_config.json"),
-    )
+    case = golden.arrays("mimi_tiny")
+    model = load_mimi(_MIMI / "mimi.safetensors", _MIMI / "mimi_config.json")
     pcm = case["pcm_in"][:, 0]
     pcm = np.pad(pcm, ((0, 0), (0, -pcm.shape[1] % _FRAME)))
     encoder, decoder = model.encoder_state(len(pcm)), model.decoder_state(len(pcm))
