@@ -100,3 +100,12 @@ def test_of_one_shape():
 
 def test_of_one_model_is_asked_for_otherwise():
     assert "--count" in bench("tiny", "--memory", status=2).stderr
+
+
+def test_a_young_stream_reads_a_part_of_its_rings():
+    lm = counts.language_model("stt-1b", 4)
+    _, state = counts.listener(lm)
+    whole, rings = tree_bytes(state), tree_bytes(state["lm"]["rings"])
+    read = [models.read_of_row(lm, state, positions) for positions in (1, 192, 193, 384, 385, None)]
+    quarter, half = (whole - rings + rings * slots // 750 for slots in (192, 384))
+    assert read == [quarter, quarter, half, half, whole, whole]

@@ -107,9 +107,9 @@ class Listener:
         together.close()
         return {"recording: frame ms": 1e3 * seconds / frames}
 
-    def bytes_per_step(self, rows: int) -> int:
+    def bytes_per_step(self, rows: int, positions: int | None = None) -> int:
         """What one step has to read."""
-        return bytes_per_step(self.step, self.start(), rows)
+        return bytes_per_step(self.step, self.start(), rows, positions)
 
     def parts(self, frames: int) -> dict[str, dict]:
         """Milliseconds of the codec and of the language model, one row: with its ring full, and
@@ -130,8 +130,8 @@ class Listener:
         return {name: run_alone(*part, frames) for name, part in parts.items()}
 
 
-def bytes_per_step(step: SttStep, state: dict, rows: int) -> int:
+def bytes_per_step(step: SttStep, state: dict, rows: int, positions: int | None = None) -> int:
     """What one step has to read: weights once, caches of each row, whose state is one of `state`'s
-    size."""
+    size. positions: the most that a row has; None: its rings are full."""
     weights = models.size(step.lm, skip=_TABLES) + models.size(step.mimi)
-    return weights + rows * models.state_size(state)
+    return weights + rows * models.read_of_row(step.lm, state, positions)
