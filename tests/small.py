@@ -32,11 +32,15 @@ LM = {
 }  # fmt: skip
 
 
-def checkpoint(name: str, folder: Path) -> Path:
-    """A folder with a model like the fixture `name`, but smaller, and with the same voices."""
+def checkpoint(name: str, folder: Path, **changes) -> Path:
+    """A folder with a model like the fixture `name`, but smaller, and with the same voices.
+
+    changes: of the config. Keys and values can be kept in 8 bits with num_heads=1, which makes a
+    head 32 wide.
+    """
     source = fixtures.CHECKPOINTS / name
     folder.mkdir(parents=True)
-    config = json.loads((source / "config.json").read_text()) | LM
+    config = json.loads((source / "config.json").read_text()) | LM | changes
     config["delays"] = [0] * (1 + CODEBOOKS)
     if config["dep_q"]:
         config["delays"] = [0, 0] + [1] * (CODEBOOKS - 1)

@@ -5,6 +5,9 @@ batches of up to eight rows, taken out or masked. DSM_MLX_SEEDS=5000 runs more t
 
 A BLAS whose products of one row and of eight differ in the last bit, as OpenBLAS', gives the same
 tokens: DSM_MLX_TOKENS=1 compares those, and the sound and probabilities nearly.
+
+Keys and values are kept in full, or in 8 bits or in halves, of which a row has packed values,
+scales and biases to be put, grown and taken along.
 """
 
 import os
@@ -14,6 +17,7 @@ from functools import cache
 import mlx.core as mx
 import numpy as np
 import pytest
+import small as very_small
 from mlx.utils import tree_map
 from speaking import load as load_tts
 from speaking import session_of
@@ -59,9 +63,9 @@ def nearly(event):
 class Hearing:
     """Speech to text: a session's script is a list of things to do with it, one after another."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, cache=None):
         checkpoint = Checkpoint.find(folder, "stt")
-        self.core = complete(SttCore.load(checkpoint, LoadOptions(dtype="float32")))
+        self.core = complete(SttCore.load(checkpoint, LoadOptions(dtype="float32", cache=cache)))
         self.frames = SttFrames(self.core.step, "stt")
         self.scripts = [self.script(random.Random(i)) for i in range(12)]
 
@@ -101,8 +105,8 @@ class Hearing:
 class Speaking:
     """Text to speech: a script is a text in pieces, a voice and a seed."""
 
-    def __init__(self, folder, options):
-        self.core = load_tts(folder, dtype="float32")
+    def __init__(self, folder, options, cache=None):
+        self.core = load_tts(folder, dtype="float32", cache=cache)
         self.frames = TtsFrames(self.core.step, "tts")
         self.options = options
         core = self.core
@@ -135,18 +139,31 @@ class Speaking:
 
 
 # The share of the seeds that each takes: frames of some cost more.
-WINGS = {"hearing": 0.5, "hearing late": 0.05, "speaking": 0.3, "speaking guided": 0.15}
+WINGS = {
+    "hearing": 0.5,
+    "hearing late": 0.05,
+    "hearing, cache q8": 0.04,
+    "hearing, cache bfloat16": 0.04,
+    "speaking": 0.3,
+    "speaking guided": 0.15,
+    "speaking, cache q8": 0.04,
+    "speaking guided, cache bfloat16": 0.04,
+}
 
 
 @pytest.fixture(scope="module")
-def wing(small):
+def wing(tmp_path_factory):
     @cache
     def made(name):
-        if name.startswith("hearing"):
-            return Hearing(small("stt-tiny" if name == "hearing" else "stt-tiny-26"))
-        if name == "speaking":
-            return Speaking(small("tts-tiny"), SpeechOptions(0.6, cfg="2.0"))
-        return Speaking(small("tts-tiny-nativecfg"), SpeechOptions(0.6, guidance=2.0))
+        kind, _, kept = name.partition(", cache ")
+        models = {"hearing": "stt-tiny", "hearing late": "stt-tiny-26", "speaking": "tts-tiny"}
+        model = models.get(kind, "tts-tiny-nativecfg")
+        wide = {"num_heads": 1} if kept == "q8" else {}
+        folder = very_small.checkpoint(model, tmp_path_factory.mktemp("wing") / model, **wide)
+        if kind.startswith("hearing"):
+            return Hearing(folder, kept or None)
+        options = {"cfg": "2.0"} if kind == "speaking" else {"guidance": 2.0}
+        return Speaking(folder, SpeechOptions(0.6, **options), kept or None)
 
     return made
 

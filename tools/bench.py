@@ -8,6 +8,8 @@
     python tools/bench.py --random stt-1b --bits 4 --rows 1 2 4 8
     python tools/bench.py --random stt-small --together 8        the share of CPU time a row takes
     python tools/bench.py --random tts-1.6b --bits 4 --count     kernels and bytes, nothing computed
+    python tools/bench.py --memory                               what a Mac can hold
+    python tools/bench.py --report mac.md                        all that matters, in five minutes
     python tools/bench.py --random stt-small --against moshi_mlx --peer-python VENV/bin/python
     python tools/bench.py --random mimi --against rustymimi --peer-python VENV/bin/python
 
@@ -29,7 +31,7 @@ import dsm_mlx  # before MLX, whose BLAS it chooses
 # isort: split
 import mlx.core as mx
 import outputs
-from benchmark import against, counts, latency, live, machine, models, run, stt, tts
+from benchmark import against, counts, latency, live, machine, memory, models, report, run, stt, tts
 
 from dsm_mlx.cli.common import exit_status
 from dsm_mlx.loading.checkpoint import DTYPES, Checkpoint
@@ -47,6 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Measure, and show what is known, even where something goes wrong after that."""
+    if options.memory:
+        print("\n\n".join(memory.tables()))
+        return 0
+    if options.report:
+        return report.write(options.report, options.seconds, say) > 0
     if options.plot:
         options.plot = outputs.check_plot(options.plot, "--plot")
     about = {"model": options.model or f"random {options.random}"}
@@ -79,7 +86,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _add_model(parser.add_argument)
     _add_work(parser.add_argument)
     options = parser.parse_args(arguments)
-    _check(options, parser.error)
+    (_check_whole if options.memory or options.report else _check)(options, parser.error)
     return options
 
 
@@ -104,12 +111,19 @@ def _add_work(add) -> None:
     add("--rows", type=_count, nargs="+", default=[1], metavar="N", help="batch sizes to time")
     add("--together", type=_count, metavar="N", help="CPU time of N streams, against N batches")
     add("--count", action="store_true", help="kernels and bytes of a frame, without computing it")
+    add("--memory", action="store_true", help="bytes of all models, and what a Mac can hold")
     add("--cold", action="store_true", help="time a new process to its first word or sound, too")
     add("--soak", type=hours, metavar="HOURS", help="run one stream for so much sound instead")
     add("--live", type=_count, default=0, metavar="N", help="streams in real time instead, and")
     add("--files", type=_count, default=0, metavar="N", help="recordings beside them, and")
     add("--voices", type=_count, default=0, metavar="N", help="speech streams beside them")
-    add("--seconds", type=float, default=20.0, help="of each of these loads (default: 20)")
+    add(
+        "--seconds",
+        type=float,
+        default=20.0,
+        help="of each of these loads, or parts of a report (default: 20)",
+    )
+    add("--report", type=Path, metavar="FILE", help="write all that matters, as Markdown")
     add("--plot", metavar="FILE", help="draw the time of each frame")
     add("--against", choices=against.PEERS, help="time both, in turns, on the same weights")
     add(
@@ -140,8 +154,21 @@ def _check(options: argparse.Namespace, error) -> None:
             error("--live, --files and --voices need a model")
         if options.plot or options.soak or options.cold or options.together:
             error("--live, --files and --voices go with none of --plot, --soak, --cold, --together")
-        if not 1 <= options.seconds <= 86_400:
-            error("--seconds must be 1 to 86400")
+        _check_seconds(options, error)
+
+
+def _check_whole(options: argparse.Namespace, error) -> None:
+    """The same of what is about all models."""
+    if options.memory and options.report:
+        error("--memory and --report are two runs")
+    if options.model or options.random:
+        error("--memory and --report take no model (--random SHAPE --count tells of one)")
+    _check_seconds(options, error)
+
+
+def _check_seconds(options: argparse.Namespace, error) -> None:
+    if not 1 <= options.seconds <= 86_400:
+        error("--seconds must be 1 to 86400")
 
 
 def _check_against(options: argparse.Namespace, error) -> None:
@@ -185,6 +212,7 @@ def count(options: argparse.Namespace, known: dict) -> None:
     """Put what can be counted of a frame into `known`."""
     known["bits"] = options.bits
     known["a frame"] = counts.figures(counts.of_shape(options.random, options.bits))
+    known["memory, MB"] = memory.figures(options.random, options.bits)
 
 
 def beside(options: argparse.Namespace, known: dict) -> None:

@@ -85,7 +85,7 @@ def open_core(
     if checkpoint.files.bundled:
         log.warning(kind_of_core.about_tiny)
     core = shared((kind_of_core, identity(checkpoint), options), load)
-    rows = max_streams or worker.run(_rows_that_fit, core)
+    rows = max_streams or worker.run(lambda: rows_that_fit(core.row_bytes(), free_memory()))
     if progress:
         progress(1.0, "ready")
     return core, rows
@@ -103,10 +103,10 @@ def told(pieces: Pieces[Value], start: float, end: float, what: str) -> Pieces[V
     return value[0]
 
 
-def _rows_that_fit(core: Loadable) -> int:
-    """The largest power of two up to 16 whose rows take a quarter of the free memory."""
-    rows, bytes_a_row = 16, core.row_bytes()
-    while rows > 1 and rows * bytes_a_row > free_memory() / 4:
+def rows_that_fit(bytes_a_row: int, free: int) -> int:
+    """The largest power of two up to 16 whose rows take a quarter of the free bytes; at least 1."""
+    rows = 16
+    while rows > 1 and rows * bytes_a_row > free / 4:
         rows //= 2
     return rows
 

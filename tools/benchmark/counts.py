@@ -37,8 +37,8 @@ _DELAY = 16  # steps; it changes no count
 
 def of_shape(name: str, bits: int | None) -> dict[str, Counts]:
     """The parts of one stream's frame of an official shape, and "in all"."""
-    with _as_on_a_gpu():
-        lm = _language_model(name, bits)
+    with as_on_a_gpu():
+        lm = language_model(name, bits)
         parts, waits = _hearing(lm) if lm.config.depth is None else _speaking(lm)
     return parts | {"in all": replace(sum(parts.values(), Counts()), waits=waits)}
 
@@ -60,7 +60,8 @@ def figures(parts: dict[str, Counts]) -> dict[str, dict]:
 
 
 @contextmanager
-def _as_on_a_gpu() -> Iterator[None]:
+def as_on_a_gpu() -> Iterator[None]:
+    """Steps are compiled here, and weights prepared for that."""
     before = os.environ.get("DSM_MLX_COMPILE")
     os.environ["DSM_MLX_COMPILE"] = "1"
     try:
@@ -72,7 +73,7 @@ def _as_on_a_gpu() -> Iterator[None]:
             os.environ["DSM_MLX_COMPILE"] = before
 
 
-def _language_model(name: str, bits: int | None) -> MultistreamLM:
+def language_model(name: str, bits: int | None) -> MultistreamLM:
     """In bfloat16 or quantised, as a step reads it, without values."""
     model = MultistreamLM(LmConfig.read(models.config(name)))
     if bits:
@@ -84,15 +85,17 @@ def _language_model(name: str, bits: int | None) -> MultistreamLM:
         return array if not floating or wide else array.astype(mx.bfloat16)
 
     model.update(hollow(tree_map_with_path(weight, model.parameters())))
-    for _ in model.prepare():
-        pass
+    with patch.object(mx, "eval"):  # only the shapes of what it makes are wanted
+        for _ in model.prepare():
+            pass
     model.update(hollow(model.parameters()))
     return model
 
 
-def _codec(codebooks: int, *, encoder: bool) -> MimiModel:
+def codec(codebooks: int, *, encoder: bool = False, decoder: bool = False) -> MimiModel:
+    """The codec, or one half of it, without values."""
     model = MimiModel(OFFICIAL)
-    model.keep(codebooks, encoder=encoder, decoder=not encoder)
+    model.keep(codebooks, encoder=encoder, decoder=decoder)
     model.update(hollow(model.parameters()))
     return model
 
@@ -109,11 +112,16 @@ def _waits(frames: Step, session: Session, state: dict) -> int:
     return read.call_count
 
 
-def _hearing(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
-    mimi = _codec(lm.config.n_q, encoder=True)
-    step = SttStep(lm, mimi)
+def listener(lm: MultistreamLM) -> tuple[SttStep, dict]:
+    """A step that hears, and the state of a row."""
+    step = SttStep(lm, codec(lm.config.n_q, encoder=True))
     condition = mx.zeros((1, 1, lm.config.dim)) if lm.config.conditioners.sum else None
-    state, pcm = hollow((step.init_state(condition), mx.zeros((1, mimi.config.frame_size))))
+    return step, hollow(step.init_state(condition))
+
+
+def _hearing(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
+    step, state = listener(lm)
+    mimi, pcm = step.mimi, hollow(mx.zeros((1, step.mimi.config.frame_size)))
     codec = count(mimi.encode_step, pcm, state["codec"])
     parts = {"codec": codec, "main model": count(step, pcm, state) - codec}
     session = stt.Noise(lambda: state, stt.timing_of(step), 0, True)
@@ -121,8 +129,9 @@ def _hearing(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
     return parts, _waits(SttFrames(step, "speech to text"), session, state)
 
 
-def _speaking(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
-    step = TtsStep(lm, _codec(lm.config.dep_q, encoder=False), _DELAY)
+def speaker(lm: MultistreamLM) -> tuple[TtsStep, dict, list[dict]]:
+    """A step that speaks, the state of a row, and the keys and values of a voice."""
+    step = TtsStep(lm, codec(lm.config.dep_q, decoder=True), _DELAY)
     conditions = {"temperature": mx.zeros((1,)), "padding_bonus": mx.zeros((1,))}
     if lm.config.conditioners.sum:
         conditions["sum"] = mx.zeros((1, 1, lm.config.dim))
@@ -131,6 +140,11 @@ def _speaking(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
     if lm.config.transformer.cross_attention:
         source = mx.zeros((1, _VOICES, lm.config.dim), lm.dtype)
         voice = [hollow(layer) for layer in lm.transformer.keys_values(source)]
+    return step, state, voice
+
+
+def _speaking(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
+    step, state, voice = speaker(lm)
     given = {
         "text": mx.zeros((1,), mx.int32),
         "hidden": mx.zeros((1, lm.config.dim), lm.dtype),

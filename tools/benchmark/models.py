@@ -101,3 +101,12 @@ def size(model: nn.Module, skip: tuple[str, ...] = ()) -> int:
 def state_size(state) -> int:
     """Bytes of all arrays in a state."""
     return sum(array.nbytes for _, array in tree_flatten(state))
+
+
+def read_of_row(lm: MultistreamLM, state: dict, positions: int | None = None) -> int:
+    """Bytes of a row's state that a step reads when no row has more than so many positions; None:
+    when the rings are full."""
+    slots = lm.config.transformer.context
+    looked_at = slots if positions is None else lm.seen(positions) or slots
+    rings = state_size(state["lm"]["rings"])
+    return state_size(state) - rings + rings * looked_at // slots

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -22,14 +23,33 @@ def time_rows(subject, rows: int, frames: int, bandwidth: float) -> tuple[dict, 
 
     bandwidth: bytes a second of this machine.
     """
-    together = subject.lockstep(rows)
+    figures, begin, seconds = time_frames(subject, rows, frames, bandwidth)
+    return figures | subject.figures(rows, frames, begin), seconds
+
+
+def time_frames(
+    subject, rows: int, frames: int, bandwidth: float, limit: float = math.inf
+) -> tuple[dict, list[float], list[float]]:
+    """Figures of `rows` streams in lockstep, the seconds of each frame that they began with, and of
+    each that counts: `frames` of them, or as many as `limit` seconds allow.
+
+    ValueError if that was none.
+    """
+    end, together = time.perf_counter() + limit, subject.lockstep(rows)
     for number in range(rows):
         together.join(subject.session(number))
-    begin = [together.run() for _ in range(subject.frames_to_warm)]
+    begin = _run_until(end, together, subject.frames_to_warm)
     before = time.process_time()
-    seconds = [together.run() for _ in range(frames)]
-    cpu = (time.process_time() - before) / frames
-    live, read = spread(seconds), subject.bytes_per_step(rows)
+    seconds = _run_until(end, together, frames)
+    if not seconds:
+        slowest = max(begin, default=0.0)
+        raise ValueError(
+            f"no frame in {limit:g} s: {len(begin)} of {subject.frames_to_warm} to begin with, "
+            f"the slowest in {slowest:.1f} s"
+        )
+    cpu = (time.process_time() - before) / len(seconds)
+    live = spread(seconds)
+    read = subject.bytes_per_step(rows, len(begin) + len(seconds) // 2)  # halfway
     figures = {
         "first frame ms": 1e3 * begin[0],
         "frame ms": live,
@@ -42,7 +62,15 @@ def time_rows(subject, rows: int, frames: int, bandwidth: float) -> tuple[dict, 
         "resident MB": machine.resident() / 1e6,
     }
     together.close()
-    return figures | subject.figures(rows, frames, begin), seconds
+    return figures, begin, seconds
+
+
+def _run_until(end: float, together: Lockstep, frames: int) -> list[float]:
+    """The seconds of each frame that began before the time `end`."""
+    seconds: list[float] = []
+    while len(seconds) < frames and time.perf_counter() < end:
+        seconds.append(together.run())
+    return seconds
 
 
 def share(subject, rows: int, frames: int) -> tuple[dict, list[float]]:

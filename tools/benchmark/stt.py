@@ -107,10 +107,9 @@ class Listener:
         together.close()
         return {"recording: frame ms": 1e3 * seconds / frames}
 
-    def bytes_per_step(self, rows: int) -> int:
-        """What one step has to read: weights once, caches of each row."""
-        weights = models.size(self.step.lm, skip=_TABLES) + models.size(self.step.mimi)
-        return weights + rows * models.state_size(self.start())
+    def bytes_per_step(self, rows: int, positions: int | None = None) -> int:
+        """What one step has to read."""
+        return bytes_per_step(self.step, self.start(), rows, positions)
 
     def parts(self, frames: int) -> dict[str, dict]:
         """Milliseconds of the codec and of the language model, one row: with its ring full, and
@@ -129,3 +128,10 @@ class Listener:
             step = compiled(partial(language, seen=seen))
             parts[f"language model, {name}"] = step, codes, lm.init_state(1)
         return {name: run_alone(*part, frames) for name, part in parts.items()}
+
+
+def bytes_per_step(step: SttStep, state: dict, rows: int, positions: int | None = None) -> int:
+    """What one step has to read: weights once, caches of each row, whose state is one of `state`'s
+    size. positions: the most that a row has; None: its rings are full."""
+    weights = models.size(step.lm, skip=_TABLES) + models.size(step.mimi)
+    return weights + rows * models.read_of_row(step.lm, state, positions)

@@ -129,13 +129,9 @@ class Speaker:
         """Milliseconds until the first sound, of the frames that a stream began with."""
         return {"first sound ms": 1e3 * sum(begin[:-2])}
 
-    def bytes_per_step(self, rows: int) -> int:
-        """What one step has to read: weights as often as they are used, a voice's keys and values
-        once, caches of each row."""
-        lm, mimi = self.step.lm, self.step.mimi
-        weights = models.size(lm, skip=_TABLES) + models.size(mimi) + _depth_size(lm.depformer)
-        state, keys_values = self.start()
-        return weights + models.state_size(keys_values) + rows * models.state_size(state)
+    def bytes_per_step(self, rows: int, positions: int | None = None) -> int:
+        """What one step has to read."""
+        return bytes_per_step(self.step, *self.start(), rows, positions)
 
     def parts(self, frames: int) -> dict[str, dict]:
         """Milliseconds of the main model, the depth decoder and the codec, one row."""
@@ -170,6 +166,19 @@ def _random_start(step: TtsStep, keys_values: list[list[dict]]) -> Start:
     state = step.init_state(conditions, row_keys([0]))
     mx.eval(state)
     return state, keys_values
+
+
+def bytes_per_step(
+    step: TtsStep, state: dict, keys_values: Sequence, rows: int, positions: int | None = None
+) -> int:
+    """What one step has to read: weights as often as they are used, a voice's keys and values once,
+    caches of each row, whose state is one of `state`'s size. positions: the most that a row has;
+    None: its rings are full."""
+    lm, mimi = step.lm, step.mimi
+    weights = models.size(lm, skip=_TABLES) + models.size(mimi) + _depth_size(lm.depformer)
+    return (
+        weights + models.state_size(keys_values) + rows * models.read_of_row(lm, state, positions)
+    )
 
 
 def _depth_size(depth) -> int:
