@@ -31,11 +31,18 @@ COLUMNS = {
     "peak MB": lambda row: f"{row['peak_bytes'] / 1e6:.0f}",
     "ms/frame": lambda row: f"{row['ms_per_frame']:.1f}",
 }
+PACES = {
+    "pace": lambda row: f"{row['pace']:g}",
+    "words a second": lambda row: (
+        "-" if (rate := row["words_per_second"]) is None else f"{rate:.2f}"
+    ),
+    "words wrong": lambda row: percent(row["wrong"]),
+}
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[dict], columns: dict = COLUMNS) -> str:
     """Markdown, padded to be read as it is."""
-    cells = [list(COLUMNS)] + [[show(row) for show in COLUMNS.values()] for row in rows]
+    cells = [list(columns)] + [[show(row) for show in columns.values()] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
     cells.insert(1, ["-" * width for width in widths])
     lines = (
