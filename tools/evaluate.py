@@ -110,16 +110,20 @@ def _run_paces(args: argparse.Namespace) -> int:
     file, texts = _texts(args)
     for value in args.paces:
         padding_of(value)  # which tells of one that cannot be, before the model is loaded
-    paces = args.paces or pace.PACES
-    with (
-        dsm_mlx.load_tts(args.models[0], dtype=args.dtype) as tts,
-        dsm_mlx.load_stt(args.stt or "tiny") as stt,
-        tqdm(total=len(paces) * len(texts), desc="texts", disable=None) as bar,
-    ):
-        rows = pace.judged(tts, stt, texts, voice=args.voice, paces=paces, step=bar.update)
-    print(report.table(rows, report.PACES), flush=True)
+    rows: list[dict] = []
+    try:
+        with (
+            dsm_mlx.load_tts(args.models[0], dtype=args.dtype) as tts,
+            dsm_mlx.load_stt(args.stt or "tiny") as stt,
+        ):
+            paces = tqdm(args.paces or pace.PACES, "paces", disable=None)
+            rows.extend(pace.judged(tts, stt, texts, args.voice, value) for value in paces)
+    finally:
+        if rows:
+            print(report.table(rows, report.PACES), flush=True)
     if args.json:
-        outputs.save(args.json, report.as_json(rows, f"{len(texts)} texts of {file.name}") + "\n")
+        data = f"{len(texts)} texts of {file.name}"
+        outputs.save(args.json, report.as_json(rows, data, "paces") + "\n")
     return 0
 
 

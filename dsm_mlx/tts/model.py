@@ -23,13 +23,12 @@ from dsm_mlx.runtime.piping import Piped
 from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.waiting import in_thread
 from dsm_mlx.tts.core import TtsCore
-from dsm_mlx.tts.pace import padding_of
+from dsm_mlx.tts.pace import LONGEST, padding_of
 from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
 from dsm_mlx.tts.session import Session
 from dsm_mlx.tts.stream import SpeechStream
 from dsm_mlx.tts.texts import Job, Text, Turns, is_dialogue, say, turns_of
 
-_LONGEST = 1e6  # seconds: eleven days
 log = logging.getLogger("dsm_mlx")
 
 
@@ -299,7 +298,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         padding_bonus = check_number("padding_bonus", padding_bonus, -1000.0, 1000.0)
         padding = padding_of(pace)
         if max_seconds is not None:
-            max_seconds = check_number("max_seconds", max_seconds, 1 / self.frame_rate, _LONGEST)
+            max_seconds = check_number("max_seconds", max_seconds, 1 / self.frame_rate, LONGEST)
         if cfg is not None:
             cfg = check_number("cfg", cfg, -100.0, 100.0)
         guidance, name = None if cfg == 1 else cfg, None

@@ -10,6 +10,9 @@ from dsm_mlx.checks import check_number
 SLOWEST, FASTEST = 0.5, 1.5
 """Beyond these `tiny` loses most words, or does not follow."""
 
+LONGEST = 86_400.0
+"""Seconds of sound that a text may be limited to: a day."""
+
 _BONUS = 2.0  # of the logit of padding, at half the pace
 _STEPS = 1.5  # forced after a word, at half the pace
 _MAX_PADDING = 8  # steps of padding at most, as the reference has it

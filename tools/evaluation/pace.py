@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dsm_mlx import SpeechToText, TextToSpeech
 from evaluation import figures
@@ -12,35 +11,20 @@ PACES = (0.7, 0.85, 1.0, 1.15, 1.3)
 
 
 def judged(
-    tts: TextToSpeech,
-    stt: SpeechToText,
-    texts: Sequence[str],
-    *,
-    voice: str | None = None,
-    paces: Sequence[float] = PACES,
-    step: Callable[[], Any] = lambda: None,
-) -> list[dict]:
-    """For each pace a row: words a second, from the first word's start to the last one's end, all
-    texts together, and the share of words that the listener gets wrong.
-
-    step: called when a text has been said and heard.
-    """
-    return [_row(tts, stt, texts, voice, pace, step) for pace in paces]
-
-
-def _row(tts, stt, texts, voice, pace, step) -> dict:
-    said, seconds, pairs = 0, 0.0, []
-    for seed, text in enumerate(texts):
-        speech = tts.synthesize(text, voice, seed=seed, pace=pace)
-        said += len(speech.words)
-        if speech.words:
-            seconds += speech.words[-1].end - speech.words[0].start
-        heard = stt.transcribe(speech.audio, sample_rate=speech.sample_rate)
-        pairs.append((text, heard.text))
-        step()
+    tts: TextToSpeech, stt: SpeechToText, texts: Sequence[str], voice: str | None, pace: float
+) -> dict:
+    """The figures of a pace: words a second, from the start of a text's first word to the end of
+    its last one, all texts together; and the share of words that the listener gets wrong."""
+    speeches = tts.synthesize(list(texts), voice, seed=list(range(len(texts))), pace=pace)
+    said, seconds = 0, 0.0
+    for words in (speech.words for speech in speeches if speech.words):
+        said += len(words)
+        seconds += words[-1].end - words[0].start
+    heard = stt.transcribe([s.audio for s in speeches], sample_rate=tts.sample_rate)
+    pairs = [(text, result.text) for text, result in zip(texts, heard, strict=True)]
     return {
         "pace": pace,
         "words": said,
         "words_per_second": said / seconds if seconds else None,
-        "wrong": figures.word_error_rate(pairs),
+        "wer": figures.word_error_rate(pairs),
     }
