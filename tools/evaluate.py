@@ -10,7 +10,7 @@
 The first model is the reference: the others are given its tokens, and their logits compared with
 its own. docs/convert.md tells what the columns mean. What is known of the models that are done is
 printed even where another one fails. With --paces one model is compared with itself, and
-docs/words.md has the table.
+docs/speaking.md has the table.
 """
 
 from __future__ import annotations

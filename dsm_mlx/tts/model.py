@@ -132,7 +132,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
                 slower speech.
             progress: called with every chunk of sound.
             pace: 1.0 as the model speaks, down to 0.5 slower, up to 1.5 faster; a hint, not a
-                measure (docs/words.md).
+                measure (docs/speaking.md).
             max_seconds: of sound at most, for each text; 0.08 or more. A text that is longer ends
                 there, faded out, with the words so far and a warning in the log.
 

@@ -39,7 +39,7 @@ def padding_of(pace: float) -> Padding:
     below slower, above faster.
 
     The bonus moves with the logarithm of the pace, and the steps with the time that a word takes,
-    1 / pace. A model takes a pace for a hint: docs/words.md has how fast `tiny` then is.
+    1 / pace. A model takes a pace for a hint: docs/speaking.md has how fast `tiny` then is.
 
     Raises:
         TypeError, ValueError: it is no number from `SLOWEST` to `FASTEST`.
