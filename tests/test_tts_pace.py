@@ -32,10 +32,14 @@ def whole(tts):
 
 def test_all_of_a_pace_moves_together_and_1_changes_nothing():
     assert padding_of(1) == UNCHANGED
-    paces = [padding_of(pace) for pace in (SLOWEST, 0.7, 0.85, 1.0, 1.15, 1.3, FASTEST)]
-    for slower, faster in itertools.pairwise(paces):
+    slow = [padding_of(pace) for pace in (SLOWEST, 0.7, 0.85, 1.0)]
+    for slower, faster in itertools.pairwise(slow):
         assert slower.bonus > faster.bonus and slower.more > faster.more
-        assert slower.most > faster.most >= 4
+        assert slower.most > faster.most
+    fast = [padding_of(pace) for pace in (1.0, 1.15, 1.3, FASTEST)]
+    for slower, faster in itertools.pairwise(fast):
+        assert slower.bonus > faster.bonus
+        assert (slower.more, slower.most) == (faster.more, faster.most)
 
 
 def steps_of(more: float, ahead: int, entries: list[Entry]) -> list[int]:
@@ -63,11 +67,8 @@ def test_steps_after_a_word_are_as_many_more_on_average(ahead, more):
     assert all(abs(extra - more * i) <= 0.5 for i, extra in enumerate(longer))
 
 
-def test_a_word_is_never_cut_and_a_break_is_as_long_as_it_is():
+def test_a_break_stays_as_long_as_it_is():
     entries = [Entry((11, 12), "w", 2), Entry((), "", 6), Entry((13,), "w", 1)]
-    # A word's tokens take as many steps as there are, from the one on in which it begins.
-    assert steps_of(-1.0, 2, entries) == [2, 4, 10, 11]
-    assert steps_of(-9.0, 2, entries) == [2, 4, 10, 11]
     assert steps_of(0.0, 2, entries) == [2, 5, 11, 13]
     assert steps_of(2.0, 2, entries) == [2, 7, 13, 17]
 
@@ -80,18 +81,26 @@ def test_pace_1_is_the_model_as_it_speaks(tts, whole):
         np.testing.assert_array_equal(np.concatenate([c.audio for c in stream]), whole.audio)
 
 
-def test_slower_and_faster(tts):
-    paces = (0.5, 0.7, 1.0, 1.5)
-    lengths = [tts.synthesize(TEXT, temperature=0, pace=pace).duration for pace in paces]
-    assert lengths == sorted(lengths, reverse=True) and lengths[0] > 1.1 * lengths[-1]
+def test_slower(tts):
+    lengths = [tts.synthesize(TEXT, temperature=0, pace=pace).duration for pace in (0.5, 0.7, 1.0)]
+    assert lengths[0] > lengths[1] > lengths[2]
 
 
-def test_a_bonus_is_added_to_that_of_the_pace(tts):
-    """Where padding is never sampled, the pace still forces it."""
-    fast, slow = (tts.synthesize(TEXT, seed=2, padding_bonus=-1000.0, pace=p) for p in (1.5, 0.5))
-    assert fast.duration < slow.duration
-    slowest = tts.synthesize(TEXT, seed=2, padding_bonus=1000.0, pace=0.5)
-    assert slow.duration < slowest.duration
+def test_faster_is_less_padding_and_a_bonus_is_added_to_that(tts):
+    """To a bonus without which this model, which has learnt nothing, samples no padding at all."""
+    said = {}
+    less = padding_of(1.5).bonus
+    for pace, bonus in [(1.0, 6.0), (1.5, 6.0), (1.0, 6.0 + less)]:
+        options = {"pace": pace, "padding_bonus": bonus}
+        said[pace, bonus] = tts.synthesize(TEXT, seed=2, temperature=1.0, **options).audio
+    plain, fast, expected = said.values()
+    np.testing.assert_array_equal(fast, expected)
+    assert fast.size < plain.size
+
+
+def test_where_padding_is_never_sampled_a_slow_pace_forces_it(tts):
+    plain, slow = (tts.synthesize(TEXT, seed=2, padding_bonus=-1000.0, pace=p) for p in (1, 0.5))
+    assert plain.duration < slow.duration
 
 
 @pytest.mark.parametrize(

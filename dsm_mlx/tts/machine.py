@@ -31,8 +31,8 @@ class ScriptMachine:
         second_stream_ahead: how many words ahead the second stream looks; 0 without one.
         max_padding: a new word is forced after so many steps of padding.
         initial_padding: steps of padding before the first word.
-        more_padding: steps of padding forced after each word beyond its own, on average; below 0
-            as many fewer, as far as there are any. Breaks are as long as they are.
+        more_padding: steps of padding forced after each word beyond its own, on average; breaks
+            stay as long as they are.
     """
 
     text_card: int
@@ -154,7 +154,7 @@ class ScriptMachine:
         self._must_pad = entry.padding
         if not entry.tokens:
             return PADDING, entry
-        self._must_pad = max(0, entry.padding + self._more())
+        self._must_pad += self._more()
         self._queued.extend(entry.tokens)
         self._may_pad = self.max_padding
         if self.second_stream_ahead:
