@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dsm_mlx.checks import check_number
 
 SLOWEST, FASTEST = 0.5, 1.5
-"""Beyond these `tiny` loses most words, or does not follow."""
+"""Slower was not tried; faster, `tiny` follows less and less."""
 
 LONGEST = 86_400.0
 """Seconds of sound that a text may be limited to: a day."""
