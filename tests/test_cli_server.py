@@ -478,6 +478,8 @@ def test_what_is_no_address(text, capsys):
         (TTS, ["Hi", "--revision", "x"], "--revision"),
         (TTS, ["Hi", "--codebooks", "4"], "--codebooks"),
         (TTS, ["--list-voices"], "--list-voices"),
+        (TTS, ["Hi", "--pace", "0.9"], "--pace"),
+        (TTS, ["Hi", "--max-seconds", "3"], "--max-seconds"),
     ],
 )
 def test_what_concerns_a_model_cannot_go_with_a_server(command, args, told):

@@ -161,6 +161,22 @@ def test_a_speaker_and_its_voices(checkpoint, tmp_path, capsys):
     assert source["wer"] is not None and len(quantised["codebook_kl"]) == 8
 
 
+def test_a_speaker_at_several_paces(checkpoint, tmp_path, capsys):
+    texts, out = tmp_path / "texts.txt", tmp_path / "figures.json"
+    texts.write_text("some words to say\n\nand some more\n")
+    args = ["--text", texts, "--stt", checkpoint("stt-tiny"), "--json", out]
+    assert run(checkpoint("tts-tiny"), "--paces", "0.5", "1.5", *args) == 0
+    result = json.loads(out.read_text())
+    assert result["data"] == "2 texts of texts.txt"
+    slow, fast = result["paces"]
+    assert (slow["pace"], fast["pace"], slow["words"], fast["words"]) == (0.5, 1.5, 7, 7)
+    assert 0 < slow["words_per_second"] < fast["words_per_second"] < 12.5
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split(" | ")[0] == "| pace" and [line[2:5] for line in lines[1:]] == ["0.5", "1.5"]
+    assert run("/no/such/model", "--paces", "5", "--text", texts) == 1
+    assert "pace is 5" in capsys.readouterr().err
+
+
 def test_without_a_listener_there_is_no_wer(checkpoint):
     judge = Speaking(["some words"], "voice0.wav", None)
     assert judge.evaluate(checkpoint("tts-tiny"), None)["wer"] is None
@@ -196,7 +212,9 @@ def test_an_empty_text(checkpoint, tmp_path, capsys):
     assert "holds no text" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("args", ["tiny", "tiny --recipes unheard-of", "tiny tiny --dtype int8"])
+@pytest.mark.parametrize(
+    "args", ["tiny", "tiny --recipes unheard-of", "tiny tiny --dtype int8", "tiny tiny --paces"]
+)
 def test_usage_errors(args, capsys):
     with pytest.raises(SystemExit) as stopped:
         run(*args.split())

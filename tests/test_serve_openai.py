@@ -169,13 +169,25 @@ def test_translations_are_refused(server):
         ({"input": 7}, "input"),
         ({"response_format": "docx"}, "response_format"),
         ({"stream_format": "smoke"}, "stream_format"),
-        ({"speed": 2}, "speed"),
+        ({"speed": 2}, "speed: expected 0.5 to 1.5"),
+        ({"speed": 0.25}, "speed"),
+        ({"speed": "1"}, "speed"),
+        ({"speed": True}, "speed"),
         ({"voice": 7}, "voice"),
     ],
 )
 def test_speech_that_cannot_be(server, wanted, told):
     wanted = {"model": "tts-1", "input": "one", "voice": "alloy", **wanted}
     assert told in error_of(call(server, SPEECH, wanted), 400)
+
+
+def test_the_speed_is_the_pace(server):
+    """Each has a seed of its own, but slow speech has padding that no seed takes away."""
+    wanted = {"input": "one two three. " * 3, "response_format": "pcm"}
+    slow, plain, fast = (
+        len(call(server, SPEECH, wanted | {"speed": speed})[2]) for speed in (0.5, None, 1.5)
+    )
+    assert slow > plain > 0 and slow > fast > 0
 
 
 def test_speech_as_events(server):

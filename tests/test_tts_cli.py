@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import soundfile
 
 import dsm_mlx
 from dsm_mlx import AudioError
-from dsm_mlx.cli import speech
+from dsm_mlx.cli import arguments, speak_args, speech, voices
 from dsm_mlx.cli.speak import main
 
 COMMAND = [sys.executable, "-m", "dsm_mlx.tts"]
@@ -140,6 +141,69 @@ def test_names_of_voices(model):
     assert (status, out.decode().split()) == (0, ["voice0.wav", "voice1.wav", "voice2.wav"])
 
 
+def test_a_text_from_a_file(model, tmp_path):
+    """Also one that says that it is UTF-8."""
+    wav, file, words = (tmp_path / name for name in ("a.wav", "text.txt", "a.json"))
+    for mark in (b"", b"\xef\xbb\xbf"):
+        file.write_bytes(mark + b"Hello there,\r\n\tfriend\n")
+        args = ["--model", model, "--text-file", file, "--out", wav, "--words", words]
+        status, out, err = run(*args)
+        assert (status, out) == (0, b"") and f"wrote {wav}" in err
+        entries = json.loads(words.read_text())
+        assert [entry["text"] for entry in entries] == ["Hello", "there,", "friend"]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (None, "text.txt: No such file"),
+        ("Grüße".encode("latin-1"), "text.txt: no text in UTF-8 (byte 2 is 0xfc)"),
+        ("Hello".encode("utf-16"), "text.txt: no text in UTF-8 (byte 0 is 0xff)"),
+        (b"-", "text.txt: nothing of it can be said"),  # and stdin is not read
+        (b" \n", "text.txt: nothing of it can be said"),
+    ],
+)
+def test_a_text_file_that_cannot_be_said(model, tmp_path, capsys, data, told):
+    file = tmp_path / "text.txt"
+    if data is not None:
+        file.write_bytes(data)
+    out = tmp_path / "a.wav"
+    assert main(["--model", model, "--text-file", str(file), "--out", str(out)]) == 1
+    assert told in capsys.readouterr().err and not out.exists()
+
+
+def test_a_text_that_is_cut_short_is_not_all_done(model, tmp_path, capsys, caplog):
+    wav, words = tmp_path / "a.wav", tmp_path / "a.json"
+    args = ["--model", model, "Hello there, my friend", "--seed", "1", "--out", str(wav)]
+    assert main([*args, "--words", str(words), "--max-seconds", "0.5"]) == 1
+    pcm, _ = soundfile.read(wav)
+    assert len(pcm) == 6 * 1920 and pcm[-1] == 0
+    assert all(word["end"] <= 0.48 for word in json.loads(words.read_text()))
+    assert "(0.48 s)" in capsys.readouterr().err
+    assert [r.getMessage() for r in caplog.records if "only the first 0.48 s" in r.getMessage()]
+    assert main([*args, "--max-seconds", "60"]) == 0
+
+
+def test_a_pace(model, tmp_path):
+    wav = tmp_path / "a.wav"
+    args = ["--model", model, "Hello there, my friend", "--seed", "1", "--out", str(wav)]
+    with dsm_mlx.load_tts(model) as tts:
+        for pace in (0.5, 1.5):
+            assert main([*args, "--pace", str(pace)]) == 0
+            said = tts.synthesize("Hello there, my friend", seed=1, pace=pace)
+            pcm, _ = soundfile.read(wav, dtype="float32")
+            np.testing.assert_allclose(pcm, said.audio, atol=1e-4)
+
+
+@pytest.mark.parametrize("program", ["dsm-tts", "python -m dsm_mlx.tts"])
+def test_help_fits_on_two_screens(program, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(arguments, "program_name", lambda: program)
+    lines = speak_args.parser().format_help().splitlines()
+    assert len(lines) <= 48
+    assert all(len(line) <= 80 for line in lines if program == "dsm-tts")
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -199,6 +263,13 @@ def test_bytes_that_are_not_text(model):
         ["hi", "--bits", "3"],
         ["hi", "--nonsense"],
         ["hi", "--out", "a.wav", "--words", "./a.wav"],
+        ["hi", "--pace", "0.4"],
+        ["hi", "--pace", "fast"],
+        ["hi", "--max-seconds", "0"],
+        ["hi", "--text-file", "a.txt"],
+        ["-", "--text-file", "a.txt"],
+        ["--list-voices", "--out", "a.wav"],
+        ["--list-voices", "--play", "-"],
     ],
 )
 def test_usage(args, capsys):
@@ -223,6 +294,9 @@ class FakeSpeaker:
         if self.device == "interrupted" and len(self.heard) == 3:
             raise KeyboardInterrupt
 
+    def drain(self):
+        self.heard.append(None)
+
     def __enter__(self):
         return self
 
@@ -232,7 +306,8 @@ class FakeSpeaker:
 
 @pytest.fixture
 def speaker(monkeypatch):
-    monkeypatch.setattr(speech, "Speaker", FakeSpeaker)
+    for module in (speech, voices):
+        monkeypatch.setattr(module, "Speaker", FakeSpeaker)
     monkeypatch.setattr(FakeSpeaker, "instances", [])
     return FakeSpeaker.instances
 
@@ -248,6 +323,32 @@ def test_with_a_file_it_plays_only_on_demand(model, speaker, tmp_path):
     assert speaker == []
     assert main(["--model", model, "Hello", "--out", str(wav), "--play", "--seed", "2"]) == 0
     assert sum(map(len, speaker[0].heard)) == soundfile.info(wav).frames
+
+
+def test_every_voice_says_a_sentence_after_its_name(model, speaker, monkeypatch):
+    told = []
+    monkeypatch.setattr(voices, "put", lambda text: told.append((text, len(speaker[0].heard))))
+    args = ["--model", model, "--list-voices", "--play", "--seed", "1", "--max-seconds", "0.4"]
+    assert main([*args, "Hello there"]) == 0
+    # a name, five chunks, and then the next one, when they have been heard
+    assert told == [(f"voice{i}.wav\n", 6 * i) for i in range(3)]
+    heard = [[chunk for chunk in speaker[0].heard[6 * i : 6 * i + 5]] for i in range(3)]
+    assert not np.array_equal(heard[0], heard[1])
+    with dsm_mlx.load_tts(model) as tts:
+        said = tts.synthesize("Hello there", "voice1.wav", seed=1, max_seconds=0.4)
+    np.testing.assert_allclose(np.concatenate(heard[1]), said.audio, atol=1e-5)
+
+
+def test_a_damaged_voice_is_told_and_the_next_one_speaks(model, speaker, tmp_path, capsys):
+    folder = shutil.copytree(model, tmp_path / "model")
+    (voice,) = folder.glob("voice1.wav.*")
+    voice.write_bytes(b"no voice")
+    args = ["--model", str(folder), "--list-voices", "--play", "--max-seconds", "0.08"]
+    assert main(args) == 1
+    out, err = capsys.readouterr()
+    assert out.split() == ["voice0.wav", "voice1.wav", "voice2.wav"]
+    assert "error: " in err and "voice1.wav" in err
+    assert [chunk is None for chunk in speaker[0].heard] == [False, True] * 2
 
 
 def test_interrupted_the_loudspeaker_falls_silent(model, speaker):

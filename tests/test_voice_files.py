@@ -58,6 +58,12 @@ def test_the_last_part_of_a_long_name_is_enough(monkeypatch):
     assert repr(names[1]) in message_of(voices, "ex03-ex01_calm_001_channel1_334s")
 
 
+def test_one_letter_of_three_may_be_wrong():
+    voices = Voices.of(Checkpoint.find("tiny", "tts"))
+    assert message_of(voices, "slr").endswith("; did you mean 'slt'?")
+    assert "did you mean" not in message_of(voices, "bob")
+
+
 def test_nothing_near_is_said_of_a_name_like_no_other(folder):
     message = message_of(Voices(hub.LocalFiles(folder), SUFFIX), "Shakespeare")
     assert "did you mean" not in message and "--list-voices" in message

@@ -5,10 +5,12 @@
     python tools/evaluate.py ORIGINAL CONVERTED --audio FOLDER
     python tools/evaluate.py kyutai/tts-1.6b-en_fr --recipes q8 mixed-4 --stt stt-1b
     python tools/evaluate.py tiny --kind tts --recipes      the half of tiny that speaks
+    python tools/evaluate.py tiny --paces                   it says 48 sentences at five paces
 
 The first model is the reference: the others are given its tokens, and their logits compared with
 its own. docs/convert.md tells what the columns mean. What is known of the models that are done is
-printed even where another one fails.
+printed even where another one fails. With --paces one model is compared with itself, and
+docs/speaking.md has the table.
 """
 
 from __future__ import annotations
@@ -19,16 +21,18 @@ import tempfile
 from pathlib import Path
 
 import outputs
-from evaluation import comparable, report
+from evaluation import comparable, pace, report
 from evaluation.listening import Listening, recordings
 from evaluation.speaking import Speaking
 from tqdm import tqdm
 
+import dsm_mlx
 from dsm_mlx.cli.common import exit_status
 from dsm_mlx.convert.job import Wanted, convert
 from dsm_mlx.convert.recipes import RECIPES
 from dsm_mlx.convert.source import Source
 from dsm_mlx.loading.checkpoint import DTYPES
+from dsm_mlx.tts.pace import padding_of
 
 _HERE = Path(__file__).parent
 _AUDIO = _HERE.parent / "demos/audio"
@@ -59,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--text", type=Path, metavar="FILE", help="for text to speech: a text a line")
     p.add_argument("--voice", help="for text to speech")
     p.add_argument("--stt", metavar="MODEL", help="listens to text to speech, for the WER")
+    p.add_argument(
+        "--paces",
+        nargs="*",
+        type=float,
+        metavar="X",
+        help="how fast one model speaks at each, and how well it is understood (by --stt, or tiny)",
+    )
     p.add_argument("--dtype", choices=tuple(DTYPES), help="of activations")
     p.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
     return p
@@ -68,6 +79,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit status: 0, 1 (failed), 2 (usage), 130 (interrupted)."""
     p = parser()
     args = p.parse_args(argv)
+    if args.paces is not None:
+        if len(args.models) != 1 or args.recipes is not None:
+            p.error("--paces is for one model, without --recipes")
+        return exit_status(lambda: _run_paces(args))
     if not args.models:
         args.models, args.recipes = ["tiny"], args.recipes or []
     if args.recipes is None and len(args.models) < 2:
@@ -86,6 +101,29 @@ def _run(args: argparse.Namespace) -> int:
             print(report.table(rows), flush=True)
     if args.json:
         outputs.save(args.json, report.as_json(rows, data) + "\n")
+    return 0
+
+
+def _run_paces(args: argparse.Namespace) -> int:
+    if args.json:
+        outputs.check(args.json, "--json")
+    file, texts = _texts(args)
+    for value in args.paces:
+        padding_of(value)  # which tells of one that cannot be, before the model is loaded
+    rows: list[dict] = []
+    try:
+        with (
+            dsm_mlx.load_tts(args.models[0], dtype=args.dtype) as tts,
+            dsm_mlx.load_stt(args.stt or "tiny") as stt,
+        ):
+            paces = tqdm(args.paces or pace.PACES, "paces", disable=None)
+            rows.extend(pace.judged(tts, stt, texts, args.voice, value) for value in paces)
+    finally:
+        if rows:
+            print(report.table(rows, report.PACES), flush=True)
+    if args.json:
+        data = f"{len(texts)} texts of {file.name}"
+        outputs.save(args.json, report.as_json(rows, data, "paces") + "\n")
     return 0
 
 
@@ -115,14 +153,19 @@ def _listening(args: argparse.Namespace) -> tuple[Listening, str]:
 
 
 def _speaking(args: argparse.Namespace) -> tuple[Speaking, str]:
-    file = args.text or _HERE / "sentences.txt"
-    texts = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not texts:
-        raise ValueError(f"{file}: holds no text")
+    file, texts = _texts(args)
     texts = texts if args.text else texts[:_TEXTS]
     if args.stt:
         Source.find(args.stt, kind="stt")
     return Speaking(texts, args.voice, args.stt), f"{len(texts)} texts of {file.name}"
+
+
+def _texts(args: argparse.Namespace) -> tuple[Path, list[str]]:
+    file = args.text or _HERE / "sentences.txt"
+    texts = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not texts:
+        raise ValueError(f"{file}: holds no text")
+    return file, texts
 
 
 def _row(judge, model: str, source: Source, dtype: str | None, name: str | None = None) -> dict:

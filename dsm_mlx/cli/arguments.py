@@ -48,9 +48,11 @@ def add_sampling(group: argparse._ArgumentGroup, default: str) -> None:
     )
 
 
-def add_devices(p: argparse.ArgumentParser, what: str) -> argparse._ArgumentGroup:
-    """Which sound device. what: the kind that is used."""
-    group = p.add_argument_group("sound devices")
+def add_devices(
+    p: argparse.ArgumentParser, what: str, group: argparse._ArgumentGroup | None = None
+) -> argparse._ArgumentGroup:
+    """Which sound device. what: the kind that is used. group: where to show it; else in its own."""
+    group = group or p.add_argument_group("sound devices")
     group.add_argument("--device", metavar="N", help=f"{what}: its number, or part of its name")
     group.add_argument("--list-devices", action="store_true", help="show sound devices and exit")
     return group
@@ -60,14 +62,10 @@ def add_server(p: argparse.ArgumentParser) -> None:
     """A server instead of a model."""
     group = p.add_argument_group("a server instead of a model")
     group.add_argument(
-        "--server",
-        metavar="URL",
-        help="dsm-serve or Kyutai's moshi-server: http://HOST:PORT, https://HOST, unix:PATH",
+        "--server", metavar="URL", help="dsm-serve, moshi-server: http(s)://HOST:PORT, unix:PATH"
     )
     group.add_argument(
-        "--api-key",
-        metavar="KEY",
-        help=f"to show the server (or {KEY_VARIABLE}, which is not seen in ps)",
+        "--api-key", metavar="KEY", help=f"to show it (or {KEY_VARIABLE}, not seen in ps)"
     )
 
 
@@ -97,6 +95,18 @@ def not_negative(text: str) -> float:
 
 
 not_negative.__name__ = "number"  # as argparse calls it where it is none
+
+
+def between(least: float, most: float) -> Callable[[str], float]:
+    """A number from `least` to `most`."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} (expected {least:g} to {most:g})")
+        return value
+
+    return number
 
 
 def whole(least: int) -> Callable[[str], int]:

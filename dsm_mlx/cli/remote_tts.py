@@ -44,6 +44,8 @@ class RemoteTextToSpeech:
 class RemoteSpeech:
     """What the command needs of a `SpeechStream`."""
 
+    cut_short = False  # a server says all of it
+
     def __init__(self, connection: Connection):
         self._connection = connection
         self._text = ""  # the beginning of a word

@@ -1,4 +1,7 @@
-"""What the tts command does: text, or what comes through a pipe -> loudspeaker, file or pipe."""
+"""What the tts command does: text, or what comes through a pipe -> loudspeaker, file or pipe.
+
+The voices are shown by `cli.voices`.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ import numpy as np
 
 import dsm_mlx
 from dsm_mlx.audio import SoundWriter, Speaker, to_s16le
-from dsm_mlx.cli import common, remote
+from dsm_mlx.cli import common, remote, voices
 from dsm_mlx.cli.common import put, say, shown_name
-from dsm_mlx.files.text import save
+from dsm_mlx.cli.speak_args import stream_options
+from dsm_mlx.files.text import load, save
 from dsm_mlx.loading.voices import Voices
 from dsm_mlx.messages import shown
 from dsm_mlx.results import Word
@@ -33,16 +37,8 @@ def run(args: argparse.Namespace) -> int:
     if args.list_devices:
         return common.list_devices()
     if args.list_voices:
-        return list_voices(args)
+        return voices.show(args)
     return speak(args)
-
-
-def list_voices(args: argparse.Namespace) -> int:
-    """One name on each line."""
-    common.check_stdout("open it to see the voices")
-    _, checkpoint = common.found_model(args.model, "tts", args.revision)
-    put("".join(f"{shown_name(name)}\n" for name in Voices.of(checkpoint).names()))
-    return 0
 
 
 def speak(args: argparse.Namespace) -> int:
@@ -55,9 +51,8 @@ def speak(args: argparse.Namespace) -> int:
         if args.play or not args.out:
             speaker = stack.enter_context(Speaker(args.device))
         tts = stack.enter_context(_model(model, args))
-        options = {"temperature": args.temperature, "cfg": args.cfg, "seed": args.seed}
-        stream = stack.enter_context(tts.stream(args.voice, **options))
-        source = _Text(stream, args.text)
+        stream = stack.enter_context(tts.stream(args.voice, **stream_options(args)))
+        source = _Text(stream, args)
         spoken = _Spoken(tts.sample_rate)
         with ExitStack() as sinks:
             spoken.sinks = _sinks(tts.sample_rate, args, speaker, sinks)
@@ -73,7 +68,7 @@ def speak(args: argparse.Namespace) -> int:
     _tell(args, spoken)
     if source.error:
         raise source.error
-    return 0
+    return int(stream.cut_short)
 
 
 def _model(model: str | None, args: argparse.Namespace) -> TextToSpeech:
@@ -86,7 +81,9 @@ def _model(model: str | None, args: argparse.Namespace) -> TextToSpeech:
 def _check_world(args: argparse.Namespace) -> str | None:
     """What would be missing is told before anything is loaded; returns the model's name, if one of
     this machine's is to speak."""
-    if args.text == ["-"] and common.stdin().isatty():
+    if args.text_file:
+        args.text = [load(args.text_file)]
+    if args.live and common.stdin().isatty():
         say("type what to say; Ctrl-D ends")
     if args.out == "-":
         common.check_stdout("--out FILE writes to a file")
@@ -149,7 +146,7 @@ def _bar(args: argparse.Namespace, stack: ExitStack):
     to_file = args.out not in (None, "-")
     return stack.enter_context(
         tqdm(
-            total=None if args.text == ["-"] else len(" ".join(args.text).split()),
+            total=None if args.live else len(" ".join(args.text).split()),
             unit=" words",
             desc="speaking",
             leave=False,
@@ -176,9 +173,12 @@ class _Text:
     error: what ended the reading.
     """
 
-    def __init__(self, stream: SpeechStream, text: list[str]):
-        self.live = text == ["-"]
-        self.name = "stdin" if self.live else shown(" ".join(text))
+    def __init__(self, stream: SpeechStream, args: argparse.Namespace):
+        text = " ".join(args.text)
+        self.live = args.live
+        self.name = "stdin" if self.live else shown(text)
+        if args.text_file:
+            self.name = shown_name(args.text_file)
         self.error: OSError | None = None
         self._stream = stream
         self._warned: set[str] = set()
@@ -186,7 +186,7 @@ class _Text:
             # A daemon: nothing can end a read from a pipe that stays open.
             threading.Thread(target=self._read, daemon=True).start()
         else:
-            self._take(stream.feed, " ".join(text))
+            self._take(stream.feed, text)
             self._take(stream.end)
 
     def _read(self) -> None:

@@ -149,10 +149,13 @@ def locate(
     )
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What a message says after a name that is not among those `known`; "" if none is near."""
+def did_you_mean(name: str, known: Iterable[str], likeness: float = 0.7) -> str:
+    """What a message says after a name that is not among those `known`; "" if none is near.
+
+    likeness: of names that are near, 0 to 1, as `difflib` has it.
+    """
     plain = {entry.lower(): entry for entry in known}
-    near = difflib.get_close_matches(name[:200].lower(), plain, n=2, cutoff=0.7)
+    near = difflib.get_close_matches(name[:200].lower(), plain, n=2, cutoff=likeness)
     return f"; did you mean {' or '.join(shown(plain[entry]) for entry in near)}?" if near else ""
 
 

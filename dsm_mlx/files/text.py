@@ -7,6 +7,22 @@ import secrets
 from pathlib import Path
 
 from dsm_mlx.checks import check_path
+from dsm_mlx.messages import named
+
+
+def load(path: str | os.PathLike) -> str:
+    """The text of a file in UTF-8, with or without a mark of that at its beginning.
+
+    Raises:
+        OSError: it cannot be read; named.
+        ValueError: it is in another encoding, or no text.
+    """
+    data = Path(check_path("path", path)).read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte = f"byte {error.start} is 0x{data[error.start]:02x}"
+        raise ValueError(f"{named(path)}: no text in UTF-8 ({byte})") from None
 
 
 def save(path: str | os.PathLike, text: str) -> None:

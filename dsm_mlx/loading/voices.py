@@ -150,7 +150,8 @@ def _near(voice: str, known: list[str]) -> str:
     """Names that may have been meant: near to the whole, or to its last part, or without .wav."""
     short = {name.rpartition("/")[2].removesuffix(".wav"): name for name in reversed(known)}
     wanted = voice.rpartition("/")[2].removesuffix(".wav")
-    return did_you_mean(voice, known) or did_you_mean(wanted, short)
+    # Of a name of three letters, such as slt, one may be wrong.
+    return did_you_mean(voice, known) or did_you_mean(wanted, short, 0.65)
 
 
 def model_identity(checkpoint: Checkpoint) -> dict[str, str]:

@@ -22,6 +22,9 @@ class Pipe(Protocol[Out]):
     async def give_async(self, item: Any) -> None:
         """The same in an event loop."""
 
+    def wants_more(self) -> bool:
+        """Whether anything can come of more items; else the rest of the source is not looked at."""
+
     def known(self) -> Iterator[Out]:
         """What comes of the items so far."""
 
@@ -62,6 +65,8 @@ class Piped(Generic[Out]):
                 for item in self._source:
                     self._stream.give(item)
                     yield from self._stream.known()
+                    if not self._stream.wants_more():
+                        break
             except Exception as error:
                 failed = error
             failed = self._end(failed)
@@ -76,9 +81,10 @@ class Piped(Generic[Out]):
         try:
             async for out in self._stream:
                 yield out
-            if not giving.done():  # and the source may be silent for ever
-                raise ValueError("the stream is closed")
-            giving.result()  # raises what went wrong with the source
+            if self._stream.wants_more():
+                if not giving.done():  # and the source may be silent for ever
+                    raise ValueError("the stream is closed")
+                giving.result()  # raises what went wrong with the source
         finally:
             self._stream.close()
             giving.cancel()

@@ -258,6 +258,10 @@ class TranscriptStream:
         await self.ready()
         self.push(pcm)
 
+    def wants_more(self) -> bool:
+        """It never has enough."""
+        return True
+
     def known(self) -> Iterator[Event]:
         """The events of what was pushed so far, without those that more sound brings."""
         session = self._session

@@ -144,12 +144,18 @@ class TtsCore:
                 sound = self.prompts.sound_of(voices[0])
         return worker.run_pieces(self.prompts.read(key, voices, sound))
 
-    def script(self) -> LiveText:
-        """For a text that is yet to come."""
+    def script(self, options: SpeechOptions | None = None) -> LiveText:
+        """For a text that is yet to come, at the pace of these options."""
+        padding = (options or SpeechOptions()).padding
         reader = ScriptReader(
             self.tokenize, frame_rate=self.timing.frame_rate, speakers=self.conditioned
         )
-        machine = ScriptMachine(self.lm.config.text_card, self.config.second_stream_ahead)
+        machine = ScriptMachine(
+            self.lm.config.text_card,
+            self.config.second_stream_ahead,
+            max_padding=padding.most,
+            more_padding=padding.more,
+        )
         return LiveText(reader, machine)
 
     def session(
@@ -174,6 +180,7 @@ class TtsCore:
             keep_words,
             live=live,
             changed=changed,
+            max_seconds=options.max_seconds,
         )
         session.home = self._batch((options.guidance is not None, voice.length))
         return session

@@ -31,12 +31,15 @@ class ScriptMachine:
         second_stream_ahead: how many words ahead the second stream looks; 0 without one.
         max_padding: a new word is forced after so many steps of padding.
         initial_padding: steps of padding before the first word.
+        more_padding: steps of padding forced after each word beyond its own, on average; breaks
+            stay as long as they are.
     """
 
     text_card: int
     second_stream_ahead: int = 0
     max_padding: int = 8
     initial_padding: int = 2
+    more_padding: float = 0.0
 
     end_step: int | None = None
     """The step at which the model asked for a word and the text had ended."""
@@ -45,6 +48,7 @@ class ScriptMachine:
     _ended: bool = False
     _queued: deque[int] = field(default_factory=deque)
     _ahead: deque[int] = field(default_factory=deque)
+    _owed: float = 0.0  # of `more_padding`, the part of a step that is still to be given
 
     def __post_init__(self) -> None:
         self._may_pad = self._must_pad = self.initial_padding
@@ -150,12 +154,20 @@ class ScriptMachine:
         self._must_pad = entry.padding
         if not entry.tokens:
             return PADDING, entry
+        self._must_pad += self._more()
         self._queued.extend(entry.tokens)
         self._may_pad = self.max_padding
         if self.second_stream_ahead:
             ahead = self._word_ahead(skip_first=False)
             self._ahead.extend(ahead.tokens if ahead else ())
         return NEW_WORD, entry
+
+    def _more(self) -> int:
+        """Whole steps, of which the mean over words is `more_padding`."""
+        owed = self._owed + self.more_padding
+        whole = round(owed)
+        self._owed = owed - whole
+        return whole
 
     def _word_ahead(self, skip_first: bool = True) -> Entry | None:
         """The n-th word from the front of the queue, breaks not counted, if it is known."""

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-import threading
-from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -24,14 +21,14 @@ from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.handle import Handle
 from dsm_mlx.runtime.piping import Piped
 from dsm_mlx.runtime.session import Changed
-from dsm_mlx.runtime.waiting import in_thread, raise_error, stopped_by_caller
+from dsm_mlx.runtime.waiting import in_thread
 from dsm_mlx.tts.core import TtsCore
+from dsm_mlx.tts.pace import LONGEST, padding_of
 from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
-from dsm_mlx.tts.session import LiveText, Session
+from dsm_mlx.tts.session import Session
 from dsm_mlx.tts.stream import SpeechStream
+from dsm_mlx.tts.texts import Job, Text, Turns, is_dialogue, say, turns_of
 
-Turns = Sequence[tuple[Voice | None, str]]
-Text = str | Turns
 log = logging.getLogger("dsm_mlx")
 
 
@@ -83,6 +80,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         padding_bonus: float = 0.0,
         batch: int = 8,
         progress: Callable[[Chunk], None] | None = None,
+        pace: float = 1.0,
+        max_seconds: float | None = None,
     ) -> Speech: ...
     @overload
     def synthesize(
@@ -96,6 +95,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         padding_bonus: float = 0.0,
         batch: int = 8,
         progress: Callable[[Chunk], None] | None = None,
+        pace: float = 1.0,
+        max_seconds: float | None = None,
     ) -> list[Speech]: ...
     def synthesize(
         self,
@@ -108,6 +109,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         padding_bonus: float = 0.0,
         batch: int = 8,
         progress: Callable[[Chunk], None] | None = None,
+        pace: float = 1.0,
+        max_seconds: float | None = None,
     ) -> Speech | list[Speech]:
         """Say a text of any length.
 
@@ -125,26 +128,32 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
                 checkpoint's own (`lm_gen_config.cfg_coef`), else 2.0 where the model was taught
                 it, else 1.0.
             seed: makes a result repeatable, whatever else is in the batch.
-            padding_bonus: above 0 for slower speech.
+            padding_bonus: added to the logit of padding, beside what `pace` adds; above 0 for
+                slower speech.
             progress: called with every chunk of sound.
+            pace: 1.0 as the model speaks, down to 0.5 slower, up to 1.5 faster; a hint, not a
+                measure (docs/speaking.md).
+            max_seconds: of sound at most, for each text; 0.08 or more. A text that is longer ends
+                there, faded out, with the words so far and a warning in the log.
 
         Raises:
             ValueError: an unknown tag in the text, or a value out of range.
             CheckpointError: a voice that cannot be found or does not fit.
         """
-        single = isinstance(text, str) or _is_dialogue(text)
+        single = isinstance(text, str) or is_dialogue(text)
         if not single and not isinstance(text, (list, tuple)):
             raise TypeError(f"text is {shown(text)} (expected str or a list)")
         check_whole("batch", batch, 1)
         texts: list[Any] = [text] if single else list(text)
         voices = for_each("voices", voice, len(texts), "texts")
         seeds = for_each("seeds", seed, len(texts), "texts")
-        options = self._options(temperature, cfg, padding_bonus)
+        options = self._options(temperature, cfg, padding_bonus, pace, max_seconds)
         jobs = [
-            self._job(*turns, seed)
-            for turns, seed in zip(map(_turns, texts, voices), seeds, strict=True)
+            self._job(*turns, seed, options)
+            for turns, seed in zip(map(turns_of, texts, voices), seeds, strict=True)
         ]
-        results = self._say(jobs, options, batch, progress)
+        session = partial(self._session, options)
+        results = say(jobs, session, batch, progress, self.sample_rate)
         return results[0] if single else results
 
     @overload
@@ -159,6 +168,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         padding_bonus: float = 0.0,
         batch: int = 8,
         progress: Callable[[Chunk], None] | None = None,
+        pace: float = 1.0,
+        max_seconds: float | None = None,
     ) -> Speech: ...
     @overload
     async def asynthesize(
@@ -172,6 +183,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         padding_bonus: float = 0.0,
         batch: int = 8,
         progress: Callable[[Chunk], None] | None = None,
+        pace: float = 1.0,
+        max_seconds: float | None = None,
     ) -> list[Speech]: ...
     async def asynthesize(self, text: Any, *args: Any, **options: Any) -> Any:
         """As `synthesize`, without blocking the event loop. Cancelling it frees the rows.
@@ -189,15 +202,18 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         seed: int | None = None,
         padding_bonus: float = 0.0,
         wait: float = 0.0,
+        pace: float = 1.0,
+        max_seconds: float | None = None,
     ) -> SpeechStream:
         """Open a live stream; use it in a `with` block or cancel it.
 
         wait: seconds to wait for a stream to be closed where all are in use. All else is as in
-        `synthesize`. Raises BusyError where all `max_streams` are in use, or there is no memory
-        for another row.
+        `synthesize`; of `max_seconds`, `SpeechStream.cut_short` tells, too. Raises BusyError where
+        all `max_streams` are in use, or there is no memory for another row.
         """
-        core, options = self._core, self._options(temperature, cfg, padding_bonus)
-        prompt, script = self._voice([voice]), core.script()
+        core = self._core
+        options = self._options(temperature, cfg, padding_bonus, pace, max_seconds)
+        prompt, script = self._voice([voice]), core.script(options)
         session = worker.run_pieces(core.session(script, prompt, options, _seed(seed)))
         return self._open(session, session.home, wait)
 
@@ -223,48 +239,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
             raise session.error or ValueError("the stream is closed")
         return self._open(worker.run(lambda: session.again(home.value(session))), home, 0.0)
 
-    def _say(
-        self,
-        jobs: list[_Job],
-        options: SpeechOptions,
-        batch: int,
-        progress: Callable[[Chunk], None] | None,
-    ) -> list[Speech]:
-        """Say all of it, at most `batch` texts at a time."""
-        waiting, changed = deque(enumerate(jobs)), Changed()
-        running: list[_Saying] = []
-        said: dict[int, Speech] = {}
-        given_up = threading.Event()
-
-        def give_up() -> None:
-            given_up.set()
-            changed.notify_all()
-
-        try:
-            with stopped_by_caller(give_up):
-                while (waiting or running) and not given_up.is_set():
-                    while waiting and len(running) < batch:
-                        index, job = waiting.popleft()
-                        session = self._session(job, options, changed)
-                        running.append(_Saying(index, session))
-                        # After that, so that Ctrl-C, whenever it comes, leaves no row taken.
-                        worker.run(session.home.join, session)
-                    worker.post()
-                    worker.check()
-                    changed.wait_for(lambda: given_up.is_set() or any(r.news for r in running))
-                    for saying in [saying for saying in running if saying.news]:
-                        over = saying.session.over
-                        saying.take(progress)
-                        if over:
-                            said[saying.index] = saying.speech(self.sample_rate)
-                            worker.post(saying.session.stop)
-                            running.remove(saying)
-        finally:
-            for saying in running:
-                worker.post(saying.session.stop)
-        return [said[index] for index in range(len(jobs))]
-
-    def _session(self, job: _Job, options: SpeechOptions, changed: Changed) -> Session:
+    def _session(self, options: SpeechOptions, job: Job, changed: Changed) -> Session:
         return worker.run_pieces(
             self._core.session(
                 job.script,
@@ -278,9 +253,13 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         )
 
     def _job(
-        self, voices: list[Voice | None], turns: list[tuple[int, str]], seed: int | None
-    ) -> _Job:
-        script = self._core.script()
+        self,
+        voices: list[Voice | None],
+        turns: list[tuple[int, str]],
+        seed: int | None,
+        options: SpeechOptions,
+    ) -> Job:
+        script = self._core.script(options)
         for speaker, text in turns:
             script.turn(speaker)
             script.feed(text)
@@ -288,7 +267,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         if script.nothing_said:
             what = ", ".join(script.left_out)
             log.warning("nothing of the text can be said%s", f" ({what})" if what else "")
-        return _Job(script, self._voice(voices), _seed(seed))
+        return Job(script, self._voice(voices), _seed(seed))
 
     def _voice(self, voices: list[Voice | None]) -> VoicePrompt:
         core = self._core
@@ -305,86 +284,30 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         return as_samples(voice, "voice")  # any array of numbers, as float32
 
     def _options(
-        self, temperature: float | None, cfg: float | None, padding_bonus: float
+        self,
+        temperature: float | None,
+        cfg: float | None,
+        padding_bonus: float,
+        pace: float,
+        max_seconds: float | None,
     ) -> SpeechOptions:
         core = self._core
         temperature = core.config.temperature if temperature is None else temperature
         cfg = core.guidance if cfg is None else cfg
         temperature = check_number("temperature", temperature, 0.0, 100.0)
         padding_bonus = check_number("padding_bonus", padding_bonus, -1000.0, 1000.0)
+        padding = padding_of(pace)
+        if max_seconds is not None:
+            max_seconds = check_number("max_seconds", max_seconds, 1 / self.frame_rate, LONGEST)
         if cfg is not None:
             cfg = check_number("cfg", cfg, -100.0, 100.0)
+        guidance, name = None if cfg == 1 else cfg, None
         if core.cfg_names:
             if cfg is not None and cfg not in core.cfg_names:
                 known = ", ".join(core.cfg_names.values())
                 raise ValueError(f"cfg is {cfg} (this model knows {known})")
-            name = None if cfg is None else core.cfg_names[cfg]
-            return SpeechOptions(temperature, None, name, padding_bonus)
-        return SpeechOptions(temperature, None if cfg == 1 else cfg, None, padding_bonus)
-
-
-@dataclass
-class _Job:
-    """A text that is to be said to its end."""
-
-    script: LiveText
-    voice: VoicePrompt
-    seed: int
-
-
-class _Saying:
-    """A text that is being said: its session, and the sound so far."""
-
-    def __init__(self, index: int, session: Session):
-        self.index, self.session = index, session
-        self._sound = [np.zeros(0, np.float32)]
-
-    @property
-    def news(self) -> bool:
-        return bool(self.session.chunks) or self.session.over
-
-    def take(self, progress: Callable[[Chunk], None] | None) -> None:
-        """The sound that came since; raises what ended the session."""
-        raise_error(self.session)
-        with self.session.changed:
-            chunks = list(self.session.chunks)
-            self.session.chunks.clear()
-        for chunk in chunks:
-            self._sound.append(chunk.audio)
-            if progress:
-                progress(chunk)
-
-    def speech(self, sample_rate: int) -> Speech:
-        return Speech(np.concatenate(self._sound), sample_rate, self.session.words)
-
-
-def _is_dialogue(text: object) -> bool:
-    if not isinstance(text, (list, tuple)):
-        return False
-    return bool(text) and all(isinstance(turn, tuple) for turn in text)
-
-
-def _turns(text: Text, voice: Voice | None) -> tuple[list[Voice | None], list[tuple[int, str]]]:
-    """The voices of a text, and its turns as (number of the voice, text)."""
-    if isinstance(text, str):
-        return [voice], [(0, text)]
-    if not _is_dialogue(text) or not all(len(t) == 2 and isinstance(t[1], str) for t in text):
-        raise ValueError(f"text is {shown(text)} (expected a string or a list of (voice, text))")
-    voices: list[Voice | None] = []
-    turns = []
-    for own, said in text:
-        speaker = voice if own is None else own
-        known = [i for i, other in enumerate(voices) if _is_same(speaker, other)]
-        if not known:
-            voices.append(speaker)
-        turns.append((known[0] if known else len(voices) - 1, said))
-    return voices, turns
-
-
-def _is_same(one: Voice | None, other: Voice | None) -> bool:
-    """Names and paths by what they are; arrays, which cannot be compared so, by identity."""
-    named = isinstance(one, (str, PathLike)) and isinstance(other, (str, PathLike))
-    return one is other or (named and one == other)
+            guidance, name = None, None if cfg is None else core.cfg_names[cfg]
+        return SpeechOptions(temperature, guidance, name, padding_bonus, padding, max_seconds)
 
 
 def _seed(seed: int | None) -> int:

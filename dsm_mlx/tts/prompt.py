@@ -22,6 +22,7 @@ from dsm_mlx.loading.voices import (
     read_embedding,
 )
 from dsm_mlx.runtime.worker import Pieces
+from dsm_mlx.tts.pace import UNCHANGED, Padding
 from dsm_mlx.tts.session import Timing, forced_codes
 from dsm_mlx.tts.step import TtsStep
 
@@ -34,13 +35,18 @@ class SpeechOptions:
 
     guidance: coefficient of two-pass guidance; None: one pass.
     cfg: name of the guidance that the model was taught as a condition; None: none.
-    padding_bonus: added to the logit of padding; above 0 speech is slower.
+    padding_bonus: added to the logit of padding, beside that of `padding`; above 0 speech is
+    slower.
+    padding: what the pace is made of.
+    max_seconds: of sound at most; None: as much as the text needs.
     """
 
     temperature: float = 0.6
     guidance: float | None = None
     cfg: str | None = None
     padding_bonus: float = 0.0
+    padding: Padding = UNCHANGED
+    max_seconds: float | None = None
 
     @property
     def key(self) -> tuple[bool, str | None]:
@@ -153,9 +159,10 @@ class PromptCache:
             _keep(self._prepared, key, (yield from self._prepare(voice, options)))
         self._prepared.move_to_end(key)
         prepared = self._prepared[key]
+        bonus = options.padding_bonus + options.padding.bonus
         conditions = prepared.conditions | {
             "temperature": mx.array([options.temperature], mx.float32),
-            "padding_bonus": mx.array([options.padding_bonus], mx.float32),
+            "padding_bonus": mx.array([bonus], mx.float32),
         }
         if options.guidance is not None:
             conditions["guidance"] = mx.array([options.guidance], mx.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from dsm_mlx.tts.script import Entry, ScriptReader
 _FADE_SECONDS = 0.02
 _MOST_WAITING = 2.0  # seconds of sound that wait to be taken: then no more is made
 _URGENT = 0.5  # seconds of sound with which a listener can wait for others
+log = logging.getLogger("dsm_mlx")
 
 
 class LiveText:
@@ -137,6 +139,10 @@ class Timing:
     sample_rate: int
     final_padding: int = 4
 
+    def frames(self, seconds: float) -> int:
+        """Whole frames of sound that are no longer than that."""
+        return int(seconds * self.frame_rate + 1e-6)  # 0.56 s are seven of them
+
 
 @dataclass
 class _Spoken:
@@ -157,6 +163,7 @@ class Session(RuntimeSession):
         prefix: int32 (codebooks, frames), codes of the voice's own sound, which the model has
             already heard; the row begins after them.
         keep_words: collect all words in `words`, for text that has an end.
+        max_seconds: of sound at most, in whole frames; None: as much as the text needs.
     """
 
     def __init__(
@@ -170,12 +177,14 @@ class Session(RuntimeSession):
         *,
         live: bool = True,
         changed: Changed | None = None,
+        max_seconds: float | None = None,
     ):
         super().__init__(beginning, live=live, changed=changed)
         self.keys_values = keys_values
         self.script, self._timing, self._prefix = script, timing, prefix
         self.first = 0 if prefix is None else prefix.shape[1]
         self._step = self.first
+        self._most = None if max_seconds is None else timing.frames(max_seconds)
         self.home: Any = None  # the batch that it may join
         self.chunks: deque[Chunk] = deque()
         self._computing = 0
@@ -220,6 +229,7 @@ class Session(RuntimeSession):
         with self.changed:
             other = Session(state, self.keys_values, self.script.copy(), self._timing, self._prefix)
             other.home, other._step, other._made = self.home, self._step, self._made
+            other._most = self._most
             other._began, other.chunks = self._began, deque(self.chunks)
             other._waiting, other._latest = deepcopy((self._waiting, self._latest))
         return other
@@ -241,10 +251,34 @@ class Session(RuntimeSession):
 
     @property
     def _last_step(self) -> int | None:
+        """The step after which the session is over, as far as that is known."""
+        end, limit = self._end_of_text, self._limit
+        known = [step for step in (end, limit) if step is not None]
+        return min(known, default=None)
+
+    @property
+    def _end_of_text(self) -> int | None:
         end = self.script.end_step
         if end is None:
             return None
         return end + self._timing.delay_steps + self._timing.final_padding - 1
+
+    @property
+    def _limit(self) -> int | None:
+        """The step that completes the last frame of sound that there may be."""
+        return None if self._most is None else self._sounds_from + self._most - 1
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the limit came before the end of the text."""
+        limit, end = self._limit, self._end_of_text
+        return limit is not None and self._step > limit and (end is None or end > limit)
+
+    def warn_if_cut_short(self) -> None:
+        """Tell so in the log. For the thread of who takes the sound."""
+        if self.cut_short:
+            seconds = self._made / self._timing.frame_rate
+            log.warning("only the first %.2f s of the text are said (max_seconds)", seconds)
 
     @property
     def needs_depth(self) -> bool:
@@ -254,9 +288,12 @@ class Session(RuntimeSession):
     @property
     def sounds(self) -> bool:
         """Whether the next step completes a frame of sound."""
-        return self.needs_depth and (
-            self._step >= self._timing.delay_steps + self.first + self._timing.pattern.longest
-        )
+        return self._step >= self._sounds_from
+
+    @property
+    def _sounds_from(self) -> int:
+        """The step that completes the first frame of sound."""
+        return self.first + self._timing.delay_steps + self._timing.pattern.longest
 
     def forced(self) -> np.ndarray | None:
         """What the voice's prefix puts in the place of the next step's codes, int32 (codebooks,).
@@ -294,23 +331,24 @@ class Session(RuntimeSession):
         """
         frame, self._made = self._made, self._made + 1
         pcm = np.clip(pcm, -1, 1)
-        last = self._last_step
-        longest, delay = self._timing.pattern.longest, self._timing.delay_steps
-        if last is not None and frame + self.first + delay + longest == last:
+        if frame + self._sounds_from == self._last_step:
             pcm[-len(self._fade) :] *= self._fade
         words = []
         while self._waiting and self._waiting[0].start <= frame:
             words.append(self._word(self._waiting.popleft()))
-        self.chunks.append(Chunk(pcm, words, len(self._waiting) + self.script.words))
+        ahead = 0 if self._made == self._most else len(self._waiting) + self.script.words
+        self.chunks.append(Chunk(pcm, words, ahead))
 
     @property
     def words(self) -> list[Word]:
-        """All words so far; needs `keep_words`."""
-        return [self._word(spoken) for spoken in self._kept or []]
+        """All words so far, up to the limit; needs `keep_words`."""
+        kept = self._kept or []
+        return [self._word(s) for s in kept if self._most is None or s.start < self._most]
 
     def _word(self, spoken: _Spoken) -> Word:
         rate = self._timing.frame_rate
         end = self._step - self.first if spoken.end is None else spoken.end
+        end = end if self._most is None else min(end, self._most)
         return Word(spoken.text, spoken.start / rate, end / rate)
 
 

@@ -34,6 +34,12 @@ class SpeechStream:
         self._closed_by, self._fork = closed, fork
         self._closed, self._alone = False, Alone()
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether `max_seconds` of sound were made before all of the text was said. The iteration
+        ends there, with a warning in the log."""
+        return self._session.cut_short
+
     def feed(self, text: str) -> None:
         """More text, cut anywhere: any split gives the same speech.
 
@@ -140,6 +146,10 @@ class SpeechStream:
         await wait_async(self._session, self._may_feed)
         self.feed(text)
 
+    def wants_more(self) -> bool:
+        """Whether sound can still come of more text."""
+        return not self.cut_short
+
     def known(self) -> Iterator[Chunk]:
         """The sound that can be made of the text so far."""
         session = self._session
@@ -171,6 +181,8 @@ class SpeechStream:
         with session.changed:
             chunk = session.chunks.popleft() if session.chunks and not self._closed else None
         if chunk is None:
+            if not self._closed:
+                session.warn_if_cut_short()
             self.cancel()
             raise_error(session)
             raise stop

@@ -31,12 +31,19 @@ COLUMNS = {
     "peak MB": lambda row: f"{row['peak_bytes'] / 1e6:.0f}",
     "ms/frame": lambda row: f"{row['ms_per_frame']:.1f}",
 }
+PACES = {
+    "pace": lambda row: f"{row['pace']:g}",
+    "words a second": lambda row: (
+        "-" if (rate := row["words_per_second"]) is None else f"{rate:.2f}"
+    ),
+    "words wrong": lambda row: percent(row["wer"]),
+}
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[dict], columns: dict = COLUMNS) -> str:
     """Markdown, padded to be read as it is."""
-    cells = [list(COLUMNS)] + [[show(row) for show in COLUMNS.values()] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
+    cells = [list(columns)] + [[show(row) for show in columns.values()] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     cells.insert(1, ["-" * width for width in widths])
     lines = (
         " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -45,8 +52,8 @@ def table(rows: list[dict]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def as_json(rows: list[dict], data: str) -> str:
-    """All figures, with what they were measured on."""
+def as_json(rows: list[dict], data: str, what: str = "models") -> str:
+    """All figures, with what they were measured on. what: there is a row for each of."""
     device = mx.default_device()
     where = {
         "device": f"{device.type.name}, {platform.machine()}",
@@ -54,4 +61,4 @@ def as_json(rows: list[dict], data: str) -> str:
         "dsm_mlx": dsm_mlx.__version__,
         "mlx": version("mlx"),
     }
-    return json.dumps({"data": data, "measured on": where, "models": rows}, indent=1)
+    return json.dumps({"data": data, "measured on": where, what: rows}, indent=1)

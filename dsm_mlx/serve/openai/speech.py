@@ -17,6 +17,7 @@ from dsm_mlx.serve.openai.encoders import ENCODERS, Encoder, EncodingError
 from dsm_mlx.serve.openai.events import sse
 from dsm_mlx.serve.speech import chunks_of
 from dsm_mlx.serve.state import state_of
+from dsm_mlx.tts.pace import FASTEST, SLOWEST
 
 
 async def speak(request: Request) -> Response:
@@ -30,10 +31,10 @@ async def speak(request: Request) -> Response:
     if len(text) > limits.text:
         raise HTTPException(413, f"input: too long (at most {limits.text} characters)")
     encoder, sse = _encoder(wanted), _is_sse(wanted)
-    _check_speed(wanted.get("speed"))
+    pace = _pace(wanted.get("speed"))
     voice = state.models.voice(_voice(wanted.get("voice")))
     try:
-        chunks = await bodies.begun(request, chunks_of(state, text, voice))
+        chunks = await bodies.begun(request, chunks_of(state, text, voice, pace=pace))
     except BusyError as error:
         raise HTTPException(503, str(error)) from None
     if sse:
@@ -60,10 +61,15 @@ def _is_sse(wanted: dict[str, Any]) -> bool:
     return how == "sse"
 
 
-def _check_speed(speed: Any) -> None:
-    """These models speak as fast as they speak; another speed would be a promise not kept."""
-    if speed is not None and speed != 1:
-        raise HTTPException(400, "speed: expected 1, because these models have a pace of their own")
+def _pace(speed: Any) -> float:
+    """The pace that a `speed` is: another one, beyond what a model can, would be a promise that is
+    not kept."""
+    if speed is None:
+        return 1.0
+    number = isinstance(speed, (int, float)) and not isinstance(speed, bool)
+    if not number or not SLOWEST <= speed <= FASTEST:
+        raise HTTPException(400, f"speed: expected {SLOWEST:g} to {FASTEST:g}")
+    return float(speed)
 
 
 def _voice(voice: Any) -> str | None:
