@@ -43,9 +43,14 @@ def case_of(name: str) -> str:
     return name.replace("-", "_")
 
 
-def listen(lm, codes: np.ndarray, condition=None):
-    """codes (rows, n_q, frames) -> tokens (rows, frames), pauses (rows, frames, heads)."""
-    step = SttStep(lm, NoCodec())
+def listen(lm, codes: np.ndarray, condition=None, codec=None):
+    """codes (rows, n_q, frames) -> tokens (rows, frames), pauses (rows, frames, heads).
+
+    With a codec, sound (rows, samples) in the place of the codes.
+    """
+    step = SttStep(lm, codec or NoCodec())
+    if codec:
+        codes = codes.reshape(len(codes), -1, codec.config.frame_size).swapaxes(1, 2)
     given = [None] * len(codes) if condition is None else mx.split(condition, len(codes))
     begun = [step.beginning(one) for one in given]
     state = tree_map(lambda *rows: mx.concatenate(rows), begun[0], *begun[1:])
@@ -183,10 +188,6 @@ def test_rows_rest_and_start_anew_out_of_step(checkpoint, golden, name, masked):
 def test_from_pcm(checkpoint, golden):
     """Codec and language model in one step, one frame at a time."""
     found, case = Checkpoint.find(checkpoint("stt-tiny"), "stt"), golden("stt_tiny_e2e")
-    step = SttStep(found.load_lm(dtype="float32"), found.load_mimi(8, decoder=False))
-    state, tokens = step.beginning(), []
-    for frame in np.split(case["pcm"][0], 60, axis=-1):
-        output, state = step(mx.array(frame), state)
-        mx.eval(state)
-        tokens.append(output.text.item())
-    assert tokens == case["dbl_text_tokens"][0, 1:].tolist()
+    lm, codec = found.load_lm(dtype="float32"), found.load_mimi(8, decoder=False)
+    tokens, _ = listen(lm, case["pcm"][:, 0], codec=codec)
+    np.testing.assert_array_equal(tokens, case["dbl_text_tokens"][:, 1:])
