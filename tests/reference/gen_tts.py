@@ -56,6 +56,7 @@ TWO = [
 OTHER_FIRST = ["", "the other speaker starts here", "then me"]
 WITH_PCM = ("tts_other_first", "tts_nq4")  # sound is large, and Mimi has goldens of its own
 VOICES, FRAMES_PER_VOICE = 3, 10
+FEW_LAYERS = {"num_layers": 2, "depformer_num_layers": 1}
 
 
 def voice_name(index: int, config: dict) -> str:
@@ -257,34 +258,34 @@ def make(out: Path) -> None:
         part(out)
 
 
-FEW_LAYERS = {"num_layers": 2, "depformer_num_layers": 1}
-LONG = [" ".join(ONE * 8)]  # more than the 500 steps of the window
-
-
-def make_full_voice(out: Path, case: str, seed: int, changes: dict, script: list[str]) -> None:
+def make_full_voice(out: Path, case: str, seed: int, times: int, n_q: int, changes: dict) -> None:
     """tts-1.6b: a voice of the official length and guidance as conditions."""
     config = official_config("tts-1.6b-en_fr") | changes
     folder = make_whole(out, case.replace("_", "-"), config, seed, text_boost=5)
     make_voices(folder, config, frames=125)
-    options = dict(cond_cfg=2.0, n_q=config["dep_q"], max_gen_length=1000)
-    make_case(folder, config, case, [script], [[0]], **options)
+    options = dict(cond_cfg=2.0, n_q=n_q, max_gen_length=1000)
+    make_case(folder, config, case, [[" ".join(ONE * times)]], [[0]], **options)
 
 
-def make_full_prefix(out: Path, case: str, seed: int, changes: dict, script: list[str]) -> None:
+def make_full_prefix(out: Path, case: str, seed: int, times: int, n_q: int, changes: dict) -> None:
     """tts-0.75b: a voice as a prefix, guidance in two passes."""
     config = official_config("tts-0.75b-en-public") | changes
     folder = make_whole(out, case.replace("_", "-"), config, seed)
     prefix = audio_prefix(25, torch.Generator().manual_seed(9), config)
-    options = dict(cfg_coef=3.0, n_q=config["dep_q"], max_gen_length=1000)
-    make_case(folder, config, case, [script], [[]], prefixes=[prefix], **options)
+    options = dict(cfg_coef=3.0, n_q=n_q, max_gen_length=1000)
+    make_case(folder, config, case, [[" ".join(ONE * times)]], [[]], prefixes=[prefix], **options)
+
+
+# Six times the script is more than the 500 steps of the window. The depth decoder has none.
+FULL = {
+    "tts_full_voice": (make_full_voice, 45, 1, 32, {}),
+    "tts_full_voice_window": (make_full_voice, 46, 6, 4, FEW_LAYERS),
+    "tts_full_prefix": (make_full_prefix, 47, 1, 16, {}),
+    "tts_full_prefix_window": (make_full_prefix, 48, 6, 16, FEW_LAYERS),
+}
 
 
 def make_full(out: Path) -> None:
-    for make, case, seed, changes, script in [
-        (make_full_voice, "tts_full_voice", 45, {}, ONE),
-        (make_full_voice, "tts_full_voice_window", 46, FEW_LAYERS, LONG),
-        (make_full_prefix, "tts_full_prefix", 47, {}, ONE),
-        (make_full_prefix, "tts_full_prefix_window", 48, FEW_LAYERS, LONG),
-    ]:
-        make(out, case, seed, changes, script)
+    for case, (make_one, *options) in FULL.items():
+        make_one(out, case, *options)
         gc.collect()  # models here are parts of circles
