@@ -27,7 +27,9 @@ TIE = 1e-6  # see `gap`
 PCM, PAUSES, TEXT, DEPTH, CONDITION = 1e-4, 1e-4, 3e-4, 3e-4, 1e-5
 
 
-def near(what: str, ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> bool:
+def near(what: str, ours: np.ndarray | mx.array, theirs: np.ndarray, tolerance: float) -> bool:
+    ours = np.array(ours)
+    assert ours.shape == theirs.shape, what
     difference = float(np.abs(ours - theirs).max())
     print(f"  {what}: within {difference:.1e} of values up to {np.abs(theirs).max():.1f}")
     return difference <= tolerance
@@ -35,8 +37,10 @@ def near(what: str, ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> b
 
 def equal(what: str, ours: list, theirs: list) -> bool:
     wrong = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b]
-    print(f"  {what}: {len(theirs)}, of which {len(wrong)} differ, the first at {wrong[:1]}")
-    return not wrong and len(ours) == len(theirs)
+    same = not wrong and len(ours) == len(theirs)
+    found = "all equal" if same else f"{len(ours)} here, the first that differ: {wrong[:3]}"
+    print(f"  {what}: {len(theirs)}, {found}")
+    return same
 
 
 def encode(model: MimiModel, pcm: mx.array, frames: int) -> np.ndarray:
@@ -111,7 +115,7 @@ def check_stt(folder: Path, case: str) -> bool:
     else:
         tokens, pauses = listen(lm, codes)
     right &= equal("tokens", tokens[0, :end].tolist(), said[0, 1:][:end].tolist())
-    expected = golden["dbl_extra_heads"][..., 0].transpose(1, 2, 0)[:, 1:]
+    expected = golden["dbl_extra_heads"][..., 0].swapaxes(1, 2)[:, 1:]
     right &= near("pauses", pauses[:, :end], expected[:, :end], PAUSES)
     # Both models hear the reference's codes here, ties or not.
     logits = forced_text_logits(lm, codes, said)
