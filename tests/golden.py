@@ -12,14 +12,14 @@ REFERENCE = Path(__file__).parent / "reference"
 CHECKPOINTS = REFERENCE / "checkpoints"
 
 
-def arrays(case: str) -> dict[str, np.ndarray]:
-    with np.load(REFERENCE / "golden" / f"{case}.npz") as file:
+def arrays(case: str, root: Path = REFERENCE) -> dict[str, np.ndarray]:
+    with np.load(root / "golden" / f"{case}.npz") as file:
         return dict(file)
 
 
-def meta(case: str) -> dict:
+def meta(case: str, root: Path = REFERENCE) -> dict:
     """The settings and the script of a text-to-speech case."""
-    return json.loads((REFERENCE / "golden" / f"{case}.json").read_text())
+    return json.loads((root / "golden" / f"{case}.json").read_text())
 
 
 def official_config(model: str) -> dict:

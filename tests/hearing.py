@@ -32,9 +32,14 @@ def load(folder: Path, dtype: str = "float32") -> MultistreamLM:
     return Checkpoint.find(folder, "stt").load_lm(dtype=dtype)
 
 
-def listen(lm, codes: np.ndarray, condition=None, looks_at=lambda positions: None):
-    """codes (rows, n_q, frames) -> tokens (rows, frames), pauses (rows, frames, heads)."""
-    step = SttStep(lm, NoCodec())
+def listen(lm, codes: np.ndarray, condition=None, codec=None, looks_at=lambda positions: None):
+    """codes (rows, n_q, frames) -> tokens (rows, frames), pauses (rows, frames, heads).
+
+    With a codec, sound (rows, samples) in the place of the codes.
+    """
+    step = SttStep(lm, codec or NoCodec())
+    if codec:
+        codes = codes.reshape(len(codes), -1, codec.config.frame_size).swapaxes(1, 2)
     given = [None] * len(codes) if condition is None else mx.split(condition, len(codes))
     begun = [step.beginning(one) for one in given]
     state = tree_map(lambda *rows: mx.concatenate(rows), begun[0], *begun[1:])

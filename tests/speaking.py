@@ -1,5 +1,6 @@
 """Runs a text-to-speech case of the reference and records what every step gave."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -77,9 +78,11 @@ def session_of(
 
 
 @cache
-def run_case(case: str, folder: Path, dtype: str = "float32") -> list[Row]:
+def run_case(
+    case: str, folder: Path, dtype: str = "float32", root: Path = fixtures.REFERENCE
+) -> list[Row]:
     """Say what the reference said in this case, in one batch, at temperature 0."""
-    meta, arrays = fixtures.meta(case), fixtures.arrays(case)
+    meta, arrays = fixtures.meta(case, root), fixtures.arrays(case, root)
     core = recorded(folder, meta["n_q"], not meta["cfg_is_no_text"], dtype)
     cfg = meta["cond_cfg"]
     options = SpeechOptions(
@@ -117,3 +120,19 @@ def run_case(case: str, folder: Path, dtype: str = "float32") -> list[Row]:
     for row in said:
         row.pcm = [chunk.audio for chunk in row.session.chunks]
     return said
+
+
+def compared(rows: list[Row], meta: dict, arrays: dict) -> Iterator[tuple[str, list, list]]:
+    """What each row said, and what the reference's did: the tokens that the model is given in
+    every step until the row has said all, the codes of every frame, when each word began."""
+    longest = meta["n_steps"] - meta["n_frames"]
+    for i, row in enumerate(rows):
+        end = meta["end_steps"][i] + meta["delay_steps"] + meta["final_padding"]
+        given = [out for _, out in meta["logged_text_tokens"][i]]
+        yield "tokens", row.tokens, given[row.first : end]
+        first_frame = max(0, row.first - longest)
+        codes = np.stack(row.codes[first_frame + longest - row.first :])
+        expected = arrays["frames"][i, 1 : 1 + meta["n_q"], first_frame : end - longest]
+        yield "codes", codes.tolist(), expected.T.tolist()
+        words = [[w.text, round(w.start * 12.5) + row.first] for w in row.session.words]
+        yield "words", words, meta["transcripts"][i]

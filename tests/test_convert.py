@@ -11,9 +11,9 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
+from hearing import forced_logits, listen, load
 from mlx.utils import tree_flatten
 from speaking import run_case
-from test_lm_golden import forced_logits, listen, load
 
 import dsm_mlx
 from dsm_mlx.codec import layout as codec_layout
@@ -180,7 +180,7 @@ def test_dtype_is_of_everything_but_conditioners(dtype, converted, checkpoint):
 
 LISTEN = """
 import sys, numpy as np
-from test_lm_golden import forced_logits, load
+from hearing import forced_logits, load
 case = np.load(sys.argv[2])
 logits = forced_logits(load(sys.argv[1]), case["codes"], case["dbl_text_tokens"])
 np.save(sys.argv[3], logits)

@@ -32,11 +32,12 @@ def conditions_of(lm, meta, folder):
     if not lm.config.conditioners.by_name:
         return None, None
     provider = lm.condition_provider
+    width = lm.config.conditioners.by_name["speaker_wavs"].dim
     cfg = meta["cond_cfg"]
     values = {"control": "ok", "cfg": None if cfg is None else f"{cfg:.1f}"}
     sums, crosses = [], []
     for names in meta["voices"]:
-        voices = [read_embedding(folder / name, 24, {}) for name in names]
+        voices = [read_embedding(folder / name, width, {}) for name in names]
         embeddings, mask = join_speakers(voices, 5)
         sums.append(provider.sum(values))
         crosses.append(provider.cross({"speaker_wavs": (embeddings, mask)}))
@@ -80,6 +81,17 @@ def forced_depth(lm, meta, hidden, step, expected):
     return logits if guidance is None else logits[:, np.argsort(in_pairs(len(hidden)))]
 
 
+def forced_logits(lm, meta, folder, arrays):
+    """Text logits (rows, steps, card) of every step, and those of the codes of the steps
+    `dep_steps`, (steps, codebooks, rows, card)."""
+    hidden = forced_hidden(lm, meta, folder, arrays["lm_inputs"])
+    depth = [
+        forced_depth(lm, meta, hidden[:, int(step)], int(step), expected)
+        for step, expected in zip(arrays["dep_steps"], arrays["dep_logits"], strict=True)
+    ]
+    return np.array(lm.text_logits(hidden)), np.stack(depth)
+
+
 def in_pairs(rows: int) -> np.ndarray:
     """The reference has all rows with the conditions and then all without; we have pairs."""
     return np.arange(rows).reshape(2, -1).T.reshape(-1)
@@ -94,11 +106,9 @@ def test_logits_equal_the_reference(case, checkpoint, golden):
     if condition is not None:
         np.testing.assert_allclose(condition, arrays["cond_sum"], atol=1e-5)
         np.testing.assert_allclose(cross, arrays["cond_cross"], atol=1e-5)
-    hidden = forced_hidden(lm, meta, folder, arrays["lm_inputs"])
-    np.testing.assert_allclose(lm.text_logits(hidden), arrays["text_logits"], atol=3e-4)
-    for step, expected in zip(arrays["dep_steps"], arrays["dep_logits"], strict=True):
-        logits = forced_depth(lm, meta, hidden[:, int(step)], int(step), expected)
-        np.testing.assert_allclose(logits, expected, atol=1e-4)
+    text, depth = forced_logits(lm, meta, folder, arrays)
+    np.testing.assert_allclose(text, arrays["text_logits"], atol=3e-4)
+    np.testing.assert_allclose(depth, arrays["dep_logits"], atol=1e-4)
 
 
 def test_bfloat16_is_near_the_reference(checkpoint, golden):
@@ -106,11 +116,8 @@ def test_bfloat16_is_near_the_reference(checkpoint, golden):
     meta, arrays = fixtures.meta("tts_bf16"), golden("tts_bf16")
     folder = checkpoint(meta["checkpoint"])
     lm = load(folder, dtype="bfloat16")
-    hidden = forced_hidden(lm, meta, folder, arrays["lm_inputs"])
-    errors = [np.abs(np.array(lm.text_logits(hidden)) - arrays["text_logits"])]
-    for step, expected in zip(arrays["dep_steps"], arrays["dep_logits"], strict=True):
-        logits = forced_depth(lm, meta, hidden[:, int(step)], int(step), expected)
-        errors.append(np.abs(np.array(logits) - expected))
+    text, depth = forced_logits(lm, meta, folder, arrays)
+    errors = [np.abs(text - arrays["text_logits"]), *np.abs(depth - arrays["dep_logits"])]
     assert max(error.max() for error in errors) < 0.5
     assert max(error.mean() for error in errors) < 0.1
 

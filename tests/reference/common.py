@@ -19,6 +19,10 @@ NOT_LM = {
 }  # fmt: skip
 
 
+def official_config(model: str) -> dict:
+    return json.loads((HERE / "configs" / f"{model}.json").read_text())
+
+
 def test_signal(samples: int, seed: int, batch: int = 1) -> torch.Tensor:
     """Sweeps, gated tones and noise, different in each row: (batch, 1, samples) at 24 kHz."""
     noise = torch.Generator().manual_seed(seed)

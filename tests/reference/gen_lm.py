@@ -1,8 +1,9 @@
-"""Checkpoints of small language models: random weights in the layout that Kyutai publishes."""
+"""Checkpoints of language models: random weights in the layout that Kyutai publishes."""
 
 import copy
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from moshi.models import loaders
 from moshi.models.lm import LMModel
 from safetensors.torch import save_file
 
+MOST_PIECES = 160  # what text.txt is enough for
 F32 = ("condition_provider", "fuser")  # the rest of a published file is bfloat16
 
 
@@ -56,19 +58,33 @@ def make_checkpoint(out: Path, name: str, config: dict, seed: int, text_boost: f
     tokenizer = out / "checkpoints/tokenizers" / config["tokenizer_name"]
     if not tokenizer.exists():
         tokenizer.parent.mkdir(parents=True, exist_ok=True)
-        train_tokenizer(tokenizer, config["text_card"])
+        train_tokenizer(tokenizer, min(config["text_card"], MOST_PIECES))
+    return folder
+
+
+def make_whole(out: Path, name: str, config: dict, seed: int, text_boost: float = 1) -> Path:
+    """An official shape with all its files, as links; its Mimi is that of `mimi_full`."""
+    folder = make_checkpoint(out, name, config, seed, text_boost)
+    shared = out / "checkpoints"
+    for file, new in [
+        (shared / "mimi-full/mimi.safetensors", folder / config["mimi_name"]),
+        (shared / "tokenizers" / config["tokenizer_name"], folder / config["tokenizer_name"]),
+    ]:
+        new.unlink(missing_ok=True)
+        os.link(file, new)
     return folder
 
 
 def open_checkpoint(folder: Path) -> loaders.CheckpointInfo:
-    """Through the official loader, with the Mimi and the tokenizer that all folders share."""
+    """Through the official loader. Small checkpoints share a Mimi; an official one has its own."""
     config = json.loads((folder / "config.json").read_text())
-    mimi = folder.parent / "mimi-tiny"
+    small, mimi = folder.parent / "mimi-tiny", folder / config["mimi_name"]
+    whole = mimi.exists()
     return loaders.CheckpointInfo.from_hf_repo(
         "none",
         moshi_weights=folder / config["moshi_name"],
-        mimi_weights=mimi / "mimi.safetensors",
+        mimi_weights=mimi if whole else small / "mimi.safetensors",
         tokenizer=folder.parent / "tokenizers" / config["tokenizer_name"],
         config_path=folder / "config.json",
-        mimi_config_path=mimi / "mimi_config.json",
+        mimi_config_path=None if whole else small / "mimi_config.json",
     )

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import torch
-from common import HERE, published_layout
+from common import official_config, published_layout
 from gen_lm import build as build_torch
 from gen_mlx import build as build_mlx
 from mlx.utils import tree_flatten
@@ -36,7 +36,7 @@ def make(out: Path) -> None:
     mimi = loaders.get_mimi(None, device="meta", num_codebooks=32)
     manifests = {"mimi": torch_manifest(mimi)}
     for name in MODELS:
-        config = json.loads((HERE / "configs" / f"{name}.json").read_text())
+        config = official_config(name)
         manifests[name] = torch_manifest(build_torch(config, device="meta"))
         manifests[f"{name}.mlx-bf16"] = mlx_manifest(config, None)
         if name.startswith("tts-1.6b"):

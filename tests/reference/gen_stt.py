@@ -1,10 +1,11 @@
 """Speech to text: tokens, logits and extra heads over five times the window."""
 
+import gc
 from pathlib import Path
 
 import torch
-from common import save_arrays, test_signal
-from gen_lm import make_checkpoint, open_checkpoint
+from common import official_config, save_arrays, test_signal
+from gen_lm import make_checkpoint, make_whole, open_checkpoint
 from moshi.conditioners import ConditionAttributes
 from moshi.models import LMGen
 from moshi.models.lm import LMModel
@@ -67,6 +68,17 @@ def run(lm: LMModel, codes: torch.Tensor, conditions=None) -> dict[str, torch.Te
     return result
 
 
+def run_doubled(lm: LMModel, codes: torch.Tensor, conditions=None) -> dict[str, torch.Tensor]:
+    """The reference never sees its first frame. With that frame fed twice nothing is lost."""
+    found = run(lm, torch.cat([codes[..., :1], codes], -1), conditions)
+    return {f"dbl_{k}": v for k, v in found.items()}
+
+
+def random_codes(rows: int, config: dict, frames: int) -> torch.Tensor:
+    random = torch.Generator().manual_seed(5)
+    return torch.randint(0, config["card"], (rows, config["n_q"], frames), generator=random)
+
+
 def run_out_of_sync(lm: LMModel, codes: torch.Tensor) -> dict[str, torch.Tensor]:
     """Batch rest at random, one is reset on the way; a resting row's token is -2."""
     random = torch.Generator().manual_seed(6)
@@ -102,12 +114,9 @@ def make(out: Path) -> None:
     for name, (seed, changes) in VARIANTS.items():
         info = open_checkpoint(make_checkpoint(out, name, CONFIG | changes, seed))
         lm = info.get_moshi(dtype=torch.float32)
-        random = torch.Generator().manual_seed(5)
-        codes = torch.randint(0, CONFIG["card"], (3, CONFIG["n_q"], 80), generator=random)
-        # The reference never sees its first frame. With that frame fed twice nothing is lost.
-        doubled = torch.cat([codes[..., :1], codes], -1)
+        codes = random_codes(3, CONFIG, 80)
         conditions = languages(lm) if lm.fuser else None
-        arrays = {f"dbl_{k}": v for k, v in run(lm, doubled, conditions).items()}
+        arrays = run_doubled(lm, codes, conditions)
         if conditions:
             arrays["cond_sum"] = lm.fuser.get_sum(conditions)
         else:
@@ -119,7 +128,28 @@ def make(out: Path) -> None:
         if name == "stt-tiny":
             pcm = test_signal(60 * 1920, seed=31)
             heard = info.get_mimi().encode(pcm)
-            doubled = torch.cat([heard[..., :1], heard], -1)
-            words = run(lm, doubled)["text_tokens"]
+            words = run_doubled(lm, heard)["dbl_text_tokens"]
             path = golden / f"{stem}_e2e.npz"
             save_arrays(path, pcm=pcm, codes=heard, dbl_text_tokens=words)
+
+
+def make_full_from_pcm(out: Path, config: dict) -> None:
+    info = open_checkpoint(make_whole(out, "stt-full", config, 26))
+    mimi, pcm = info.get_mimi(), test_signal(64 * 1920, seed=32)
+    latent, codes = mimi._encode_to_unquantized_latent(pcm), mimi.encode(pcm)
+    found = run_doubled(info.get_moshi(dtype=torch.float32), codes)
+    save_arrays(out / "golden/stt_full.npz", pcm=pcm, latent=latent, codes=codes, **found)
+
+
+def make_full_past_window(out: Path, config: dict) -> None:
+    """Two layers: what a frame that has left the window did to the first is still in the second."""
+    folder = make_whole(out, "stt-full-window", config | dict(num_layers=2), 27)
+    lm, codes = open_checkpoint(folder).get_moshi(dtype=torch.float32), random_codes(1, config, 850)
+    save_arrays(out / "golden/stt_full_window.npz", codes=codes, **run_doubled(lm, codes))
+
+
+@torch.no_grad()
+def make_full(out: Path) -> None:
+    for part in (make_full_from_pcm, make_full_past_window):
+        part(out, official_config("stt-1b-en_fr-candle"))
+        gc.collect()

@@ -1,11 +1,12 @@
 """Text to speech: what enters and leaves the model in every step of a script."""
 
 import copy
+import gc
 from pathlib import Path
 
 import torch
-from common import save_arrays, save_json
-from gen_lm import make_checkpoint, open_checkpoint
+from common import official_config, save_arrays, save_json
+from gen_lm import make_checkpoint, make_whole, open_checkpoint
 from moshi.conditioners import dropout_all_conditions
 from moshi.models.lm import LMModel
 from moshi.models.tts import TTSModel
@@ -55,6 +56,7 @@ TWO = [
 OTHER_FIRST = ["", "the other speaker starts here", "then me"]
 WITH_PCM = ("tts_other_first", "tts_nq4")  # sound is large, and Mimi has goldens of its own
 VOICES, FRAMES_PER_VOICE = 3, 10
+FEW_LAYERS = {"num_layers": 2, "depformer_num_layers": 1}
 
 
 def voice_name(index: int, config: dict) -> str:
@@ -62,12 +64,12 @@ def voice_name(index: int, config: dict) -> str:
     return f"voice{index}.wav.{model['sig']}@{model['epoch']}.safetensors"
 
 
-def make_voices(folder: Path, config: dict) -> None:
+def make_voices(folder: Path, config: dict, frames: int = FRAMES_PER_VOICE) -> None:
     tags = {k: str(v) for k, v in config["model_id"].items()}
     width = config["conditioners"]["speaker_wavs"]["tensor"]["dim"]
     for i in range(VOICES):
         g = torch.Generator().manual_seed(100 + i)
-        voice = torch.randn(1, width, FRAMES_PER_VOICE, generator=g)
+        voice = torch.randn(1, width, frames, generator=g)
         save_file({"speaker_wavs": voice}, folder / voice_name(i, config), metadata=tags)
 
 
@@ -122,10 +124,10 @@ def decode(tts: TTSModel, frames: list[torch.Tensor]) -> torch.Tensor:
 def make_case(
     folder: Path, config: dict, case: str, scripts: list[list[str]], voices: list[list[int]],
     *, cond_cfg=None, cfg_coef=1.0, n_q=8, padding_between=1, padding_bonus=0.0, prefixes=None,
-    dtype=torch.float32, cfg_is_no_text=None,
+    dtype=torch.float32, cfg_is_no_text=None, max_gen_length=160,
 ) -> None:  # fmt: skip
     settings = dict(
-        max_gen_length=160, final_padding=4, max_padding=8, initial_padding=2,
+        max_gen_length=max_gen_length, final_padding=4, max_padding=8, initial_padding=2,
         n_q=n_q, cfg_coef=cfg_coef, padding_bonus=padding_bonus,
     )  # fmt: skip
     info = open_checkpoint(folder)
@@ -176,8 +178,8 @@ def make_case(
     save_json(golden / f"{case}.json", meta, indent=None)
 
 
-def audio_prefix(frames: int, g: torch.Generator) -> torch.Tensor:
-    codes = torch.randint(0, CONFIG["card"], (CONFIG["n_q"], frames), generator=g)
+def audio_prefix(frames: int, g: torch.Generator, config: dict = CONFIG) -> torch.Tensor:
+    codes = torch.randint(0, config["card"], (config["n_q"], frames), generator=g)
     return torch.cat([torch.full((1, frames), -1), codes])
 
 
@@ -254,3 +256,36 @@ def make_single_stream(out: Path) -> None:
 def make(out: Path) -> None:
     for part in (make_conditioned, make_guided, make_prefixed, make_single_stream):
         part(out)
+
+
+def make_full_voice(out: Path, case: str, seed: int, times: int, n_q: int, changes: dict) -> None:
+    """tts-1.6b: a voice of the official length and guidance as conditions."""
+    config = official_config("tts-1.6b-en_fr") | changes
+    folder = make_whole(out, case.replace("_", "-"), config, seed, text_boost=5)
+    make_voices(folder, config, frames=125)
+    options = dict(cond_cfg=2.0, n_q=n_q, max_gen_length=1000)
+    make_case(folder, config, case, [[" ".join(ONE * times)]], [[0]], **options)
+
+
+def make_full_prefix(out: Path, case: str, seed: int, times: int, n_q: int, changes: dict) -> None:
+    """tts-0.75b: a voice as a prefix, guidance in two passes."""
+    config = official_config("tts-0.75b-en-public") | changes
+    folder = make_whole(out, case.replace("_", "-"), config, seed)
+    prefix = audio_prefix(25, torch.Generator().manual_seed(9), config)
+    options = dict(cfg_coef=3.0, n_q=n_q, max_gen_length=1000)
+    make_case(folder, config, case, [[" ".join(ONE * times)]], [[]], prefixes=[prefix], **options)
+
+
+# Six times the script is more than the 500 steps of the window. The depth decoder has none.
+FULL = {
+    "tts_full_voice": (make_full_voice, 45, 1, 32, {}),
+    "tts_full_voice_window": (make_full_voice, 46, 6, 4, FEW_LAYERS),
+    "tts_full_prefix": (make_full_prefix, 47, 1, 16, {}),
+    "tts_full_prefix_window": (make_full_prefix, 48, 6, 16, FEW_LAYERS),
+}
+
+
+def make_full(out: Path) -> None:
+    for case, (make_one, *options) in FULL.items():
+        make_one(out, case, *options)
+        gc.collect()  # models here are parts of circles

@@ -12,24 +12,33 @@ os.environ |= {"NO_TORCH_COMPILE": "1", "NO_CUDA_GRAPH": "1", "OMP_NUM_THREADS":
 
 HERE = Path(__file__).parent
 PARTS = ("mimi", "stt", "tts", "mlx", "manifests")  # in this order: mlx reads what stt wrote
+FULL = ("mimi_full", "stt_full", "tts_full")  # in this order: all have the Mimi of mimi_full
+
+
+def make(part: str, out: Path) -> None:
+    module = importlib.import_module(f"gen_{part.removesuffix('_full')}")
+    if part in FULL:
+        # Too large for one thread, and not compared between runs.
+        importlib.import_module("torch").set_num_threads(os.cpu_count())
+        module.make_full(out)
+    else:
+        module.make(out)
+    print("made", part, file=sys.stderr)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' '.join(PARTS)} mimi_full")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=" ".join((*PARTS, *FULL, "full")))
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--check", action="store_true", help="write nothing here, compare")
     args = parser.parse_args()
-    if unknown := set(args.parts) - {*PARTS, "mimi_full"}:
+    if unknown := set(args.parts) - {*PARTS, *FULL, "full"}:
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) if args.check else args.out
         for part in args.parts or PARTS:
-            if part == "mimi_full":
-                importlib.import_module("gen_mimi").make_full(out)
-            else:
-                importlib.import_module(f"gen_{part}").make(out)
-            print("made", part, file=sys.stderr)
+            for one in FULL if part == "full" else (part,):
+                make(one, out)
         if args.check:
             return importlib.import_module("compare").report(out, args.out)
     return 0
