@@ -184,6 +184,8 @@ class ModelInfo:
 class Chunk:
     """A piece of speech: float32 `audio` of shape (samples,) and the words that begin in it.
 
+    A written word for which many are said, such as a number, may come with a later chunk.
+
     ahead: how many words are known whose sound is still to come.
     """
 

@@ -30,7 +30,10 @@ EXCEPTIONS = {
     ("results", "audio"),
 }
 # A session's side on the host: strings and small numbers.
-HOST_SIDE = ["stt.session", "stt.words", "stt.pauses", "tts.session", "tts.script", "tts.machine"]
+HOST_SIDE = [
+    *("stt.session", "stt.words", "stt.pauses", "tts.session", "tts.script", "tts.machine"),
+    *(f"tts.text.{path.stem}" for path in (PACKAGE / "tts/text").glob("*.py")),
+]
 LIGHT = ["mlx", "numpy", "soundfile", "sounddevice", "sentencepiece", "huggingface_hub", "tqdm"]
 
 

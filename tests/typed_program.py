@@ -131,7 +131,7 @@ async def in_a_loop(stt: SpeechToText, tts: TextToSpeech, pcm: np.ndarray) -> No
 
 
 def speech(tts: TextToSpeech) -> Iterator[np.ndarray]:
-    spoken = tts.synthesize("Hello", "slt", seed=1, cfg=2.0, pace=0.9, max_seconds=5)
+    spoken = tts.synthesize("Hello", "slt", seed=1, cfg=2.0, pace=0.9, lexicon={"a": "b"})
     assert_type(tts.synthesize(["Hello", "Bye"], "slt", seed=[1, 2]), list[Speech])
     assert_type(tts.synthesize([("slt", "Hello"), (None, "Bye")]), Speech)
     turns = [("slt", "Hello"), ("rms", "Bye")]  # of a type that is inferred, and narrower
@@ -145,7 +145,7 @@ def speech(tts: TextToSpeech) -> Iterator[np.ndarray]:
     assert_type(spoken.words, list[Word])
     assert_type((spoken.sample_rate, spoken.duration), tuple[int, float])
     spoken.save("a.wav")
-    with tts.stream(wait=1.0, pace=1.1, max_seconds=2.5) as stream:
+    with tts.stream(wait=1.0, pace=1.1, max_seconds=2.5, normalize="fr") as stream:
         assert_type(stream.cut_short, bool)
         stream.feed("Hello")
         stream.end()

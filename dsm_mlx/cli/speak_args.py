@@ -18,6 +18,7 @@ from dsm_mlx.cli.arguments import (
     whole,
 )
 from dsm_mlx.tts.pace import FASTEST, LONGEST, SLOWEST
+from dsm_mlx.tts.text.rules import CHOICES
 
 EXAMPLES = """\
   %(prog)s "Good morning, my friend."
@@ -44,7 +45,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def stream_options(args: argparse.Namespace) -> dict[str, Any]:
     """How to speak, for the `stream` of a model, or of a server's."""
-    names = ["temperature", "cfg", "seed"]
+    names = ["temperature", "cfg", "seed", "normalize", "lexicon"]
     if not args.server:
         names += ["pace", "max_seconds"]
     return {name: getattr(args, name) for name in names}
@@ -62,6 +63,16 @@ def parser() -> argparse.ArgumentParser:
         "text", nargs="*", metavar="TEXT", help="what to say; - reads stdin and speaks as it comes"
     )
     text.add_argument("--text-file", metavar="FILE", type=Path, help="say a file, in UTF-8")
+    text.add_argument(
+        "--normalize",
+        choices=(*CHOICES, "off"),
+        default="auto",
+        metavar="HOW",
+        help="numbers, Markdown to words: auto (default), en, fr, off",
+    )
+    text.add_argument(
+        "--lexicon", metavar="FILE", type=Path, help="lines `written = said`, for names"
+    )
     _add_voice(p)
     model = add_model(p, "tiny, tts-1.6b, tts-0.75b")
     model.add_argument(

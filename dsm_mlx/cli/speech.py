@@ -27,6 +27,8 @@ from dsm_mlx.messages import shown
 from dsm_mlx.results import Word
 from dsm_mlx.tts.model import TextToSpeech
 from dsm_mlx.tts.stream import SpeechStream
+from dsm_mlx.tts.text.lexicon import read_lexicon
+from dsm_mlx.tts.text.rules import NEEDS, WithoutNumbers, numbers_can_be_said
 
 _READ_BYTES = 4096
 _MOST_WARNINGS = 20
@@ -36,9 +38,21 @@ def run(args: argparse.Namespace) -> int:
     """The command behind `dsm_mlx.cli.speak.main`; errors are the caller's to tell of."""
     if args.list_devices:
         return common.list_devices()
+    _read_wording(args)
     if args.list_voices:
         return voices.show(args)
     return speak(args)
+
+
+def _read_wording(args: argparse.Namespace) -> None:
+    """Settle what `--normalize` and `--lexicon` mean for `stream`."""
+    if args.lexicon is not None:
+        args.lexicon = read_lexicon(args.lexicon)
+    if args.normalize == "off":
+        args.normalize = None
+    elif not numbers_can_be_said():
+        say(f"numbers are read as they stand: to say them needs {NEEDS}")
+        args.normalize = WithoutNumbers(args.normalize)
 
 
 def speak(args: argparse.Namespace) -> int:
@@ -65,6 +79,8 @@ def speak(args: argparse.Namespace) -> int:
                     speaker.stop()
             if not spoken.samples:
                 raise source.error or ValueError(f"{source.name}: nothing of it can be said")
+    if stream.left_out:
+        say(f"left out: {', '.join(map(shown_name, stream.left_out))}")
     _tell(args, spoken)
     if source.error:
         raise source.error

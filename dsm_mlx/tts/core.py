@@ -30,6 +30,7 @@ from dsm_mlx.tts.prompt import PromptCache, SpeechOptions, VoicePrompt
 from dsm_mlx.tts.script import ScriptReader, word_tokenizer
 from dsm_mlx.tts.session import LiveText, Session, Timing
 from dsm_mlx.tts.step import TtsStep
+from dsm_mlx.tts.text.wording import Wording
 
 _KEPT = 4  # batches of which nobody is in
 
@@ -144,8 +145,11 @@ class TtsCore:
                 sound = self.prompts.sound_of(voices[0])
         return worker.run_pieces(self.prompts.read(key, voices, sound))
 
-    def script(self, options: SpeechOptions | None = None) -> LiveText:
-        """For a text that is yet to come, at the pace of these options."""
+    def script(
+        self, options: SpeechOptions | None = None, wording: Wording | None = None
+    ) -> LiveText:
+        """For a text that is yet to come, at the pace of these options; wording: how its words are
+        read."""
         padding = (options or SpeechOptions()).padding
         reader = ScriptReader(
             self.tokenize, frame_rate=self.timing.frame_rate, speakers=self.conditioned
@@ -156,7 +160,7 @@ class TtsCore:
             max_padding=padding.most,
             more_padding=padding.more,
         )
-        return LiveText(reader, machine)
+        return LiveText((wording or Wording()).over(reader), machine)
 
     def session(
         self,

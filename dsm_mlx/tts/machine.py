@@ -74,6 +74,11 @@ class ScriptMachine:
         return self._ended and not self._entries
 
     @property
+    def goes_on(self) -> bool:
+        """Whether the next entry is said for the same written word as the last one."""
+        return bool(self._entries) and self._entries[0].goes_on
+
+    @property
     def blocked(self) -> bool:
         """Whether the next step could need text that has not come yet, whatever is sampled."""
         if self._ended or self._decide(NEW_WORD) == PADDING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -27,6 +27,7 @@ from dsm_mlx.tts.pace import LONGEST, padding_of
 from dsm_mlx.tts.prompt import SpeechOptions, VoicePrompt
 from dsm_mlx.tts.session import Session
 from dsm_mlx.tts.stream import SpeechStream
+from dsm_mlx.tts.text.wording import Wording, wording_of
 from dsm_mlx.tts.texts import Job, Text, Turns, is_dialogue, say, turns_of
 
 log = logging.getLogger("dsm_mlx")
@@ -82,6 +83,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         progress: Callable[[Chunk], None] | None = None,
         pace: float = 1.0,
         max_seconds: float | None = None,
+        normalize: str | None = None,
+        lexicon: Mapping[str, str] | None = None,
     ) -> Speech: ...
     @overload
     def synthesize(
@@ -97,6 +100,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         progress: Callable[[Chunk], None] | None = None,
         pace: float = 1.0,
         max_seconds: float | None = None,
+        normalize: str | None = None,
+        lexicon: Mapping[str, str] | None = None,
     ) -> list[Speech]: ...
     def synthesize(
         self,
@@ -111,6 +116,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         progress: Callable[[Chunk], None] | None = None,
         pace: float = 1.0,
         max_seconds: float | None = None,
+        normalize: str | None = None,
+        lexicon: Mapping[str, str] | None = None,
     ) -> Speech | list[Speech]:
         """Say a text of any length.
 
@@ -135,6 +142,11 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
                 measure (docs/speaking.md).
             max_seconds: of sound at most, for each text; 0.08 or more. A text that is longer ends
                 there, faded out, with the words so far and a warning in the log.
+            normalize: "en" or "fr": numbers, dates, units, Markdown and addresses are said as a
+                person would (docs/text.md); "auto": in the language of the text, of those that the
+                model knows. The words keep their spelling. None: off. Needs
+                `pip install 'dsm-mlx[text]'`.
+            lexicon: what is said for certain words or rows of words, such as names.
 
         Raises:
             ValueError: an unknown tag in the text, or a value out of range.
@@ -148,8 +160,9 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         voices = for_each("voices", voice, len(texts), "texts")
         seeds = for_each("seeds", seed, len(texts), "texts")
         options = self._options(temperature, cfg, padding_bonus, pace, max_seconds)
+        wording = self._wording(normalize, lexicon)
         jobs = [
-            self._job(*turns, seed, options)
+            self._job(*turns, seed, options, wording)
             for turns, seed in zip(map(turns_of, texts, voices), seeds, strict=True)
         ]
         session = partial(self._session, options)
@@ -170,6 +183,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         progress: Callable[[Chunk], None] | None = None,
         pace: float = 1.0,
         max_seconds: float | None = None,
+        normalize: str | None = None,
+        lexicon: Mapping[str, str] | None = None,
     ) -> Speech: ...
     @overload
     async def asynthesize(
@@ -185,6 +200,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         progress: Callable[[Chunk], None] | None = None,
         pace: float = 1.0,
         max_seconds: float | None = None,
+        normalize: str | None = None,
+        lexicon: Mapping[str, str] | None = None,
     ) -> list[Speech]: ...
     async def asynthesize(self, text: Any, *args: Any, **options: Any) -> Any:
         """As `synthesize`, without blocking the event loop. Cancelling it frees the rows.
@@ -204,6 +221,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         wait: float = 0.0,
         pace: float = 1.0,
         max_seconds: float | None = None,
+        normalize: str | None = None,
+        lexicon: Mapping[str, str] | None = None,
     ) -> SpeechStream:
         """Open a live stream; use it in a `with` block or cancel it.
 
@@ -213,7 +232,8 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         """
         core = self._core
         options = self._options(temperature, cfg, padding_bonus, pace, max_seconds)
-        prompt, script = self._voice([voice]), core.script(options)
+        script = core.script(options, self._wording(normalize, lexicon))
+        prompt = self._voice([voice])
         session = worker.run_pieces(core.session(script, prompt, options, _seed(seed)))
         return self._open(session, session.home, wait)
 
@@ -258,8 +278,9 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         turns: list[tuple[int, str]],
         seed: int | None,
         options: SpeechOptions,
+        wording: Wording,
     ) -> Job:
-        script = self._core.script(options)
+        script = self._core.script(options, wording)
         for speaker, text in turns:
             script.turn(speaker)
             script.feed(text)
@@ -282,6 +303,9 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
         if isinstance(voice, (str, PathLike)):
             return self._core.voices.find(voice)
         return as_samples(voice, "voice")  # any array of numbers, as float32
+
+    def _wording(self, normalize: str | None, lexicon: Mapping[str, str] | None) -> Wording:
+        return wording_of(normalize, lexicon, self._core.languages)
 
     def _options(
         self,

@@ -29,12 +29,19 @@ _LONGEST_COMPLAINT = 240  # characters
 class Entry:
     """A word, or a break (`tokens` empty).
 
-    `padding` is the number of steps, after the entry is taken, before another may be.
+    `padding` is the number of steps, after the entry is taken, before another may be. `goes_on`:
+    the word is said for the same written one, `text`, as the entry before it.
     """
 
     tokens: tuple[int, ...]
     text: str
     padding: int
+    goes_on: bool = False
+
+    @property
+    def begins(self) -> bool:
+        """A written word begins with it."""
+        return bool(self.tokens) and not self.goes_on
 
 
 def word_tokenizer(processor) -> Callable[[str], tuple[int, ...]]:
@@ -109,6 +116,8 @@ class ScriptReader:
         self._announced: int | None = None
         self._word: list[str] = []
         self._unsaid = ""  # what of the word is not spoken, as far as it may be shown
+        self._written: str | None = None  # what the words that are being said stand for
+        self._goes_on = False  # one of them has come out
         self._tag = ""  # what may become a tag, from its "<" on
         self._before = ""  # the character before it
         self._tag_left_out = False  # right before the next character
@@ -157,10 +166,42 @@ class ScriptReader:
                 and the rest of the text is taken.
         """
         entries = [] if entries is None else entries
+        self.take(text, entries)
+        self.tell()
+        return entries
+
+    def take(self, text: str, entries: list[Entry]) -> None:
+        """As `feed`; what is wrong with it is kept for `tell`."""
         for ch in text:
             self._take(ch, entries)
-        self._tell()
-        return entries
+
+    def say(self, written: str | None, said: str, entries: list[Entry]) -> None:
+        """Words that are said for one written word; this ends the word before.
+
+        Their entries carry what was written; None: each what it is itself. No tag is looked for.
+        """
+        self._not_a_tag(entries)
+        self._end_word(entries)
+        self._written, self._goes_on = written, False
+        for ch in said:
+            self._plain(ch, entries)
+        self._end_word(entries)
+        self._written = None
+        self._before = ""
+        if written and not self._goes_on:
+            self.leave_out(written)
+
+    def pause(self, seconds: float, entries: list[Entry]) -> None:
+        """A break, which ends the word before."""
+        self._not_a_tag(entries)
+        self._end_word(entries)
+        entries.append(Entry((), "", round(seconds * self._frame_rate)))
+
+    def leave_out(self, what: str) -> None:
+        """Remember for `left_out` that this was not said."""
+        what = what[:_LONGEST_SHOWN]
+        if what and what not in self._left_out and len(self._left_out) < _MOST_TOLD:
+            self._left_out.append(what)
 
     def end(self, entries: list[Entry] | None = None) -> list[Entry]:
         """No more text follows (in this turn); returns the last entries.
@@ -177,7 +218,7 @@ class ScriptReader:
         self._not_a_tag(entries)
         self._end_word(entries)
         self._before = ""
-        self._tell()
+        self.tell()
         return entries
 
     def _take(self, ch: str, entries: list[Entry]) -> None:
@@ -222,8 +263,12 @@ class ScriptReader:
             self._told.add(complaint)
         self._complaints[complaint] = None
 
-    def _tell(self) -> None:
-        """Say which tags were left out, now that all that was fed has been taken."""
+    def tell(self) -> None:
+        """Say which tags were left out, now that all that was fed has been taken.
+
+        Raises:
+            ValueError: as for `feed`.
+        """
         complaints, self._complaints = list(self._complaints), {}
         if not complaints:
             return
@@ -254,7 +299,8 @@ class ScriptReader:
         self._word.clear()
         tokens = self._tokenize(word) if word else ()
         if not tokens:
-            self._leave_out((word + unsaid)[:_LONGEST_SHOWN])
+            if self._written is None:
+                self.leave_out(word + unsaid)
             return
         self._said = True
         if self._speakers and self._announced != self._speaker:
@@ -263,8 +309,8 @@ class ScriptReader:
         padding = 0
         if self._padding_between > 0:
             padding = self._padding_between + len(tokens) - 1
-        entries.append(Entry(tokens, word, padding))
-
-    def _leave_out(self, word: str) -> None:
-        if word and word not in self._left_out and len(self._left_out) < _MOST_TOLD:
-            self._left_out.append(word)
+        if self._written is None:
+            entries.append(Entry(tokens, word, padding))
+            return
+        entries.append(Entry(tokens, self._written, padding, self._goes_on))
+        self._goes_on = True

@@ -19,6 +19,7 @@ from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.session import Session as RuntimeSession
 from dsm_mlx.tts.machine import ScriptMachine
 from dsm_mlx.tts.script import Entry, ScriptReader
+from dsm_mlx.tts.text.reader import WrittenReader
 
 _FADE_SECONDS = 0.02
 _MOST_WAITING = 2.0  # seconds of sound that wait to be taken: then no more is made
@@ -30,7 +31,7 @@ class LiveText:
     """Text that may still be growing, and the decisions made from it. Safe for two threads: one
     that feeds, one that steps."""
 
-    def __init__(self, reader: ScriptReader, machine: ScriptMachine):
+    def __init__(self, reader: ScriptReader | WrittenReader, machine: ScriptMachine):
         self._reader, self._machine = reader, machine
         self._reading = threading.Lock()  # a long text takes a while to read
         self._lock = threading.Lock()  # for the machine alone: who steps must not wait for that
@@ -73,7 +74,7 @@ class LiveText:
     def _add(self, entries: list[Entry]) -> None:
         with self._lock:
             self._machine.add(entries)
-            self._words += sum(bool(entry.tokens) for entry in entries)
+            self._words += sum(entry.begins for entry in entries)
 
     @property
     def blocked(self) -> bool:
@@ -101,6 +102,12 @@ class LiveText:
         return self._words
 
     @property
+    def goes_on(self) -> bool:
+        """As `ScriptMachine.goes_on`."""
+        with self._lock:
+            return self._machine.goes_on
+
+    @property
     def end_step(self) -> int | None:
         return self._machine.end_step
 
@@ -114,7 +121,7 @@ class LiveText:
         """As `ScriptMachine.step`."""
         with self._lock:
             token, entry = self._machine.step(step, token)
-            self._words -= bool(entry and entry.tokens)
+            self._words -= bool(entry and entry.begins)
             return token, entry
 
     def copy(self) -> LiveText:
@@ -146,11 +153,12 @@ class Timing:
 
 @dataclass
 class _Spoken:
-    """A word, with its start and end in frames of sound."""
+    """A word, with its start and end in frames of sound; several: so many are said for it."""
 
     text: str
     start: int
     end: int | None = None
+    several: bool = False
 
 
 class Session(RuntimeSession):
@@ -313,6 +321,10 @@ class Session(RuntimeSession):
         _, entry = self.script.step(step, token)
         frame = step - self.first
         self._began = self._began or entry is not None
+        if entry and entry.goes_on:
+            entry = None  # the written word that is being said goes on
+            if self._latest:
+                self._latest.several = True
         if self._latest and (entry or self.script.end_step == step):
             self._latest.end = frame
             self._latest = None
@@ -328,16 +340,25 @@ class Session(RuntimeSession):
         in it.
 
         A word's end is where the next one begins; if that is not known yet, how far the text is.
+        One for which several are said waits for that.
         """
         frame, self._made = self._made, self._made + 1
         pcm = np.clip(pcm, -1, 1)
         if frame + self._sounds_from == self._last_step:
             pcm[-len(self._fade) :] *= self._fade
         words = []
-        while self._waiting and self._waiting[0].start <= frame:
+        while self._waiting and self._waiting[0].start <= frame and not self._goes_on:
             words.append(self._word(self._waiting.popleft()))
         ahead = 0 if self._made == self._most else len(self._waiting) + self.script.words
         self.chunks.append(Chunk(pcm, words, ahead))
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether several words are said for the first one that waits, and not all were so far."""
+        first = self._waiting[0]
+        if first is not self._latest or self._made == self._most:
+            return False
+        return first.several or self.script.goes_on
 
     @property
     def words(self) -> list[Word]:

@@ -83,6 +83,11 @@ class SpeechStream:
         """As `cancel`."""
         self.cancel()
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What of the text so far cannot be said, such as emoji; each once, the first 20."""
+        return self._session.script.left_out
+
     def fork(self) -> SpeechStream:
         """A second stream that has said the same, with the text that waits and the sound that was
         not taken. BusyError where there is no row for it."""

@@ -58,3 +58,12 @@ def break_steps(tag: str, frame_rate: float) -> int:
     if seconds > _LONGEST_BREAK:
         raise ValueError(f"{tag} is longer than an hour")
     return round(seconds * frame_rate)
+
+
+def is_break(tag: str) -> bool:
+    """Whether a tag is a break whose length can be understood."""
+    try:
+        break_steps(tag, 1.0)
+    except ValueError:
+        return False
+    return True

@@ -44,7 +44,7 @@ def _calls(corpus: Path, folder: Path) -> list[Call]:
     speech = dsm_mlx.Speech(_PCM, 24_000, _WORDS)
     loading = {"bits": None, "dtype": None, "revision": None, "cache": None, "max_streams": 1}
     voiced = {"voice": None, "temperature": 0.5, "cfg": None, "seed": 1, "padding_bonus": 0.0}
-    voiced |= {"pace": 1.0, "max_seconds": 1.0}
+    voiced |= {"pace": 1.0, "max_seconds": 1.0, "normalize": "auto", "lexicon": {"a": "b"}}
     return [
         (_loaded(dsm_mlx.load_stt), {"model": corpus / "stt", **loading}),
         (_loaded(dsm_mlx.load_tts), {"model": corpus / "tts", "codebooks": 2, **loading}),
