@@ -1,0 +1,150 @@
+"""Phrases that a transcript shall prefer: a prefix tree over the tokenizer's pieces.
+
+A phrase is followed piece by piece. Where a word may begin, the first piece of every phrase is
+made more likely by its strength, and after the first pieces of a phrase the next one. As soon as
+anything else is said the phrase is over, and nothing of it is left. Plain Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from dsm_mlx.checks import check_number
+from dsm_mlx.lm.tokens import NEW_WORD, PADDING
+from dsm_mlx.messages import shown
+
+Phrases: TypeAlias = Sequence[str] | Mapping[str, float | None]
+"""Phrases, or phrase -> strength, where None is `STRENGTH`."""
+
+STRENGTH = 3.0
+"""Of a phrase that has none of its own: how much is added to logits. `docs/hearing.md` says why."""
+
+MOST_STRENGTH = 20.0
+MOST_PHRASES = 500
+MOST_PIECES = 64  # of a phrase
+ROOT = 0
+
+_WORD_START = "\u2581"  # how SentencePiece marks a leading space
+
+
+def check_boost(boost: Any) -> dict[str, float] | None:
+    """Phrases -> strengths, the same phrase once; None for no phrases.
+
+    Raises:
+        TypeError, ValueError: what of it is none, and what was expected.
+    """
+    if boost is None:
+        return None
+    if isinstance(boost, (str, bytes)) or not isinstance(boost, (Mapping, Iterable)):
+        raise TypeError(
+            f"boost is {shown(boost)} (expected a list of phrases, or phrase -> strength)"
+        )
+    given = boost.items() if isinstance(boost, Mapping) else [(phrase, None) for phrase in boost]
+    found: dict[str, float] = {}
+    for phrase, strength in given:
+        if not isinstance(phrase, str):
+            raise TypeError(f"a phrase of boost is {shown(phrase)} (expected str)")
+        words = " ".join(phrase.split())
+        if not words:
+            raise ValueError(f"a phrase of boost is {shown(phrase)} (expected a word or more)")
+        if strength is None:
+            strength = STRENGTH
+        name = f"the strength of {shown(words)}"
+        found[words] = check_number(name, strength, 0.0, MOST_STRENGTH)
+    if len(found) > MOST_PHRASES:
+        raise ValueError(f"boost has {len(found)} phrases (expected at most {MOST_PHRASES})")
+    return found or None
+
+
+@dataclass
+class _Node:
+    """after: the nodes by the pieces that lead there. strength: what such a piece is given to lead
+    here. begins: whether the piece begins a word."""
+
+    strength: float = 0.0
+    begins: bool = True
+    after: dict[int, int] = field(default_factory=dict)
+
+
+class Boost:
+    """The tree of some phrases, which follows from them and the tokenizer. It holds no state: where
+    a row is in it is the number of a node."""
+
+    def __init__(self, phrases: Mapping[str, float], tokenizer):
+        """phrases: of `check_boost`. tokenizer: a SentencePieceProcessor.
+
+        ValueError for a phrase that has no tokens, or too many.
+        """
+        self.phrases, self._tokenizer = dict(phrases), tokenizer
+        self._nodes = [_Node()]
+        for phrase, strength in self.phrases.items():
+            ways = self._ways(phrase)
+            if not ways:
+                raise ValueError(
+                    f"a phrase of boost is {shown(phrase)} (expected one that the model's "
+                    "tokenizer can write)"
+                )
+            for pieces in ways:
+                self._add(pieces, strength)
+
+    def _ways(self, phrase: str) -> list[list[int]]:
+        """The pieces of a phrase as it is written, and as at the start of a sentence. A model that
+        writes no capitals is given none."""
+        spellings = phrase, phrase[0].upper() + phrase[1:]
+        ways = [pieces for text in spellings if (pieces := self._pieces(text))]
+        return ways or [pieces for pieces in [self._pieces(phrase.lower())] if pieces]
+
+    def _pieces(self, text: str) -> list[int]:
+        """Empty where the tokenizer cannot write it."""
+        pieces = self._tokenizer.encode(text)
+        if len(pieces) > MOST_PIECES:
+            raise ValueError(
+                f"a phrase of boost is {shown(text)} ({len(pieces)} tokens, expected at most "
+                f"{MOST_PIECES})"
+            )
+        strange = self._tokenizer.unk_id() in pieces or PADDING in pieces
+        return [] if strange else pieces
+
+    def _add(self, pieces: list[int], strength: float) -> None:
+        node = ROOT
+        for piece in pieces:
+            after = self._nodes[node].after
+            if piece not in after:
+                after[piece] = len(self._nodes)
+                begins = self._tokenizer.id_to_piece(piece).startswith(_WORD_START)
+                self._nodes.append(_Node(begins=begins))
+            node = after[piece]
+            self._nodes[node].strength = max(self._nodes[node].strength, strength)
+
+    def wishes(self, node: int, last: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Tokens and what is added to their logits, when `last` was the last token.
+
+        After a boundary a word begins: any phrase, or the next word of one. After a piece, what
+        comes next of its phrase. After padding comes a boundary or more padding, and nothing is
+        wished.
+        """
+        if last == PADDING:
+            return (), ()
+        found: dict[int, float] = {}
+        if last == NEW_WORD:
+            self._wish(ROOT, True, found)
+        self._wish(node, last == NEW_WORD, found)
+        return tuple(found), tuple(found.values())
+
+    def _wish(self, node: int, beginnings: bool, found: dict[int, float]) -> None:
+        for piece, after in self._nodes[node].after.items():
+            if self._nodes[after].begins or not beginnings:
+                found[piece] = max(found.get(piece, 0.0), self._nodes[after].strength)
+
+    def follow(self, node: int, token: int, last: int) -> int:
+        """The node after a token, of which `last` was the one before."""
+        if token in (NEW_WORD, PADDING):  # a word is over: a next one may follow
+            ongoing = any(self._nodes[after].begins for after in self._nodes[node].after.values())
+            return node if ongoing else ROOT
+        begins = last in (NEW_WORD, PADDING)
+        after = self._nodes[node].after.get(token, ROOT)
+        if after != ROOT and (self._nodes[after].begins or not begins):
+            return after
+        return self._nodes[ROOT].after.get(token, ROOT)
