@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dsm_mlx.checks import check_number
 from dsm_mlx.lm.tokens import NEW_WORD, PADDING
@@ -24,8 +24,8 @@ STRENGTH = 3.0
 MOST_STRENGTH = 20.0
 MOST_PHRASES = 500
 MOST_PIECES = 64  # of a phrase
-ROOT = 0
 
+_OWN = 0.5  # a token at least as likely is what the model itself says
 _WORD_START = "\u2581"  # how SentencePiece marks a leading space
 
 
@@ -56,6 +56,17 @@ def check_boost(boost: Any) -> dict[str, float] | None:
     if len(found) > MOST_PHRASES:
         raise ValueError(f"boost has {len(found)} phrases (expected at most {MOST_PHRASES})")
     return found or None
+
+
+class Place(NamedTuple):
+    """Where a row is in a tree: the number of a node, and what was spent on the way there, of which
+    the model itself would have said something else."""
+
+    node: int = 0
+    spent: float = 0.0
+
+
+ROOT = Place()
 
 
 @dataclass
@@ -108,7 +119,7 @@ class Boost:
         return [] if strange else pieces
 
     def _add(self, pieces: list[int], strength: float) -> None:
-        node = ROOT
+        node = 0
         for piece in pieces:
             after = self._nodes[node].after
             if piece not in after:
@@ -118,7 +129,7 @@ class Boost:
             node = after[piece]
             self._nodes[node].strength = max(self._nodes[node].strength, strength)
 
-    def wishes(self, node: int, last: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    def wishes(self, at: Place, last: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """Tokens and what is added to their logits, when `last` was the last token.
 
         After a boundary a word begins: any phrase, or the next word of one. After a piece, what
@@ -128,23 +139,25 @@ class Boost:
         if last == PADDING:
             return (), ()
         found: dict[int, float] = {}
-        if last == NEW_WORD:
-            self._wish(ROOT, True, found)
-        self._wish(node, last == NEW_WORD, found)
+        for place in (ROOT, at) if last == NEW_WORD else (at,):
+            for piece, after in self._nodes[place.node].after.items():
+                node = self._nodes[after]
+                if node.begins or last != NEW_WORD:
+                    value = min(node.strength + place.spent, MOST_STRENGTH)
+                    found[piece] = max(found.get(piece, 0.0), value)
         return tuple(found), tuple(found.values())
 
-    def _wish(self, node: int, beginnings: bool, found: dict[int, float]) -> None:
-        for piece, after in self._nodes[node].after.items():
-            if self._nodes[after].begins or not beginnings:
-                found[piece] = max(found.get(piece, 0.0), self._nodes[after].strength)
-
-    def follow(self, node: int, token: int, last: int) -> int:
-        """The node after a token, of which `last` was the one before."""
+    def follow(self, at: Place, token: int, last: int, probability: float) -> Place:
+        """The place after a token, of which `last` was the one before. probability: that the model
+        itself gave it."""
+        after = self._nodes[at.node].after
         if token in (NEW_WORD, PADDING):  # a word is over: a next one may follow
-            ongoing = any(self._nodes[after].begins for after in self._nodes[node].after.values())
-            return node if ongoing else ROOT
-        begins = last in (NEW_WORD, PADDING)
-        after = self._nodes[node].after.get(token, ROOT)
-        if after != ROOT and (self._nodes[after].begins or not begins):
-            return after
-        return self._nodes[ROOT].after.get(token, ROOT)
+            ongoing = any(self._nodes[number].begins for number in after.values())
+            return at if ongoing else ROOT
+        number, spent = after.get(token, 0), at.spent
+        if not number or (last in (NEW_WORD, PADDING) and not self._nodes[number].begins):
+            number, spent = self._nodes[0].after.get(token, 0), 0.0
+        if not number:
+            return ROOT
+        unsaid = probability < _OWN
+        return Place(number, spent + (self._nodes[number].strength if unsaid else 0.0))

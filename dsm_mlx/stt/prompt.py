@@ -34,6 +34,7 @@ from dsm_mlx.stt.words import WordReader
 SILENCE = 10  # frames between a prompt's sound and the caller's
 MARGIN = SILENCE // 2  # of them: words that begin there are the caller's already
 PATIENCE = 5.0  # seconds for each token of a text without sound
+_LONGEST, _MOST_TOKENS = 60.0, 1000  # seconds of sound, and of text
 _KEPT, _KEPT_BYTES = 8, 256 << 20  # prompts that stay in memory, and what of it they may take
 
 
@@ -51,24 +52,22 @@ class ReadPrompt:
         """On the caller's thread: it reads what may be a file.
 
         Raises:
-            AudioError: its sound cannot be read, or is longer than the model remembers.
-            ValueError: its text is such as the tokenizer cannot write.
+            AudioError: its sound cannot be read, or is too long.
+            ValueError: its text is such as the tokenizer cannot write, or too long.
         """
-        config, context = step.mimi.config, step.lm.config.transformer.context
+        config = step.mimi.config
         ids = () if prompt.text is None else text_ids("the prompt's text", prompt.text, tokenizer)
-        if len(ids) > context:
+        if len(ids) > _MOST_TOKENS:
             raise ValueError(
                 f"the prompt's text is {shown(prompt.text)} ({len(ids)} tokens, expected at most "
-                f"{context})"
+                f"{_MOST_TOKENS})"
             )
         pcm = np.zeros(0, np.float32)
         if prompt.audio is not None:
             pcm = read_sound(prompt.audio, prompt.sample_rate, config.sample_rate)
-        if pcm.size > (context - SILENCE) * config.frame_size:
-            longest = (context - SILENCE) / config.frame_rate
+        if (seconds := pcm.size / config.sample_rate) > _LONGEST:
             raise AudioError(
-                f"the prompt: {pcm.size / config.sample_rate:.1f} s of sound (expected at most "
-                f"{longest:.1f} s, which this model remembers)"
+                f"the prompt has {seconds:.1f} s of sound (expected at most {_LONGEST:g})"
             )
         pcm = np.pad(pcm, (0, -pcm.size % config.frame_size))
         return cls(prompt.text, tuple(ids), pcm.reshape(-1, config.frame_size))
@@ -158,7 +157,7 @@ class PromptCache:
         steering.restart(_forcing(prompt, timing, len(frames)))
 
         def said(frame: int, token: int, probability: float) -> None:
-            steering.push(token)
+            steering.push(token, probability)
             words.push(frame - len(frames), token, probability)
 
         state = step.beginning(condition, steer=steer_of([steering.wish()]))

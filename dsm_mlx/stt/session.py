@@ -229,7 +229,7 @@ class Session(RuntimeSession):
         Silence that was added brings words out, but is no pause of the speaker's.
         """
         self._computing -= 1
-        self.steering.push(token)
+        self.steering.push(token, probability)
         frame, self.frame = self.frame, self.frame + 1
         size = self.timing.frame_size
         words = [self._word(word) for word in self.words.push(frame, token, probability)]

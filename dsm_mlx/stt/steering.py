@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from dsm_mlx.lm.tokens import NEW_WORD, PADDING
-from dsm_mlx.stt.boost import ROOT, Boost
+from dsm_mlx.stt.boost import ROOT, Boost, Place
 
 FREE = (NEW_WORD, PADDING)
 """What may always be said while text is forced; reference: `PromptHook.padding_tokens`."""
@@ -73,7 +73,7 @@ class Steering:
     def __init__(self, boost: Boost | None = None):
         self._boost = boost
         self.forcing = Forcing()
-        self._node, self._last = ROOT, PADDING
+        self._at, self._last = ROOT, PADDING
 
     @property
     def wants_tokens(self) -> bool:
@@ -86,27 +86,27 @@ class Steering:
             return self.forcing.wish()
         if self._boost is None:
             return None
-        ids, values = self._boost.wishes(self._node, self._last)
+        ids, values = self._boost.wishes(self._at, self._last)
         return Wish(ids, values) if ids else None
 
-    def push(self, token: int) -> None:
-        """A frame's token has been said."""
+    def push(self, token: int, probability: float) -> None:
+        """A frame's token has been said, which the model itself gave that probability."""
         if self.forcing:
             self.forcing.push(token)
         if self._boost is not None:
-            self._node = self._boost.follow(self._node, token, self._last)
+            self._at = self._boost.follow(self._at, token, self._last, probability)
         self._last = token
 
     def restart(self, forcing: Iterable = ()) -> None:
         """The model starts afresh; forcing: what `Forcing.plain` gave, of text that comes first."""
         self.forcing = Forcing(*forcing)
-        self._node, self._last = ROOT, PADDING
+        self._at, self._last = ROOT, PADDING
 
     def plain(self) -> list:
         """All that it knows, as JSON can hold it."""
-        return [self.forcing.plain(), self._node, self._last]
+        return [self.forcing.plain(), list(self._at), self._last]
 
     def restore(self, values: list) -> None:
         """What `plain` gave, of the same phrases."""
-        forcing, self._node, self._last = values
-        self.forcing = Forcing(*forcing)
+        forcing, at, self._last = values
+        self.forcing, self._at = Forcing(*forcing), Place(*at)
