@@ -136,7 +136,7 @@ class Boost:
         comes next of its phrase. After padding comes a boundary or more padding, and nothing is
         wished.
         """
-        if last == PADDING:
+        if last == PADDING or (at.node == 0 and last != NEW_WORD):
             return (), ()
         found: dict[int, float] = {}
         for place in (ROOT, at) if last == NEW_WORD else (at,):
