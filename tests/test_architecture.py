@@ -30,7 +30,10 @@ EXCEPTIONS = {
     ("results", "audio"),
 }
 # A session's side on the host: strings and small numbers.
-HOST_SIDE = ["stt.session", "stt.words", "stt.pauses", "tts.session", "tts.script", "tts.machine"]
+HOST_SIDE = [
+    "stt.session", "stt.words", "stt.pauses", "stt.steering", "stt.boost",
+    "tts.session", "tts.script", "tts.machine",
+]  # fmt: skip
 LIGHT = ["mlx", "numpy", "soundfile", "sounddevice", "sentencepiece", "huggingface_hub", "tqdm"]
 
 
