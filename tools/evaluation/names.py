@@ -29,3 +29,8 @@ def sentence(seed: int) -> tuple[str, str]:
     """A name and a sentence with it. Seeds in a row go through all names."""
     name = NAMES[seed % len(NAMES)]
     return name, random.Random(seed).choice(_SENTENCES).format(name)
+
+
+def in_groups(size: int) -> list[tuple[str, ...]]:
+    """All names, so many at a time."""
+    return [NAMES[at : at + size] for at in range(0, len(NAMES), size)]
