@@ -67,7 +67,7 @@ def test_a_phrase_is_followed_piece_by_piece():
     boost = Boost({"abc de": 2.0}, Letters())
     a, b, c, d, e = ids("abc de")
     said = [3, 0, a, b, c, 3, 0, d, e, 0]
-    expected = [{}, {a: 2}, {b: 2}, {c: 2}, {d: 2}, {}, {a: 2, d: 2}, {e: 2}, {}, {a: 2}]
+    expected = [{}, {a: 1}, {b: 2}, {c: 2}, {d: 2}, {}, {a: 1, d: 2}, {e: 2}, {}, {a: 1}]
     assert walk(boost, said) == expected
 
 
@@ -75,11 +75,12 @@ def test_a_word_that_ends_elsewhere_ends_the_phrase():
     boost = Boost({"abc": 2.0, "ad ef": 1.0}, Letters())
     a, b, c = ids("abc")
     d, e = ids("ad")[1], ids("ef")[0]
-    assert walk(boost, [0, a]) == [{a: 2}, {b: 2, d: 1}]
-    assert walk(boost, [0, a, 0, b]) == [{a: 2}, {b: 2, d: 1}, {a: 2}, {}]  # b begins no word here
-    assert walk(boost, [0, a, d, 3, 0, e])[-2:] == [{a: 2, e: 1}, {ids("ef")[1]: 1}]
-    assert walk(boost, [0, a, d, c]) == [{a: 2}, {b: 2, d: 1}, {e: 1}, {}]
-    assert walk(boost, [0, a, d, a]) == [{a: 2}, {b: 2, d: 1}, {e: 1}, {b: 2, d: 1}]
+    begun = [{a: 1}, {b: 2, d: 1}]
+    assert walk(boost, [0, a]) == begun
+    assert walk(boost, [0, a, 0, b]) == [*begun, {a: 1}, {}]  # b begins no word here
+    assert walk(boost, [0, a, d, 3, 0, e])[-2:] == [{a: 1, e: 1}, {ids("ef")[1]: 1}]
+    assert walk(boost, [0, a, d, c]) == [*begun, {e: 1}, {}]
+    assert walk(boost, [0, a, d, a]) == [*begun, {e: 1}, {b: 2, d: 1}]
 
 
 def test_what_was_spent_is_lost_with_the_phrase():
@@ -87,8 +88,8 @@ def test_what_was_spent_is_lost_with_the_phrase():
     elsewhere nothing is left of it."""
     boost = Boost({"abcd": 2.0}, Letters())
     a, b, c, d = ids("abcd")
-    assert walk(boost, [0, a, b, c], 0.1) == [{a: 2}, {b: 4}, {c: 6}, {d: 8}]
-    assert walk(boost, [0, a, b, 3, 0], 0.1)[-1] == {a: 2}
+    assert walk(boost, [0, a, b, c], 0.1) == [{a: 1}, {b: 3}, {c: 5}, {d: 7}]
+    assert walk(boost, [0, a, b, 3, 0], 0.1)[-1] == {a: 1}
     assert walk(boost, [0, a, b, c], 0.9)[-1] == {d: 2}
     strong = Boost({"abcd": 15.0}, Letters())
     assert walk(strong, [0, a], 0.1)[-1] == {b: 20}
@@ -96,7 +97,7 @@ def test_what_was_spent_is_lost_with_the_phrase():
 
 def test_spellings(stt):
     lower = Boost({"ABC": 1.0}, Letters())  # a tokenizer without capitals
-    assert walk(lower, [0])[0] == {ids("a")[0]: 1.0}
+    assert walk(lower, [0])[0] == {ids("a")[0]: 0.5}
     tokenizer = stt._core.tokenizer
     both = Boost({"the one": 1.0}, tokenizer).wishes(ROOT, 0)[0]
     assert set(both) == {tokenizer.encode("the one")[0], tokenizer.encode("The one")[0]}

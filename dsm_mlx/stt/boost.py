@@ -1,8 +1,8 @@
 """Phrases that a transcript shall prefer: a prefix tree over the tokenizer's pieces.
 
 A phrase is followed piece by piece. Where a word may begin, the first piece of every phrase is
-made more likely by its strength, and after the first pieces of a phrase the next one. As soon as
-anything else is said the phrase is over, and nothing of it is left. Plain Python.
+made more likely by half its strength, and after the first pieces of a phrase the next one by all of
+it. As soon as anything else is said the phrase is over, and nothing of it is left. Plain Python.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from dsm_mlx.messages import shown
 Phrases: TypeAlias = Sequence[str] | Mapping[str, float | None]
 """Phrases, or phrase -> strength, where None is `STRENGTH`."""
 
-STRENGTH = 3.0
+STRENGTH = 6.0
 """Of a phrase that has none of its own: how much is added to logits. `docs/hearing.md` says why."""
 
 MOST_STRENGTH = 20.0
 MOST_PHRASES = 500
 MOST_PIECES = 64  # of a phrase
+
+FIRST = 0.5
+"""Of a phrase's strength, for its first piece: nothing speaks for the phrase yet."""
 
 _OWN = 0.5  # a token at least as likely is what the model itself says
 _WORD_START = "\u2581"  # how SentencePiece marks a leading space
@@ -141,9 +144,8 @@ class Boost:
         found: dict[int, float] = {}
         for place in (ROOT, at) if last == NEW_WORD else (at,):
             for piece, after in self._nodes[place.node].after.items():
-                node = self._nodes[after]
-                if node.begins or last != NEW_WORD:
-                    value = min(node.strength + place.spent, MOST_STRENGTH)
+                if self._nodes[after].begins or last != NEW_WORD:
+                    value = min(self._given(place.node, after) + place.spent, MOST_STRENGTH)
                     found[piece] = max(found.get(piece, 0.0), value)
         return tuple(found), tuple(found.values())
 
@@ -154,10 +156,14 @@ class Boost:
         if token in (NEW_WORD, PADDING):  # a word is over: a next one may follow
             ongoing = any(self._nodes[number].begins for number in after.values())
             return at if ongoing else ROOT
-        number, spent = after.get(token, 0), at.spent
+        before, number = at, after.get(token, 0)
         if not number or (last in (NEW_WORD, PADDING) and not self._nodes[number].begins):
-            number, spent = self._nodes[0].after.get(token, 0), 0.0
+            before, number = ROOT, self._nodes[0].after.get(token, 0)
         if not number:
             return ROOT
-        unsaid = probability < _OWN
-        return Place(number, spent + (self._nodes[number].strength if unsaid else 0.0))
+        spent = self._given(before.node, number) if probability < _OWN else 0.0
+        return Place(number, before.spent + spent)
+
+    def _given(self, node: int, after: int) -> float:
+        """What the piece from a node to another is given."""
+        return self._nodes[after].strength * (FIRST if node == 0 else 1.0)

@@ -98,7 +98,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             wait: seconds to wait for a stream to be closed where all are in use.
             prompt: what comes before the sound, see `Prompt`. It is heard once, and kept for other
                 streams that begin with it; after a reset its sound is heard again.
-            boost: phrases or names to prefer, or phrase -> how much, 0 to 20 (None: 3). See
+            boost: phrases or names to prefer, or phrase -> how much, 0 to 20 (None: 6). See
                 docs/hearing.md.
 
         Raises:
