@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsm_mlx.errors import AudioError, BusyError, CheckpointError
-from dsm_mlx.options import TurnPolicy
+from dsm_mlx.options import Prompt, TurnPolicy
 from dsm_mlx.results import (
     Chunk,
     EndOfTurn,
@@ -48,6 +48,7 @@ __all__ = [
     "Partial",
     "Pause",
     "Progress",
+    "Prompt",
     "Speech",
     "SpeechStream",
     "SpeechToText",

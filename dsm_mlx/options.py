@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from dsm_mlx.messages import shown
 
@@ -36,3 +37,30 @@ class TurnPolicy:
                 raise ValueError(f"{name} is {shown(value)} (expected a number from 0 to 1)")
         if isinstance(self.frames, bool) or not isinstance(self.frames, int) or self.frames < 1:
             raise ValueError(f"frames is {shown(self.frames)} (expected an integer from 1 up)")
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What comes before the sound of a stream or recording: it tells a model how words are spelt,
+    who speaks, or in what manner to write.
+
+    text: with `audio`, what is said in it, as it is to be written; without, how the transcript of
+        the sound itself begins. It is forced, piece by piece where the model hears it.
+    audio: a recording, as `SpeechToText.transcribe` takes it. It is heard first; none of its words
+        and none of its time appear in the result.
+    sample_rate: of an array.
+
+    TypeError or ValueError for a prompt without text and audio, or a text without words.
+    """
+
+    text: str | None = None
+    audio: Any = None
+    sample_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.text is None and self.audio is None:
+            raise ValueError("a prompt has neither text nor audio (expected one of them or both)")
+        if self.text is not None and not isinstance(self.text, str):
+            raise TypeError(f"the prompt's text is {shown(self.text)} (expected str)")
+        if self.text is not None and not self.text.strip():
+            raise ValueError(f"the prompt's text is {shown(self.text)} (expected words)")

@@ -31,7 +31,8 @@ EXCEPTIONS = {
 }
 # A session's side on the host: strings and small numbers.
 HOST_SIDE = [
-    *("stt.session", "stt.words", "stt.pauses", "tts.session", "tts.script", "tts.machine"),
+    *("stt.session", "stt.words", "stt.pauses", "stt.steering", "stt.boost"),
+    *("tts.session", "tts.script", "tts.machine"),
     *(f"tts.text.{path.stem}" for path in (PACKAGE / "tts/text").glob("*.py")),
 ]
 LIGHT = ["mlx", "numpy", "soundfile", "sounddevice", "sentencepiece", "huggingface_hub", "tqdm"]

@@ -27,6 +27,7 @@ from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime.batch import Batch
 from dsm_mlx.runtime.worker import Worker, complete
+from dsm_mlx.stt.boost import Boost
 from dsm_mlx.stt.core import SttCore
 from dsm_mlx.stt.frame import SttFrames
 from dsm_mlx.stt.session import Session
@@ -68,6 +69,9 @@ class Hearing:
         self.core = complete(SttCore.load(checkpoint, LoadOptions(dtype="float32", cache=cache)))
         self.frames = SttFrames(self.core.step, "stt")
         self.scripts = [self.script(random.Random(i)) for i in range(12)]
+        several = {"the one": 9.0, "it is": 20.0, "you": 4.0}
+        several = Boost(several, self.core.tokenizer), Boost({"we": 20.0}, self.core.tokenizer)
+        self.boosts = [None, *several, None]
 
     def script(self, rng):
         sound = np.random.default_rng(rng.randrange(99))
@@ -89,8 +93,11 @@ class Hearing:
             self.core.tokenizer,
             self.core.timing(delay),
             options={"temperature": temperature},
+            boost=self.boosts[script % 4],
             live=live,
         )
+        if script % 4 == 2:  # text comes first, of which some comes late or never
+            session.steering.restart([[41, 4, 33, 13], 9, 6])
         session.todo = list(self.scripts[script])
         return session
 

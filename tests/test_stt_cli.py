@@ -17,10 +17,11 @@ import pytest
 import soundfile
 from golden import edit_json
 
-from dsm_mlx import AudioError, EndOfTurn, Transcript, Word, load_stt
+from dsm_mlx import AudioError, EndOfTurn, Prompt, Transcript, Word, load_stt
 from dsm_mlx.audio import ENCODINGS
 from dsm_mlx.cli import transcribe_args, transcription
 from dsm_mlx.cli.printer import Printer, plain_text
+from dsm_mlx.cli.steering_args import steering
 from dsm_mlx.cli.transcribe import main
 
 RATE = 24_000
@@ -370,3 +371,49 @@ def test_a_broken_checkpoint_is_one_line_and_status_1(model, folder, tmp_path, c
     status, out, err = run("--model", copy, folder / "good.wav")
     assert (status, out) == (1, "")
     assert len(err.splitlines()) == 1 and err.startswith(f"error: {copy}") and said in err
+
+
+def test_what_to_expect(model, folder, tmp_path, capsys):
+    """Prompts and phrases reach the library, as they are written."""
+    boosts = tmp_path / "names.txt"
+    boosts.write_text("# names\n\n the one=20\nyou\n", encoding="utf-8")
+    sound = folder / "good.wav"
+    options = ["--prompt", "we", "--prompt-audio", sound, "--boost", "it is=20", "--boost", "a=b"]
+    args = transcribe_args.parse([str(sound), *map(str, options), "--boost-file", str(boosts)])
+    given = steering(args)
+    assert given["boost"] == {"the one": 20, "you": None, "it is": 20, "a=b": None}
+    assert (given["prompt"].text, given["prompt"].audio) == ("we", str(sound))
+    args = [
+        "--model",
+        model,
+        sound,
+        "--prompt-audio",
+        sound,
+        "--boost",
+        "the=20",
+        "--boost",
+        "we=20",
+    ]
+    assert main(list(map(str, args))) == 0
+    with load_stt(model) as stt:
+        prompt = Prompt(audio=sound)
+        text = stt.transcribe(sound, prompt=prompt, boost={"the": 20, "we": 20}).text
+        assert text != stt.transcribe(sound).text
+    assert capsys.readouterr().out.strip() == text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--prompt-audio", "nowhere.wav"], "nowhere.wav"),
+        (["--boost-file", "nowhere.txt"], "nowhere.txt"),
+        (["--boost", "we=21"], "the strength of 'we' is 21.0 (expected 0 to 20)"),
+        (["--boost", "日本"], "a phrase of boost is '日本'"),
+        (["--prompt", " "], "the prompt's text is ' ' (expected words)"),
+        (["--prompt", "日本"], "the prompt's text has '日本'"),
+    ],
+)
+def test_what_cannot_be_expected_is_one_line(model, folder, options, said, capsys):
+    assert main(["--model", model, str(folder / "good.wav"), *options]) == 1
+    told = capsys.readouterr()
+    assert not told.out and said in told.err and told.err.count("\n") == 1

@@ -22,6 +22,7 @@ from dsm_mlx import (
     Partial,
     Pause,
     Progress,
+    Prompt,
     Speech,
     SpeechStream,
     SpeechToText,
@@ -93,6 +94,13 @@ def streams(stt: SpeechToText, pcm: np.ndarray) -> None:
                 assert_type(event.value, object)
         assert_type(again.fork(), TranscriptStream)
         assert_type((again.partial_word, again.waiting, again.time), tuple[str, int, float])
+    prompt = Prompt("Żurek asked", audio=pcm, sample_rate=24_000)
+    stt.stream(prompt=prompt, boost=["Żurek"]).close()
+    assert_type(
+        stt.transcribe("a.wav", prompt=Prompt("Well"), boost={"Ada": 4, "Bo": None}), Transcript
+    )
+    stt.stream(boost={"Ada": "much"})  # type: ignore[dict-item]
+    stt.stream(prompt="Well")  # type: ignore[arg-type]
     for event in stt.listen([pcm], delay=0.5):
         assert_type(event, Event)
     stt.stream(turns=0.5)  # type: ignore[arg-type]

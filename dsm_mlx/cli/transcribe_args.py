@@ -20,6 +20,7 @@ from dsm_mlx.cli.arguments import (
     whole,
 )
 from dsm_mlx.cli.common import shown_name
+from dsm_mlx.cli.steering_args import OPTIONS, add_steering
 from dsm_mlx.errors import AudioError
 
 # How the names of sound files end: of a folder, those are taken.
@@ -66,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     model = add_model(p, "tiny, stt-1b, stt-2.6b")
     model.add_argument("--delay", type=not_negative, metavar="S", help="for models that take one")
     add_sampling(model, "0, the most likely words")
+    add_steering(p)
     add_server(p)
     out = p.add_argument_group("output")
     out.add_argument("--output-format", choices=(*captions.FORMATS, "all"), default="txt")
@@ -107,7 +109,7 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             p.error("- cannot be combined with other files")
         if sys.stdin and sys.stdin.isatty():
             p.error("- reads sound, which no keyboard gives; send it through a pipe")
-    own = ("model", "revision", "bits", "delay", "temperature", "seed", "batch")
+    own = ("model", "revision", "bits", "delay", "temperature", "seed", "batch", *OPTIONS)
     check_server(p, args, *own)
     _check_raw(p, args)
     _check_output(p, args)

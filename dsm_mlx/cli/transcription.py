@@ -19,6 +19,7 @@ from dsm_mlx.audio.devices import find_device
 from dsm_mlx.cli import common, remote
 from dsm_mlx.cli.common import put, say, say_error, shown_name
 from dsm_mlx.cli.printer import Printer, plain_text
+from dsm_mlx.cli.steering_args import steering
 from dsm_mlx.errors import AudioError
 from dsm_mlx.files.text import save
 from dsm_mlx.results import Event, Transcript, Word
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """The command behind `dsm_mlx.cli.transcribe.main`; errors are the caller's to tell of."""
     if args.list_devices:
         return common.list_devices()
-    live = args.mic or args.files == ["-"]
+    live, args.steering = args.mic or args.files == ["-"], steering(args)
     # Before the weights: what is missing should not take a minute to be told.
     refused = _check_world(args, live)
     if refused and not args.files:
@@ -137,6 +138,7 @@ def _with_progress(stt: SpeechToText, args: argparse.Namespace) -> Iterator[Prog
         batch=args.batch,
         temperature=args.temperature or 0.0,
         seed=args.seed,
+        **args.steering,
     )
     _tell_delay(stt, args)
     shown = sys.stderr.isatty()
@@ -250,7 +252,7 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
         else:
             events.extend(new if args.pauses else [e for e in new if isinstance(e, Word)])
 
-    options = {"temperature": args.temperature or 0.0, "seed": args.seed}
+    options = {"temperature": args.temperature or 0.0, "seed": args.seed, **args.steering}
     with stt.stream(args.delay, **options) as stream:
         _tell_delay(stt, args)
         try:

@@ -7,6 +7,8 @@ random state belongs to one thread and is not used.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import mlx.core as mx
 
 
@@ -25,6 +27,25 @@ def gumbel(keys: mx.array, count: int) -> mx.array:
     # Away from 0, because 0 * inf must not arise at temperature 0.
     uniform = mx.vmap(lambda key: mx.random.uniform(1e-20, 1.0, (count,), key=key))(keys)
     return -mx.log(-mx.log(uniform))
+
+
+class Steer(NamedTuple):
+    """What is wished of each row's next token. Where nothing is, a value of 0 for any token.
+
+    ids: int32 (batch, wishes), tokens; one that stands twice has the same value. values: float32
+    (batch, wishes), added to their logits. only: bool (batch,), whether no other token can be.
+    """
+
+    ids: mx.array
+    values: mx.array
+    only: mx.array
+
+
+def steered(logits: mx.array, steer: Steer) -> mx.array:
+    """float32 logits (batch, card) with all wishes granted. Rows without any are as they were."""
+    wished = mx.take_along_axis(logits, steer.ids, axis=-1) + steer.values
+    others = mx.where(steer.only[:, None], -mx.inf, logits)
+    return mx.put_along_axis(others, steer.ids, wished, axis=-1)
 
 
 def sample(logits: mx.array, temperature: mx.array, noise: mx.array, top_k: int) -> mx.array:

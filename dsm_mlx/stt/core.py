@@ -20,6 +20,7 @@ from dsm_mlx.runtime.rows import tree_bytes
 from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.stt.config import SttConfig
 from dsm_mlx.stt.frame import SttFrames
+from dsm_mlx.stt.prompt import Prepared, PromptCache, ReadPrompt
 from dsm_mlx.stt.session import Timing
 from dsm_mlx.stt.step import SttStep
 
@@ -42,6 +43,7 @@ class SttCore:
         self.lm, self.codec, self.tokenizer = lm, mimi, tokenizer
         self.step = SttStep(lm, mimi)
         self.batch = Batch(SttFrames(self.step, self.name), self.name)
+        self.prompts = PromptCache(self.step, tokenizer, self.name)
         self.identity = fingerprint(checkpoint, lm)
         self._allowed = 0
         self._beginnings: OrderedDict[float, dict] = OrderedDict()
@@ -149,6 +151,10 @@ class SttCore:
                 self._beginnings.popitem(last=False)
         self._beginnings.move_to_end(delay)
         return self.step.lengthened(self._beginnings[delay])
+
+    def after(self, prompt: ReadPrompt, delay: float) -> Pieces[Prepared]:
+        """What streams begin with that have heard a prompt. On the worker's thread."""
+        return self.prompts.prepare(prompt, delay, self.timing(delay), self.condition(delay))
 
     def condition(self, delay: float) -> mx.array | None:
         """What the model is told of a delay, (1, 1, dim). On the worker's thread."""

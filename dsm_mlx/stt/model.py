@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 import warnings
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from functools import partial
 from typing import Any, overload
 
 import numpy as np
 
 from dsm_mlx.audio import Sound
-from dsm_mlx.checks import check_number, check_seed, check_whole, for_each
-from dsm_mlx.messages import shown
-from dsm_mlx.options import TurnPolicy
+from dsm_mlx.checks import check_whole, for_each
+from dsm_mlx.options import Prompt, TurnPolicy
 from dsm_mlx.results import Event, ModelInfo, Transcript
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.handle import Handle
@@ -24,6 +21,8 @@ from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.waiting import Both, in_thread
 from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.stt import saving
+from dsm_mlx.stt.asked import Asked
+from dsm_mlx.stt.boost import Phrases
 from dsm_mlx.stt.core import SttCore
 from dsm_mlx.stt.recordings import Progress, Recordings, as_transcript
 from dsm_mlx.stt.session import Session
@@ -85,6 +84,8 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         seed: int | None = None,
         turns: TurnPolicy | None = None,
         wait: float = 0.0,
+        prompt: Prompt | None = None,
+        boost: Phrases | None = None,
     ) -> TranscriptStream:
         """Open a live stream; use it in a `with` block or close it.
 
@@ -95,15 +96,19 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             seed: makes sampling repeatable.
             turns: when a turn ends.
             wait: seconds to wait for a stream to be closed where all are in use.
+            prompt: what comes before the sound, see `Prompt`. It is heard once, and kept for other
+                streams that begin with it; after a reset its sound is heard again.
+            boost: phrases or names to prefer, or phrase -> how much, 0 to 20 (None: 6). See
+                docs/hearing.md.
 
         Raises:
             ValueError, TypeError: a value out of range, or a delay on a model that has one only.
+            AudioError: a prompt's sound that cannot be read.
             BusyError: all `max_streams` are in use, or there is no memory for another row.
         """
-        if turns is not None and not isinstance(turns, TurnPolicy):
-            raise TypeError(f"turns is {shown(turns)} (expected a TurnPolicy or None)")
-        session = self._session(delay, temperature, seed, turns)
-        return self._open(session, self._core.batch, wait)
+        core = self._core
+        asked = Asked.of(core, delay, temperature, turns, prompt, boost).drawn_by(seed)
+        return self._open(asked.session(core), core.batch, wait)
 
     def listen(
         self, source: Iterable[np.ndarray] | AsyncIterable[np.ndarray], **options: Any
@@ -127,10 +132,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         """
         core = self._core
         saved = saving.Saved(data, core.identity)
-        options = saved.options
-        session = self._session(
-            options["delay"], options["temperature"], options["seed"], saved.turns
-        )
+        session = Asked.restored(saved.options, core).session(core)
         session.beginning = worker.run_pieces(saved.state(session.beginning))
         saving.restore(session, saved.values())
         return self._open(session, core.batch, 0.0)
@@ -148,6 +150,8 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         progress: Callable[[float], None] | None = None,
         temperature: float = 0.0,
         seed: int | Sequence[int | None] | None = None,
+        prompt: Prompt | None = None,
+        boost: Phrases | None = None,
     ) -> list[Transcript]: ...
     @overload
     def transcribe(
@@ -160,6 +164,8 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         progress: Callable[[float], None] | None = None,
         temperature: float = 0.0,
         seed: int | Sequence[int | None] | None = None,
+        prompt: Prompt | None = None,
+        boost: Phrases | None = None,
     ) -> Transcript: ...
     def transcribe(
         self,
@@ -171,13 +177,15 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         progress: Callable[[float], None] | None = None,
         temperature: float = 0.0,
         seed: int | Sequence[int | None] | None = None,
+        prompt: Prompt | None = None,
+        boost: Phrases | None = None,
     ) -> Any:
         """Transcribe a recording of any length, or a list of them as one batch.
 
         Args:
             audio: a path, a file object, the bytes of a sound file, or an array (samples,) or
                 (samples, channels) with its `sample_rate`; or a list of such.
-            delay, temperature: as in `stream`. seed: one, or a list for a list.
+            delay, temperature, prompt, boost: as in `stream`. seed: one, or a list for a list.
             batch: how many recordings of a list are heard at the same time. They use rows that no
                 stream needs, and wait for them.
             progress: called with the seconds of audio heard since the last call.
@@ -196,6 +204,8 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             batch=batch,
             temperature=temperature,
             seed=seed,
+            prompt=prompt,
+            boost=boost,
         )
         with closing(parts):
             for part in parts:
@@ -230,6 +240,8 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         batch: int = 8,
         temperature: float = 0.0,
         seed: int | Sequence[int | None] | None = None,
+        prompt: Prompt | None = None,
+        boost: Phrases | None = None,
     ) -> Both[Progress]:
         """Transcribe a list of recordings, giving out events as they become known.
 
@@ -239,17 +251,16 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         if not isinstance(audio, (list, tuple)):
             raise TypeError(f"audio is {type(audio).__name__} (expected a list of recordings)")
         check_whole("batch", batch, 1)
-        items, seeds = list(audio), for_each("seeds", seed, len(audio), "recordings")
-        for one in seeds:
-            self._session_options(delay, temperature, one)
+        core, items = self._core, list(audio)
+        asked = Asked.of(core, delay, temperature, None, prompt, boost)
+        seeds = for_each("seeds", seed, len(audio), "recordings")
+        each = [asked.drawn_by(one) for one in seeds]
 
         def new_session(index: int, changed: Changed) -> Session:
-            return self._session(
-                delay, temperature, seeds[index], None, live=False, changed=changed
-            )
+            return each[index].session(core, live=False, changed=changed)
 
         sounds = [partial(_blocks, item, sample_rate, self.sample_rate) for item in items]
-        recordings = Recordings(sounds, new_session, self._core.batch, batch)
+        recordings = Recordings(sounds, new_session, core.batch, batch)
         return Both(recordings.events(), recordings.stop)
 
     def hear(self, items: Sequence[Audio], **options: Any) -> Both[Progress]:
@@ -258,42 +269,6 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         return self.transcribe_events(items, **options)
 
     # ---- within
-
-    def _session_options(
-        self, delay: float | None, temperature: float, seed: int | None
-    ) -> dict[str, Any]:
-        check_number("temperature", temperature, 0.0, 100.0)
-        check_seed(seed)
-        delay = self._core.nearest_delay(delay)
-        if temperature and seed is None:
-            seed = secrets.randbits(32)
-        return {"delay": delay, "temperature": float(temperature), "seed": seed or 0}
-
-    def _session(
-        self,
-        delay: float | None,
-        temperature: float,
-        seed: int | None,
-        turns: TurnPolicy | None,
-        *,
-        live: bool = True,
-        changed: Changed | None = None,
-    ) -> Session:
-        core = self._core
-        options = self._session_options(delay, temperature, seed)
-        turns = turns or TurnPolicy()
-        # Not the state itself: where tokens are drawn, each session would keep one of its own.
-        afresh = partial(core.beginning, **options)
-        return Session(
-            worker.run(afresh),
-            core.tokenizer,
-            core.timing(options["delay"]),
-            turns,
-            options={**options, "turns": asdict(turns)},
-            afresh=afresh,
-            live=live,
-            changed=changed,
-        )
 
     def _stream_of(self, session: Session) -> TranscriptStream:
         return TranscriptStream(

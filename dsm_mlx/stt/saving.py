@@ -19,12 +19,11 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_map_with_path
 
 from dsm_mlx.messages import shown
-from dsm_mlx.options import TurnPolicy
 from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Word
 from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.stt.session import Session, Task
 
-FORMAT = 1
+FORMAT = 2
 _TITLE = b"dsm_mlx stream "
 _DIGEST, _LENGTH, _LONGEST_TITLE = 16, 8, 80  # bytes
 _EVENTS = {kind.__name__: kind for kind in (Word, Partial, Pause, EndOfTurn, Mark)}
@@ -33,10 +32,11 @@ _EVENTS = {kind.__name__: kind for kind in (Word, Partial, Pause, EndOfTurn, Mar
 def plain(session: Session) -> dict[str, Any]:
     """All that a session knows but for the row's arrays, sharing nothing with it. With `changed`
     held and no frame in flight."""
-    clock, words, turns, energy = session.clock, session.words, session.turns, session.energy
+    clock, turns, energy = session.clock, session.turns, session.energy
     return {
         "clock": [clock.heard, clock.audio, list(clock.changes)],
-        "words": [list(words.pieces), words.logs, words.start, words.now],
+        "words": session.words.plain(),
+        "steering": session.steering.plain(),
         "turns": [turns.spoken, turns.low, turns.ignored, turns.high],
         "energy": energy and [energy.quiet, energy.background],
         "queue": list(session.queue),
@@ -49,11 +49,11 @@ def plain(session: Session) -> dict[str, Any]:
 
 def restore(session: Session, values: dict[str, Any]) -> None:
     """Give a new session what `plain` gave."""
-    clock, words, turns = session.clock, session.words, session.turns
+    clock, turns = session.clock, session.turns
     clock.heard, clock.audio, changes = values["clock"]
     clock.changes = deque((heard, audio, bool(on)) for heard, audio, on in changes)
-    pieces, words.logs, words.start, words.now = values["words"]
-    words.pieces = list(pieces)
+    session.words.restore(values["words"])
+    session.steering.restore(values["steering"])
     turns.spoken, turns.low, turns.ignored, turns.high = values["turns"]
     if session.energy:
         session.energy.quiet, session.energy.background = values["energy"]
@@ -145,10 +145,6 @@ class Saved:
         count = sum(item for item in self._values["queue"] if isinstance(item, int))
         self._sound = np.frombuffer(body, np.float32, count, end).copy()
         self._packed = body[end + self._sound.nbytes :]
-
-    @property
-    def turns(self) -> TurnPolicy:
-        return TurnPolicy(**self.options["turns"])
 
     def state(self, like: Any) -> Pieces[Any]:
         """The row's state, of the same form as `like`. Evaluated, on the worker's thread, one

@@ -12,8 +12,10 @@ import numpy as np
 from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Word
 from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.session import Session as RuntimeSession
+from dsm_mlx.stt.boost import Boost
 from dsm_mlx.stt.clock import Clock
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
+from dsm_mlx.stt.steering import Prompted, Steering, Wish
 from dsm_mlx.stt.words import HeardWord, WordReader
 
 UNTAKEN_SECONDS = 10.0  # of events that nobody takes: then no more is heard
@@ -43,7 +45,9 @@ class Session(RuntimeSession):
         beginning: the state of a row that has heard nothing.
         afresh: gives it again, after a reset, on the worker's thread. Without, it is kept.
         tokenizer: a SentencePieceProcessor.
-        options: what the stream was opened with beside that: "delay", "temperature", "seed".
+        options: what the stream was opened with, see `Asked.plain`.
+        prompted: what a prompt has left that `beginning` has heard.
+        boost: phrases to prefer.
     """
 
     def __init__(
@@ -55,17 +59,21 @@ class Session(RuntimeSession):
         *,
         options: dict[str, Any] | None = None,
         afresh: Callable[[], Any] | None = None,
+        prompted: Prompted | None = None,
+        boost: Boost | None = None,
         live: bool = True,
         changed: Changed | None = None,
     ):
         super().__init__(beginning, live=live, changed=changed)
         self._tokenizer, self._policy = tokenizer, turns
+        self._prompted, self._boost = prompted, boost
         self.timing, self.options = timing, options or {}
         self.partials = False  # whether words in progress are told, too
         self.ended = False  # whether no more sound comes
         self._afresh: Callable[[], Any] | None = afresh or (lambda: beginning)
         self.clock = Clock(timing.sample_rate)
         self.words = WordReader(tokenizer, timing.delay)
+        self.steering = Steering(boost)
         self.turns = TurnDetector(timing.frame_rate, turns or TurnPolicy())
         self.energy = None if timing.heads else EnergyPauses(timing.frame_rate)
         self.queue: deque[np.ndarray | Task] = deque()
@@ -78,6 +86,8 @@ class Session(RuntimeSession):
         self._computing = 0
         self._most_untaken = round(UNTAKEN_SECONDS * timing.frame_rate)
         self._append(np.zeros(timing.prefix, np.float32), audio=False)
+        if prompted:
+            self._go_on_from(prompted)
 
     def again(self, state: Any) -> Session:
         """Another session of the same kind, which goes on from `state`."""
@@ -88,6 +98,8 @@ class Session(RuntimeSession):
             self._policy,
             options=self.options,
             afresh=self._afresh,
+            prompted=self._prompted,
+            boost=self._boost,
         )
 
     def let_go(self) -> None:
@@ -164,9 +176,16 @@ class Session(RuntimeSession):
             elif task.kind == "restart":
                 self.beginning = self._afresh()
                 self.turns.restart()
+                self.steering.restart()
+                if self._prompted and self._prompted.lasts:
+                    self._go_on_from(self._prompted)
             else:
                 self._tell([Mark(task.value)])
         return told
+
+    def _go_on_from(self, prompted: Prompted) -> None:
+        self.words.restore(prompted.words, self.frame)
+        self.steering.restart(prompted.forcing)
 
     def _due(self) -> int | None:
         """Where the next task is in the queue, if less than a frame is left before it."""
@@ -200,12 +219,17 @@ class Session(RuntimeSession):
             self.levels.append(frame)
         return frame
 
+    def wish(self) -> Wish | None:
+        """Of the token of the next frame."""
+        return self.steering.wish()
+
     def take(self, token: int, pauses: list[float], probability: float) -> None:
         """What the model said of the next frame -> events, in order.
 
         Silence that was added brings words out, but is no pause of the speaker's.
         """
         self._computing -= 1
+        self.steering.push(token, probability)
         frame, self.frame = self.frame, self.frame + 1
         size = self.timing.frame_size
         words = [self._word(word) for word in self.words.push(frame, token, probability)]

@@ -15,6 +15,7 @@ from dsm_mlx.results import Word
 _WORD_START = "\u2581"  # how SentencePiece marks a leading space
 _LONGEST_TAIL = 0.5  # seconds
 _LEAST = 1e-30  # probability, to have a logarithm
+_LONG_AGO = -(1 << 40)  # frames
 
 
 class HeardWord(NamedTuple):
@@ -44,6 +45,8 @@ class WordReader:
         self.pieces: list[int] = []
         self.logs = 0.0  # of the probabilities of the pieces, added up
         self.start = self.now = 0
+        self.first = 0  # where the first piece of the word in progress stands
+        self.since = _LONG_AGO  # words that begin before it are a prompt's, and not told
 
     def push(self, frame: int, token: int, probability: float = 1.0) -> list[HeardWord]:
         """The token of one frame (counted from 0, the priming step left out) -> words it ends.
@@ -64,25 +67,43 @@ class WordReader:
                 "of another model?)"
             ) from None
         words = self.finish() if begins and self.pieces else []
+        if not self.pieces:
+            self.first = self.now
         self.pieces.append(token)
         self.logs += math.log(max(probability, _LEAST))
         return words
 
     def finish(self) -> list[HeardWord]:
         """The word in progress, if any: it ends here."""
-        text = self._tokenizer.decode(self.pieces).strip() if self.pieces else ""
+        text = self._text()
         start, count, logs = self.start, len(self.pieces), self.logs
         self.pieces, self.logs = [], 0.0
         if not text:
             return []
         end = max(self.now, start)
         self.start = end
+        if self.first < self.since:
+            return []
         return [HeardWord(text, start, end, round(math.exp(logs / count), 4))]
 
     @property
     def partial(self) -> str:
         """The word in progress as far as it is known."""
+        return "" if self.first < self.since else self._text()
+
+    def _text(self) -> str:
         return self._tokenizer.decode(self.pieces).strip() if self.pieces else ""
+
+    def plain(self) -> list:
+        """All that it knows, as JSON can hold it."""
+        times = self.start, self.now, self.first, self.since
+        return [list(self.pieces), self.logs, *times]
+
+    def restore(self, values: list, later: int = 0) -> None:
+        """What `plain` gave, so many frames later."""
+        pieces, self.logs, *times = values
+        self.pieces = list(pieces)
+        self.start, self.now, self.first, self.since = (time + later for time in times)
 
 
 def settle_ends(words: Iterable[Word]) -> list[Word]:

@@ -1,6 +1,8 @@
 """Speech to text: tokens, logits and extra heads over five times the window."""
 
 import gc
+import math
+from collections import deque
 from pathlib import Path
 
 import torch
@@ -44,7 +46,72 @@ VARIANTS = {
         "fuser": {"sum": ["language"], "prepend": [], "cross": []},
     }),
 }  # fmt: skip
+# What is said before the sound, by name of the checkpoint: the prompt's text.
+PROMPTS = {"stt-tiny": "we knew", "stt-tiny-26": "let us"}
+PROMPT_FRAMES, SILENT_FRAMES = 14, 10
 RESET_STEP, RESET_ROWS = 30, [False, True, False]
+
+
+class PromptHook:
+    """As it stands in scripts/stt_from_file_with_prompt_pytorch.py of delayed-streams-modeling."""
+
+    def __init__(self, tokenizer, prefix, padding_tokens=(0, 3)):
+        self.tokenizer = tokenizer
+        self.prefix_enforce = deque(self.tokenizer.encode(prefix))
+        self.padding_tokens = padding_tokens
+
+    def on_token(self, token):
+        if not self.prefix_enforce:
+            return
+
+        token = token.item()
+
+        if token in self.padding_tokens:
+            pass
+        elif token == self.prefix_enforce[0]:
+            self.prefix_enforce.popleft()
+        else:
+            raise AssertionError(f"{token} was said")
+
+    def on_logits(self, logits):
+        if not self.prefix_enforce:
+            return
+
+        mask = torch.zeros_like(logits, dtype=torch.bool)
+        for t in self.padding_tokens:
+            mask[..., t] = True
+        mask[..., self.prefix_enforce[0]] = True
+
+        logits[:] = torch.where(mask, logits, float("-inf"))
+
+
+def prompted(info, lm: LMModel, pcm: torch.Tensor, text: str, sound: bool) -> torch.Tensor:
+    """The tokens of all frames, the prompt's first: as the script does it, with frame 0 fed twice.
+
+    pcm: the prompt's PROMPT_FRAMES, heard if `sound`, and the caller's. text: forced, or "".
+    """
+    hook, mimi = PromptHook(info.get_text_tokenizer(), text), info.get_mimi()
+    size, config = mimi.frame_size, info.stt_config
+    silence = torch.zeros(1, 1, size)
+    chain = [silence] * math.ceil(config["audio_silence_prefix_seconds"] * mimi.frame_rate)
+    split = pcm.split(size, dim=-1)
+    if sound:
+        chain += [*split[:PROMPT_FRAMES], *[silence] * SILENT_FRAMES]
+    chain += [*split[PROMPT_FRAMES:], *[silence] * math.ceil(
+        config["audio_delay_seconds"] * mimi.frame_rate
+    )]  # fmt: skip
+    codes, tokens = mimi.encode(torch.cat(chain, -1)), []
+
+    def on_token(token):
+        hook.on_token(token)
+        tokens.append(token.clone())
+
+    gen = LMGen(lm, use_sampling=False, on_text_hook=on_token, on_text_logits_hook=hook.on_logits)
+    with gen.streaming(1):
+        for frame in torch.cat([codes[..., :1], codes], -1).split(1, dim=-1):
+            gen.step(frame)
+    assert not hook.prefix_enforce, f"{text} has not been said"
+    return torch.cat(tokens)
 
 
 def run(lm: LMModel, codes: torch.Tensor, conditions=None) -> dict[str, torch.Tensor]:
@@ -125,6 +192,16 @@ def make(out: Path) -> None:
         golden = out / "golden"
         stem = name.replace("-", "_")
         save_arrays(golden / f"{stem}.npz", codes=codes, text_tokens=tokens, **arrays)
+        if name in PROMPTS:
+            pcm, text = test_signal(60 * 1920, seed=31), PROMPTS[name]
+            cases = {"text": (text, False), "audio": ("", True), "both": (text, True)}
+            if CONFIG["stt_config"] != info.stt_config:
+                del cases["text"]  # the script's silence is half a frame longer than ours there
+            said = {
+                f"{case}_tokens": prompted(info, lm, pcm, *given) for case, given in cases.items()
+            }
+            ids = info.get_text_tokenizer().encode(text)
+            save_arrays(golden / f"{stem}_prompt.npz", text_ids=ids, **said)
         if name == "stt-tiny":
             pcm = test_signal(60 * 1920, seed=31)
             heard = info.get_mimi().encode(pcm)

@@ -61,6 +61,17 @@ def sentence(condition: str, seed: int) -> Talk:
     return Talk(_clipped(pcm), words)
 
 
+def of_text(said: str, seed: int) -> Talk:
+    """A text, by a known voice."""
+    rng = random.Random(seed)
+    tries = (voices.draw(rng).say(said) for _ in range(_TRIES))
+    made = next(filter(None, tries), None)
+    if made is None:
+        raise OSError(f"no voice tells when the words of {said!r} are")
+    pcm, words = _joined([(made, _SILENCE)])
+    return Talk(_clipped(pcm), words)
+
+
 def turns(kind: str, seed: int, silence: float) -> Talk:
     """Four turns of one of KINDS by a known voice, each with pauses of 0.3 to 1.2 s inside and
     `silence` seconds after it; most of the recordings have a little noise, as in training."""

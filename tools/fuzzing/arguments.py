@@ -45,6 +45,7 @@ def _calls(corpus: Path, folder: Path) -> list[Call]:
     loading = {"bits": None, "dtype": None, "revision": None, "cache": None, "max_streams": 1}
     voiced = {"voice": None, "temperature": 0.5, "cfg": None, "seed": 1, "padding_bonus": 0.0}
     voiced |= {"pace": 1.0, "max_seconds": 1.0, "normalize": "auto", "lexicon": {"a": "b"}}
+    expected = {"prompt": None, "boost": ["we"]}
     return [
         (_loaded(dsm_mlx.load_stt), {"model": corpus / "stt", **loading}),
         (_loaded(dsm_mlx.load_tts), {"model": corpus / "tts", "codebooks": 2, **loading}),
@@ -59,16 +60,28 @@ def _calls(corpus: Path, folder: Path) -> list[Call]:
                 "batch": 2,
                 "temperature": 0.0,
                 "seed": 1,
+                **expected,
             },
         ),
         (
             _listed(stt.transcribe_events),
-            {"audio": [_PCM], "sample_rate": 24_000, "delay": None, "batch": 2},
+            {"audio": [_PCM], "sample_rate": 24_000, "delay": None, "batch": 2, **expected},
         ),
         (
             _listened(stt),
-            {"delay": None, "temperature": 0.0, "seed": 1, "turns": None, "wait": 0.0, "pcm": _PCM},
+            {
+                "delay": None,
+                "temperature": 0.0,
+                "seed": 1,
+                "turns": None,
+                "wait": 0.0,
+                "pcm": _PCM,
+                **expected,
+            },
         ),
+        (dsm_mlx.Prompt, {"text": "we", "audio": _PCM, "sample_rate": 24_000}),
+        (_boosted(stt), {"the one": 3.0, "we": 1.0}),
+        (_prompted(stt), {"text": "we", "audio": _PCM, "sample_rate": 24_000}),
         (_pushed(stt), {"pcm": _PCM, "mark": "here"}),
         (stt.resume, {"data": b"dsm_mlx stream 1\n"}),
         (tts.synthesize, {"text": "Hi", "batch": 1, **voiced}),
@@ -122,6 +135,20 @@ def _listened(stt: dsm_mlx.SpeechToText) -> Callable[..., None]:
     def call(pcm: Any, **options: Any) -> None:
         with stt.stream(**options) as stream:
             stream.feed(pcm)
+
+    return call
+
+
+def _boosted(stt: dsm_mlx.SpeechToText) -> Callable[..., None]:
+    def call(**phrases: Any) -> None:
+        stt.stream(boost=phrases).close()
+
+    return call
+
+
+def _prompted(stt: dsm_mlx.SpeechToText) -> Callable[..., None]:
+    def call(**fields: Any) -> None:
+        stt.stream(prompt=dsm_mlx.Prompt(**fields)).close()
 
     return call
 
