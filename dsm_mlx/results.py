@@ -148,8 +148,9 @@ class Transcript:
         from dsm_mlx import captions
 
         style = captions.CaptionStyle() if style is None else style
-        options = {"highlight_words": highlight_words, "confidence": confidence}
-        return captions.to_vtt(self.words, **options, style=style)
+        return captions.to_vtt(
+            self.words, highlight_words=highlight_words, confidence=confidence, style=style
+        )
 
     def save(
         self,
@@ -168,8 +169,9 @@ class Transcript:
         from dsm_mlx import captions
 
         style = captions.CaptionStyle() if style is None else style
-        options = {"highlight_words": highlight_words, "confidence": confidence}
-        captions.write(self, path, **options, style=style)
+        captions.write(
+            self, path, highlight_words=highlight_words, confidence=confidence, style=style
+        )
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,7 @@ def _turn_as_value(turn: EndOfTurn) -> Any:
 
 def _pause_as_dict(pause: Pause) -> dict[str, Any]:
     probabilities = {f"{length:g}": _rounded(p, 4) for length, p in pause.probabilities.items()}
-    data = {"time": _rounded(pause.time), "probabilities": probabilities}
+    data: dict[str, Any] = {"time": _rounded(pause.time), "probabilities": probabilities}
     if pause.speaker is not None:
         data["speaker"] = pause.speaker
     return data
