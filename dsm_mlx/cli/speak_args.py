@@ -30,7 +30,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p = parser()
     args = p.parse_args(argv)
     check_server(p, args, "model", "revision", "bits", "codebooks", "list_voices")
-    if not (args.list_voices or args.list_devices):
+    if not (args.list_voices or args.list_devices or args.list_models):
         _check(p, args)
     return args
 

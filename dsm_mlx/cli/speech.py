@@ -17,6 +17,7 @@ import dsm_mlx
 from dsm_mlx.audio import SoundWriter, Speaker, to_s16le
 from dsm_mlx.cli import common, remote
 from dsm_mlx.cli.common import put, say, shown_name
+from dsm_mlx.cli.models import list_models
 from dsm_mlx.files.text import save
 from dsm_mlx.loading.voices import Voices
 from dsm_mlx.messages import shown
@@ -32,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     """The command behind `dsm_mlx.cli.speak.main`; errors are the caller's to tell of."""
     if args.list_devices:
         return common.list_devices()
+    if args.list_models:
+        return list_models()
     if args.list_voices:
         return list_voices(args)
     return speak(args)
