@@ -1,8 +1,10 @@
 """Hearing with fewer codebooks than a model has: what is left out is silent, and not computed."""
 
+import codebooks as tool
 import mlx.core as mx
 import numpy as np
 import pytest
+import soundfile
 
 import dsm_mlx
 from dsm_mlx.loading.checkpoint import Checkpoint
@@ -72,3 +74,14 @@ def test_a_stream_of_all_codebooks_is_one_of_another_model(folder):
 def test_a_number_that_cannot_be(folder, codebooks, error, said):
     with pytest.raises(error, match=said):
         dsm_mlx.load_stt(folder, codebooks=codebooks)
+
+
+def test_the_table_of_the_tool(folder, tmp_path, capsys):
+    """Random weights understand nothing: every number of codebooks has its line, with errors."""
+    soundfile.write(tmp_path / "a.wav", PCM, RATE)
+    (tmp_path / "a.txt").write_text("one two three")
+    assert tool.main([str(folder), "--audio", str(tmp_path)]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| 4", "| 3", "| 2", "| 1"]
+    assert all(float(row[1].rstrip("%")) >= 100 for row in rows)
+    assert tool.main([str(folder), "--audio", str(tmp_path / "none")]) == 1
