@@ -96,6 +96,7 @@ def load_stt(
     bits: int | None = None,
     dtype: str | None = None,
     revision: str | None = None,
+    codebooks: int | None = None,
     cache: str | None = None,
     max_streams: int | None = None,
     progress: Callable[[float, str], None] | None = None,
@@ -112,6 +113,8 @@ def load_stt(
         bits: 4 or 8 quantises while loading; a quantised checkpoint is loaded as it is.
         dtype: "float32", "bfloat16" or "float16"; None takes what is fast on this device.
         revision: of a repository on the hub.
+        codebooks: how many to hear with; fewer than the model has take less time and memory, and
+            hear less. None: all.
         cache: how keys and values are kept, a dtype or "q8" (8 bits, for memory); None: as
             `dtype`, or "bfloat16" where the weights are quantised.
         max_streams: how many streams of this handle may be open. None: the largest power of two
@@ -128,7 +131,7 @@ def load_stt(
     from dsm_mlx.stt.core import SttCore
     from dsm_mlx.stt.model import SpeechToText
 
-    options = LoadOptions(bits, dtype, cache)
+    options = LoadOptions(bits, dtype, cache, codebooks)
     return SpeechToText(*open_core(SttCore, model, options, revision, max_streams, progress))
 
 

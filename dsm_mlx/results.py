@@ -23,13 +23,15 @@ class Word:
     """A word and the span of audio in which it is spoken.
 
     `confidence`, where the model gives one, is between 0 and 1: the geometric mean of the
-    probabilities of the word's tokens. It does not count when words are compared.
+    probabilities of the word's tokens. It does not count when words are compared. `speaker`: the
+    name of who speaks, where each channel of a recording was heard by itself.
     """
 
     text: str
     start: float
     end: float
     confidence: float | None = field(default=None, compare=False)
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,20 @@ class Pause:
     """How likely it is, at `time`, that nobody speaks for 0.5, 1, 2 and 3 seconds.
 
     `probabilities` maps the length of the silence in seconds to a value between 0 and 1.
+    `speaker`: as of a `Word`.
     """
 
     time: float
     probabilities: dict[float, float]
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
 class EndOfTurn:
-    """The speaker has finished: `time` is when that became clear."""
+    """The speaker has finished: `time` is when that became clear. `speaker`: as of a `Word`."""
 
     time: float
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,11 @@ Event = Word | Partial | Pause | EndOfTurn | Mark
 
 @dataclass(frozen=True)
 class Transcript:
-    """The result of `SpeechToText.transcribe`."""
+    """The result of `SpeechToText.transcribe`: what was said, in the order in which it began.
+
+    `duration` is the time up to which the recording was heard. Where speakers are known, `text`
+    has a line for each turn, which begins with the speaker's name, as in `to_txt`.
+    """
 
     text: str
     words: list[Word] = field(default_factory=list)
@@ -89,8 +98,10 @@ class Transcript:
         """Text, duration and words, and the ends of turns and pauses if there are any.
 
         Plain values that JSON can hold: times are seconds rounded to a millisecond, probabilities
-        are keyed by the pause's seconds as text, a word has its confidence if it is known, and a
-        number that is not finite is None. TypeError for a time that is no number.
+        are keyed by the pause's seconds as text, a word has its confidence and speaker if they are
+        known, a pause its speaker, too, and the end of a turn is its time, or an object with the
+        time and the speaker. A number that is not finite is None. TypeError for a time that is no
+        number.
         """
         data: dict[str, Any] = {
             "text": self.text,
@@ -98,17 +109,9 @@ class Transcript:
             "words": [_word_as_dict(word) for word in self.words],
         }
         if self.turns:
-            data["turns"] = [_rounded(turn.time) for turn in self.turns]
+            data["turns"] = [_turn_as_value(turn) for turn in self.turns]
         if self.pauses:
-            data["pauses"] = [
-                {
-                    "time": _rounded(pause.time),
-                    "probabilities": {
-                        f"{seconds:g}": _rounded(p, 4) for seconds, p in pause.probabilities.items()
-                    },
-                }
-                for pause in self.pauses
-            ]
+            data["pauses"] = [_pause_as_dict(pause) for pause in self.pauses]
         return data
 
     def to_json(self) -> str:
@@ -118,7 +121,7 @@ class Transcript:
         return captions.to_json(self)
 
     def to_txt(self) -> str:
-        """The words on one line, without times."""
+        """The words on one line, without times, or a line for each turn of the speakers."""
         from dsm_mlx import captions
 
         return captions.to_txt(self.words)
@@ -133,30 +136,42 @@ class Transcript:
         style = captions.CaptionStyle() if style is None else style
         return captions.to_srt(self.words, highlight_words=highlight_words, style=style)
 
-    def to_vtt(self, *, highlight_words: bool = False, style: CaptionStyle | None = None) -> str:
-        """WebVTT captions; arguments and errors as in `to_srt`."""
+    def to_vtt(
+        self,
+        *,
+        highlight_words: bool = False,
+        confidence: bool = False,
+        style: CaptionStyle | None = None,
+    ) -> str:
+        """WebVTT captions; arguments and errors as in `to_srt`. `confidence` gives doubtful words a
+        class, `<c.low>` below 0.7 and `<c.medium>` below 0.9."""
         from dsm_mlx import captions
 
         style = captions.CaptionStyle() if style is None else style
-        return captions.to_vtt(self.words, highlight_words=highlight_words, style=style)
+        return captions.to_vtt(
+            self.words, highlight_words=highlight_words, confidence=confidence, style=style
+        )
 
     def save(
         self,
         path: str | PathLike[str],
         *,
         highlight_words: bool = False,
+        confidence: bool = False,
         style: CaptionStyle | None = None,
     ) -> None:
         """Write a file of the kind that its name ends in: .txt, .srt, .vtt or .json.
 
-        It appears complete or not at all. `highlight_words` and `style` are for captions, as in
-        `to_srt`. ValueError for any other ending, OSError, naming the file, where it cannot be
-        written.
+        It appears complete or not at all. `highlight_words`, `confidence` and `style` are for
+        captions, as in `to_vtt`. ValueError for any other ending, OSError, naming the file, where
+        it cannot be written.
         """
         from dsm_mlx import captions
 
         style = captions.CaptionStyle() if style is None else style
-        captions.write(self, path, highlight_words=highlight_words, style=style)
+        captions.write(
+            self, path, highlight_words=highlight_words, confidence=confidence, style=style
+        )
 
 
 @dataclass(frozen=True)
@@ -234,6 +249,21 @@ def _word_as_dict(word: Word) -> dict[str, Any]:
     data = {"text": word.text, "start": _rounded(word.start), "end": _rounded(word.end)}
     if word.confidence is not None:
         data["confidence"] = _rounded(word.confidence, 4)
+    if word.speaker is not None:
+        data["speaker"] = word.speaker
+    return data
+
+
+def _turn_as_value(turn: EndOfTurn) -> Any:
+    time = _rounded(turn.time)
+    return time if turn.speaker is None else {"time": time, "speaker": turn.speaker}
+
+
+def _pause_as_dict(pause: Pause) -> dict[str, Any]:
+    probabilities = {f"{length:g}": _rounded(p, 4) for length, p in pause.probabilities.items()}
+    data: dict[str, Any] = {"time": _rounded(pause.time), "probabilities": probabilities}
+    if pause.speaker is not None:
+        data["speaker"] = pause.speaker
     return data
 
 

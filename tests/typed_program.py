@@ -59,6 +59,11 @@ def recordings(stt: SpeechToText, path: Path, pcm: np.ndarray) -> None:
     assert_type(stt.transcribe(pcm, sample_rate=16_000), Transcript)
     assert_type(stt.transcribe([path, "b.wav", pcm], sample_rate=16_000), list[Transcript])
     assert_type(stt.transcribe(("a.wav",), seed=[1]), list[Transcript])
+    talk = stt.transcribe(
+        path, channels="split", speakers=["Ann", "Bob"], track=2, start=1, end=9.5
+    )
+    assert_type([word.speaker for word in talk.words], list[str | None])
+    stt.transcribe([path], channels="left")  # type: ignore[call-overload]
     for part in stt.transcribe_events([path], batch=2):
         assert_type(part, Progress)
         assert_type(part.events, list[Event])

@@ -6,6 +6,7 @@ Nothing here knows of models; soundfile, soxr and sounddevice are imported when 
 from dsm_mlx.audio.devices import Device, list_devices
 from dsm_mlx.audio.encodings import ENCODINGS, RawFormat
 from dsm_mlx.audio.microphone import Microphone
+from dsm_mlx.audio.part import Part
 from dsm_mlx.audio.samples import check_pcm, check_rate
 from dsm_mlx.audio.sound import AudioFile, Sound, read, read_stream
 from dsm_mlx.audio.speaker import Speaker
@@ -16,6 +17,7 @@ __all__ = [
     "AudioFile",
     "Device",
     "Microphone",
+    "Part",
     "RawFormat",
     "Sound",
     "SoundWriter",

@@ -15,6 +15,7 @@ import numpy as np
 
 from dsm_mlx.audio.formats import Format
 from dsm_mlx.audio.matroska import MatroskaReader
+from dsm_mlx.audio.part import WHOLE, Part, no_track
 from dsm_mlx.audio.reader import READ_BYTES, Reader
 from dsm_mlx.audio.timeline import CLOCK_SECONDS, on_time
 from dsm_mlx.audio.wav import tell_end
@@ -26,8 +27,8 @@ COMMAND = ["ffmpeg", "-nostdin", "-nostats", "-hide_banner", "-loglevel", "level
 # Times count from where the file as a whole begins. Without an offset, however small, ffmpeg counts
 # those of broadcasts from where the sound begins.
 TIMES = ["-itsoffset", "0.000001"]
-# the first sound, as plain samples with their times, each given out at once
-SOUND = ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "matroska", "-cluster_size_limit", "1"]
+# plain samples with their times, each given out at once
+SOUND = ["-c:a", "pcm_f32le", "-f", "matroska", "-cluster_size_limit", "1"]
 TARGET = [*SOUND, "-flush_packets", "1", "pipe:1"]
 LOG_BYTES = 1 << 16
 POLL_SECONDS, CLOSE_SECONDS = 0.1, 1.0
@@ -43,14 +44,16 @@ def has_ffmpeg() -> bool:
 class FfmpegSource:
     """Decoded by ffmpeg while it is read, through a pipe.
 
-    source: a path, or a `Reader` whose bytes a thread gives to ffmpeg as they come. Iterating
-    yields float32 (samples, channels) at `.rate` Hz; sound that begins later than the file, or
-    stops for a while, comes with silence there. `.duration` is in seconds or None. Raises
-    AudioError.
+    source: a path, or a `Reader` whose bytes a thread gives to ffmpeg as they come. part: whose
+    track is decoded. Iterating yields float32 (samples, channels) at `.rate` Hz; sound that begins
+    later than the file, or stops for a while, comes with silence there. `.duration` is in seconds
+    or None. Raises AudioError.
     """
 
-    def __init__(self, source: str | Reader, format: Format | None, name: str) -> None:
-        self._name = name
+    def __init__(
+        self, source: str | Reader, format: Format | None, name: str, part: Part = WHOLE
+    ) -> None:
+        self._name, self._track = name, part.track
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._lost: Exception | None = None
         self._feeder: threading.Thread | None = None
@@ -58,7 +61,7 @@ class FfmpegSource:
         piped = isinstance(source, Reader)
         self._input = "pipe:0" if piped else f"file:{source}"
         self._process = subprocess.Popen(
-            [*COMMAND, *PROTOCOLS, *TIMES, "-i", self._input, *TARGET],
+            [*COMMAND, *PROTOCOLS, *TIMES, "-i", self._input, *self._mapped, *TARGET],
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -75,9 +78,15 @@ class FfmpegSource:
             self.close()
             raise
         self.rate: float = self._sound.rate
+        self.channels = self._sound.channels
         self.duration, self._start = self._length(format)
         only_sound = set(_STREAM.findall(self._said())) == {"Audio"}
-        self._sure = only_sound and format is not None and format.tells_length
+        whole = format is not None and format.tells_length and part.track == 1
+        self._sure = only_sound and whole
+
+    @property
+    def _mapped(self) -> list[str]:
+        return ["-map", f"0:a:{self._track - 1}"]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         pieces = ((self._start + time, samples) for time, samples in self._sound)
@@ -136,6 +145,8 @@ class FfmpegSource:
         kinds = _STREAM.findall(self._said())
         if kinds and "Audio" not in kinds:
             raise NoSoundError(f"there is no sound in it, only {', '.join(map(str.lower, kinds))}")
+        if kinds and kinds.count("Audio") < self._track:
+            raise NoSoundError(no_track(kinds.count("Audio"), self._track))
         raise AudioError(f"ffmpeg: {self._complaint() or 'there is no sound in it'}")
 
     def _length(self, format: Format | None) -> tuple[float | None, float]:
@@ -161,7 +172,8 @@ class FfmpegSource:
 
 
 class NoSoundError(AudioError):
-    """A file that can be read, and has no sound in it: no other decoder will find some."""
+    """A file that can be read, and has no sound in it, or no such track: no other decoder will find
+    some."""
 
 
 def _seconds(text: str | None) -> float | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dsm_mlx.audio.ffmpeg import NoSoundError
 from dsm_mlx.audio.formats import Format
+from dsm_mlx.audio.part import WHOLE, Part, no_track
 from dsm_mlx.audio.reader import Reader
 from dsm_mlx.audio.timeline import CLOCK_SECONDS, on_time
 from dsm_mlx.audio.wav import tell_end
@@ -26,7 +27,9 @@ def has_pyav() -> bool:
 class PyavSource:
     """Decoded by PyAV; otherwise as `FfmpegSource`."""
 
-    def __init__(self, source: str | Reader, format: Format | None, name: str) -> None:
+    def __init__(
+        self, source: str | Reader, format: Format | None, name: str, part: Part = WHOLE
+    ) -> None:
         import av
 
         self._name = name
@@ -40,11 +43,16 @@ class PyavSource:
             kinds = ", ".join(dict.fromkeys(stream.type for stream in self._container.streams))
             self.close()
             raise NoSoundError(f"there is no sound in it, only {kinds or 'nothing'}")
-        stream = self._container.streams.audio[0]
+        tracks, self._track = self._container.streams.audio, part.track - 1
+        if len(tracks) < part.track:
+            self.close()
+            raise NoSoundError(no_track(len(tracks), part.track))
+        stream = tracks[self._track]
         if stream.codec_context is None:
             self.close()
             raise AudioError("PyAV: does not know the codec of its sound")
         self.rate: float = stream.rate
+        self.channels: int = stream.codec_context.channels
         begin = (self._container.start_time or 0) / av.time_base
         zero = format is not None and format.counts_from_zero and 0 < begin <= CLOCK_SECONDS
         self._begin = 0.0 if zero else begin  # the time, as the container counts, that is ours 0
@@ -54,7 +62,8 @@ class PyavSource:
             end = float((stream.start_time + stream.duration) * stream.time_base)
             self.duration = end - self._begin
         only_sound = len(self._container.streams) == len(self._container.streams.audio)
-        self._sure = only_sound and format is not None and format.tells_length
+        whole = format is not None and format.tells_length and part.track == 1
+        self._sure = only_sound and whole
 
     def __iter__(self) -> Iterator[np.ndarray]:
         import av
@@ -81,7 +90,7 @@ class PyavSource:
 
     def _pieces(self, av: Any) -> Iterator[tuple[float | None, np.ndarray]]:
         planes = av.AudioResampler(format="fltp", rate=int(self.rate))  # floats, one row a channel
-        for frame in self._container.decode(audio=0):
+        for frame in self._container.decode(audio=self._track):
             time = None if frame.time is None else frame.time - self._begin
             for plain in planes.resample(frame):
                 yield time, plain.to_ndarray().T

@@ -12,6 +12,7 @@ import numpy as np
 
 from dsm_mlx.audio.downmix import Downmix
 from dsm_mlx.audio.encodings import RawFormat
+from dsm_mlx.audio.part import WHOLE, Part
 from dsm_mlx.audio.reader import Reader
 from dsm_mlx.audio.resample import Resampler
 from dsm_mlx.audio.samples import MAX_CHANNELS, as_samples, check_range, check_rate
@@ -37,10 +38,12 @@ class Sound:
         is still read as that. assumed: the same, but only for bytes that look like nothing else
         either, such as text, or mp3 that begins in the middle.
     name: how errors and warnings call it; by default its path or name.
+    part: which track, and from where to where; all of the first one by default.
+    channel: which channel alone, counted from 1; None: all of them, down-mixed (see `Downmix`).
 
-    Iterating gives blocks of any length as they come, `blocks` gives equal ones. Channels are
-    down-mixed (see `Downmix`); sound that begins later than its file, as in a video, has silence
-    before it. `.duration` is the length in seconds, or None where the source does not tell.
+    Iterating gives blocks of any length as they come, `blocks` gives equal ones. Sound that begins
+    later than its file, as in a video, has silence before it. `.duration` is the length in seconds
+    of what will come, or None where the source does not tell; `.channels` is how many there are.
 
     Raises AudioError, beginning with the name, for what is missing, empty, damaged, not sound, or
     holds no samples or such as `check_range` refuses; ValueError for an array of another shape or
@@ -57,22 +60,30 @@ class Sound:
         raw: RawFormat | None = None,
         assumed: RawFormat | None = None,
         name: str | None = None,
+        part: Part = WHOLE,
+        channel: int | None = None,
     ) -> None:
         for argument, value in (("raw", raw), ("assumed", assumed)):
             if not isinstance(value, RawFormat | None):
                 raise TypeError(f"{argument} is {shown(value)} (expected a RawFormat)")
+        if not isinstance(part, Part):
+            raise TypeError(f"part is {shown(part)} (expected a Part)")
         self.sample_rate = check_rate(target, "target")
         rate = None if sample_rate is None else check_rate(sample_rate)
         self.name = named(name or _name(source))
-        self._begun = False
+        self._part, self._begun = part, False
         with ExitStack() as stack:
             self._source = self._open(source, rate, stack, raw, assumed)
             try:
                 self._resampler = Resampler(self._source.rate, self.sample_rate)
             except AudioError as error:
                 raise AudioError(f"{self.name}: {error}") from None
+            self.channels = self._source.channels
+            if channel is not None:
+                check_whole("channel", channel, 1, self.channels)
+            self._channel = channel
             self._stack = stack.pop_all()
-        self.duration = self._source.duration
+        self.duration = part.duration(self._source.duration)
 
     def _open(
         self,
@@ -83,16 +94,17 @@ class Sound:
         assumed: RawFormat | None,
     ) -> Source:
         if isinstance(source, (str, os.PathLike)):
-            return open_path(os.fsdecode(source), stack, raw, self.name)
+            return open_path(os.fsdecode(source), stack, raw, self.name, self._part)
         if _is_bytes(source):
             source = stack.enter_context(io.BytesIO(source))
         if hasattr(source, "read"):
-            return open_stream(Reader(source, self.name), stack, raw, assumed)
+            return open_stream(Reader(source, self.name), stack, raw, assumed, self._part)
         if not _is_array(source):
             raise TypeError(
                 f"audio is {shown(source)} (expected a path, a binary file object, the bytes of a "
                 "sound file, or an array)"
             )
+        self._part.check_only_track(self.name)
         return ArraySource(*_array(source, rate, self.name))
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -105,10 +117,13 @@ class Sound:
 
     def _samples(self) -> Iterator[np.ndarray]:
         rate, downmix = self._source.rate, Downmix(self._source.rate, self.name)
-        seen = made = 0
-        for block in self._source:
+        start, made = round(self._part.start * rate), 0
+        seen = start  # in the file
+        for block in self._part.cut(iter(self._source), rate):
             check_range(block, self.name, rate, seen)
             seen += len(block)
+            if self._channel is not None:
+                block = block[:, self._channel - 1 : self._channel]
             out = self._resampler(downmix(block))
             made += len(out)
             if len(out):
@@ -117,7 +132,8 @@ class Sound:
         if len(end := np.concatenate(tail)):
             yield end
         elif not made:
-            raise AudioError(f"{self.name}: no sound in it ({seen} samples)")
+            after = f"after {self._part.start:g} s" if start else "in it"
+            raise AudioError(f"{self.name}: no sound {after} ({seen - start} samples)")
 
     def blocks(self, samples: int = 24_000) -> Iterator[np.ndarray]:
         """Yield the whole sound once: float32 (samples,), the last block maybe shorter."""

@@ -44,6 +44,7 @@ class SoundFileSource:
         # soundfile seeks after every read of a file that can; mp3 decodes wrongly from there on
         self._file.seekable = lambda: False
         self.rate: float = self._file.samplerate
+        self.channels: int = self._file.channels
         frames = self._file.frames
         self._promised = frames / self.rate if 0 <= frames < UNKNOWN_FRAMES else None
         self.duration, self._cut = self._promised, False

@@ -1,7 +1,7 @@
 """Who decodes what: WAV and raw samples here, the rest by libsndfile or what the system has.
 
-Each source yields float32 (samples, channels) at `.rate` Hz, and has `.duration` (seconds or None)
-and `close()`.
+Each source yields float32 (samples, channels) at `.rate` Hz, and has `.channels`, `.duration`
+(seconds or None) and `close()`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dsm_mlx.audio.afconvert import AfconvertSource, has_afconvert
 from dsm_mlx.audio.encodings import RawFormat
 from dsm_mlx.audio.ffmpeg import FfmpegSource, NoSoundError, has_ffmpeg
 from dsm_mlx.audio.formats import OGG_VIDEO, WAV, Format, guessed, told
+from dsm_mlx.audio.part import Part
 from dsm_mlx.audio.pyav import PyavSource, has_pyav
 from dsm_mlx.audio.reader import READ_BYTES, Reader
 from dsm_mlx.audio.soundfiles import SoundFileSource, UnreadableError
@@ -34,6 +35,7 @@ class Source(Protocol):
     """What all sources have."""
 
     rate: float
+    channels: int
     duration: float | None
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
@@ -45,7 +47,7 @@ class ArraySource:
     """Samples that are in memory: float32 (samples, channels)."""
 
     def __init__(self, samples: np.ndarray, rate: float) -> None:
-        self.rate, self._samples = rate, samples
+        self.rate, self.channels, self._samples = rate, samples.shape[1], samples
         self.duration: float | None = len(samples) / rate
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -56,11 +58,11 @@ class ArraySource:
         """The array is the caller's."""
 
 
-def open_path(path: str, stack: ExitStack, raw: RawFormat | None, name: str) -> Source:
+def open_path(path: str, stack: ExitStack, raw: RawFormat | None, name: str, part: Part) -> Source:
     """The source for the file at `path`; what it holds open is closed with `stack`.
 
-    raw: what samples without a header are, or None where there must be one. Raises AudioError,
-    beginning with `name`.
+    raw: what samples without a header are, or None where there must be one. part: whose track is
+    read. Raises AudioError, beginning with `name`.
     """
     _check_file(path, name)
     try:
@@ -69,24 +71,35 @@ def open_path(path: str, stack: ExitStack, raw: RawFormat | None, name: str) -> 
         raise AudioError(f"{name}: cannot be read: {reason(error)}") from None
     stack.enter_context(file)
     format, plain = _look(Reader(file, name), raw, None)
-    return plain or _opened(stack, _decode_file(path, format, name))
+    if plain:
+        part.check_only_track(name)
+        return plain
+    return _opened(stack, _decode_file(path, format, name, part))
 
 
 def open_stream(
-    reader: Reader, stack: ExitStack, raw: RawFormat | None, assumed: RawFormat | None
+    reader: Reader,
+    stack: ExitStack,
+    raw: RawFormat | None,
+    assumed: RawFormat | None,
+    part: Part,
 ) -> Source:
-    """The source for what comes through `reader`; `raw` and `assumed` are as `Sound` has them."""
+    """The source for what comes through `reader`; `raw` and `assumed` are as `Sound` has them,
+    `part` as in `open_path`."""
     format, plain = _look(reader, raw, assumed)
     if plain:
+        part.check_only_track(reader.name)
         return plain
     if format is not OGG_VIDEO and (source := _decode_in_memory(reader)):
-        return _opened(stack, source)
+        _opened(stack, source)
+        part.check_only_track(reader.name)
+        return source
     if format is None and not reader.seekable:
         raise AudioError(f"{reader.name}: no sound of a known format{_RAW}")
     if format is not None and format.streams and (decoders := _streaming_decoders()):
-        return _opened(stack, _tried(decoders[0], reader, format, reader.name))
+        return _opened(stack, _tried(decoders[0], reader, format, reader.name, part))
     path = _written(reader, stack, format)
-    return _opened(stack, _decode_file(path, format, reader.name))
+    return _opened(stack, _decode_file(path, format, reader.name, part))
 
 
 _RAW = " (samples without a header can be read where their format is given: raw=RawFormat(…))"
@@ -125,7 +138,7 @@ def _decode_in_memory(reader: Reader) -> SoundFileSource | None:
     return None
 
 
-def _decode_file(path: str, format: Format | None, name: str) -> Source:
+def _decode_file(path: str, format: Format | None, name: str, part: Part) -> Source:
     """The first decoder that can read the file at `path`."""
     fallback = None
     if format is not OGG_VIDEO:
@@ -134,12 +147,17 @@ def _decode_file(path: str, format: Format | None, name: str) -> Source:
         except UnreadableError:
             pass
         else:
+            try:
+                part.check_only_track(name)
+            except AudioError:
+                fallback.close()
+                raise
             if not fallback.loses:
                 return fallback
     wrong: AudioError | None = None
     for decoder in _decoders():
         try:
-            source = _tried(decoder, path, format, name)
+            source = _tried(decoder, path, format, name, part)
         except NoSoundError:  # noqa: PERF203
             raise
         except AudioError as error:
@@ -154,9 +172,9 @@ def _decode_file(path: str, format: Format | None, name: str) -> Source:
     raise wrong or AudioError(f"{name}: not a sound file that can be read: {needs}")
 
 
-def _tried(decoder, source: str | Reader, format: Format | None, name: str) -> Source:
+def _tried(decoder, source: str | Reader, format: Format | None, name: str, part: Part) -> Source:
     try:
-        return decoder(source, format, name)
+        return decoder(source, format, name, part)
     except NoSoundError as error:
         raise NoSoundError(f"{name}: {error}") from None
     except (AudioError, OSError) as error:

@@ -44,6 +44,7 @@ class PcmSource:
 
     def __init__(self, reader: Reader, format: RawFormat, size: int | None = None) -> None:
         self.rate: float = format.sample_rate
+        self.channels = format.channels
         self._reader, self._format, self._size = reader, format, size
         there = reader.size()
         known = [length for length in (size, there) if length is not None]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import dsm_mlx
 from dsm_mlx.cli.common import program_name
+from dsm_mlx.cli.help import Parser
 from dsm_mlx.cli.remote import KEY_VARIABLE, Server
 
 
-def new_parser(description: str, examples: str) -> argparse.ArgumentParser:
+def new_parser(description: str, examples: str, rare: Iterable[str] = ()) -> Parser:
     """A parser that knows its program's name and `--version`, and shows examples of its use.
 
-    examples: lines in which `%(prog)s` is the name that the program was called by.
+    examples: lines in which `%(prog)s` is the name that the program was called by. rare: the
+    arguments that only `--help-all` shows; without any there is no such option.
     """
-    p = argparse.ArgumentParser(
+    p = Parser(
+        rare,
         prog=program_name(),
         description=description,
         epilog=f"examples:\n{examples}",
@@ -26,13 +29,17 @@ def new_parser(description: str, examples: str) -> argparse.ArgumentParser:
     return p
 
 
-def add_model(p: argparse.ArgumentParser, names: str) -> argparse._ArgumentGroup:
-    """Which model, and how it is loaded. names: the short ones."""
-    group = p.add_argument_group("model")
+def add_model(
+    p: argparse.ArgumentParser, names: str, group: argparse._ArgumentGroup | None = None
+) -> argparse._ArgumentGroup:
+    """Which model, and how it is loaded. names: the short ones. group: where to show it; else in
+    its own."""
+    group = group or p.add_argument_group("model")
     group.add_argument(
         "--model",
         help=f"folder, hub id, or {names} (default: the best on this machine, else tiny)",
     )
+    group.add_argument("--list-models", action="store_true", help="show those here, and exit")
     group.add_argument("--revision", help="of the hub repository")
     group.add_argument("--bits", type=int, choices=(4, 8), help="quantise while loading")
     return group
@@ -58,9 +65,9 @@ def add_devices(
     return group
 
 
-def add_server(p: argparse.ArgumentParser) -> None:
-    """A server instead of a model."""
-    group = p.add_argument_group("a server instead of a model")
+def add_server(p: argparse.ArgumentParser, group: argparse._ArgumentGroup | None = None) -> None:
+    """A server instead of a model. group: where to show it; else in its own."""
+    group = group or p.add_argument_group("a server instead of a model")
     group.add_argument(
         "--server", metavar="URL", help="dsm-serve, moshi-server: http(s)://HOST:PORT, unix:PATH"
     )
@@ -107,6 +114,19 @@ def between(least: float, most: float) -> Callable[[str], float]:
         return value
 
     return number
+
+
+def moment(text: str) -> float:
+    """A time in seconds, from "90.5", "1:30.5" or "00:01:30.500"."""
+    seconds, *larger = text.split(":")[::-1]
+    value = float(seconds)
+    sizes = [60 * int(minutes) * 60**i for i, minutes in enumerate(larger) if minutes.isdecimal()]
+    if len(sizes) != len(larger) or len(larger) > 2 or (larger and not value < 60):
+        raise ValueError
+    return not_negative(str(value + sum(sizes)))
+
+
+moment.__name__ = "time (seconds, or HH:MM:SS)"
 
 
 def whole(least: int) -> Callable[[str], int]:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from dsm_mlx.audio import AudioFile
+from dsm_mlx.audio import Part, Sound
 from dsm_mlx.cli.remote import Connection, Server
 from dsm_mlx.errors import AudioError, BusyError
 from dsm_mlx.options import PAUSE_SECONDS, TurnPolicy
 from dsm_mlx.results import EndOfTurn, Event, Pause, Word
 from dsm_mlx.serve.kyutai import messages
 from dsm_mlx.stt.pauses import TurnDetector
+from dsm_mlx.stt.reading import placed
 from dsm_mlx.stt.recordings import Progress
 
 _PATH = "/api/asr-streaming"
@@ -59,6 +60,7 @@ class RemoteSpeechToText:
 
     sample_rate = 24_000
     delays: tuple[float, ...] = ()
+    languages: tuple[str, ...] = ()  # which the server does not tell
 
     def __init__(self, server: Server):
         self._server = server
@@ -68,17 +70,25 @@ class RemoteSpeechToText:
         cannot be given with a server."""
         return RemoteTranscript(Connection(self._server, _PATH))
 
-    def transcribe_events(self, files: list[str], **options: object) -> Iterator[Progress]:
+    def transcribe_events(
+        self, files: list[str], *, track: int, start: float, end: float | None, **options: object
+    ) -> Iterator[Progress]:
         """Every file in turn. One that fails, for whatever reason, fails alone."""
+        part = Part(track, start, end)
         for index, file in enumerate(files):
-            yield from self._file(index, file)
+            yield from self._file(index, file, part)
 
-    def _file(self, index: int, file: str) -> Iterator[Progress]:
+    def _file(self, index: int, file: str, part: Part) -> Iterator[Progress]:
+        def placed_all(events: list[Event]) -> list[Event]:
+            return [placed(event, part.start, None) for event in events]
+
         try:
-            with AudioFile(file, self.sample_rate) as sound, self.stream() as stream:
+            sound = Sound(file, target=self.sample_rate, part=part)
+            with sound, self.stream() as stream:
                 for block in sound.blocks(_BLOCK):
-                    yield Progress(index, stream.feed(block), len(block) / self.sample_rate)
-                yield Progress(index, stream.flush(), 0.0, last=True)
+                    events = placed_all(stream.feed(block))
+                    yield Progress(index, events, len(block) / self.sample_rate)
+                yield Progress(index, placed_all(stream.flush()), 0.0, last=True)
         except (AudioError, BusyError, OSError) as error:
             yield Progress(index, [], 0.0, last=True, error=error)
 

@@ -38,7 +38,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args.live = args.text == ["-"]
     if args.list_voices:
         _check_preview(p, args)
-    elif not args.list_devices:
+    elif not (args.list_devices or args.list_models):
         _check(p, args)
     return args
 

@@ -20,6 +20,7 @@ import dsm_mlx
 from dsm_mlx.audio import SoundWriter, Speaker, to_s16le
 from dsm_mlx.cli import common, remote, voices
 from dsm_mlx.cli.common import put, say, shown_name
+from dsm_mlx.cli.models import list_models
 from dsm_mlx.cli.speak_args import stream_options
 from dsm_mlx.files.text import load, save
 from dsm_mlx.loading.voices import Voices
@@ -38,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     """The command behind `dsm_mlx.cli.speak.main`; errors are the caller's to tell of."""
     if args.list_devices:
         return common.list_devices()
+    if args.list_models:
+        return list_models()
     _read_wording(args)
     if args.list_voices:
         return voices.show(args)

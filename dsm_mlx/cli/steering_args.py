@@ -8,15 +8,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-from dsm_mlx.cli.common import shown_name
+from dsm_mlx.files.text import load
 from dsm_mlx.options import Prompt
 
 OPTIONS = ("prompt", "prompt_audio", "boost", "boost_file")
 
 
-def add_steering(p: argparse.ArgumentParser) -> None:
+def add_steering(group: argparse._ArgumentGroup) -> None:
     """What comes before the sound, and phrases to prefer."""
-    group = p.add_argument_group("what to expect")
     group.add_argument(
         "--prompt", metavar="TEXT", help="what --prompt-audio says; alone: how the sound begins"
     )
@@ -47,17 +46,10 @@ def steering(args: argparse.Namespace) -> dict[str, Any]:
 
         AudioFile(args.prompt_audio).close()  # which tells what is wrong
     if args.boost_file is not None:
-        lines = _read(args.boost_file).splitlines()
+        lines = load(args.boost_file).splitlines()
         given = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
         boost = dict(map(_phrase, given)) | boost
     return {"prompt": prompt, "boost": boost or None}
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeError:
-        raise ValueError(f"{shown_name(path)}: no text (expected UTF-8)") from None
 
 
 def _phrase(text: str) -> tuple[str, float | None]:

@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import dsm_mlx
-from dsm_mlx import captions
-from dsm_mlx.audio import AudioFile, Microphone, read_stream
+from dsm_mlx.audio import AudioFile, Microphone, Part, Sound, read_stream
 from dsm_mlx.audio.devices import find_device
 from dsm_mlx.cli import common, remote
 from dsm_mlx.cli.common import put, say, say_error, shown_name
-from dsm_mlx.cli.printer import Printer, plain_text
+from dsm_mlx.cli.models import list_models
 from dsm_mlx.cli.steering_args import steering
+from dsm_mlx.cli.transcripts import deliver, paths, printer
 from dsm_mlx.errors import AudioError
-from dsm_mlx.files.text import save
 from dsm_mlx.results import Event, Transcript, Word
 from dsm_mlx.stt.model import Progress, SpeechToText, as_transcript
 
 _MOST_NAMED = 3
+_LANGUAGES = {"english": "en", "french": "fr"}  # as whisper may be told them
 
 
 def run(args: argparse.Namespace) -> int:
     """The command behind `dsm_mlx.cli.transcribe.main`; errors are the caller's to tell of."""
     if args.list_devices:
         return common.list_devices()
+    if args.list_models:
+        return list_models()
     live, args.steering = args.mic or args.files == ["-"], steering(args)
     # Before the weights: what is missing should not take a minute to be told.
     refused = _check_world(args, live)
-    if refused and not args.files:
-        return 1
-    status = (transcribe_live if live else transcribe_files)(_model(args), args)
+    if not (live or args.files):
+        return int(refused)
+    stt = _model(args)
+    _tell_whisper(stt, args)
+    status = (transcribe_live if live else transcribe_files)(stt, args)
     return status or int(refused)
 
 
@@ -45,7 +48,23 @@ def _model(args: argparse.Namespace) -> SpeechToText:
     """On this machine, or what a server has of one."""
     if args.server:
         return remote.module("remote_stt").RemoteSpeechToText(args.server)
-    return dsm_mlx.load_stt(args.model, bits=args.bits, revision=args.revision)
+    options = {"bits": args.bits, "revision": args.revision, "codebooks": args.codebooks}
+    return dsm_mlx.load_stt(args.model, **options)
+
+
+def _tell_whisper(stt: SpeechToText, args: argparse.Namespace) -> None:
+    """A word about what is accepted for those who know it from whisper."""
+    if args.word_timestamps:
+        say("--word-timestamps: words always have times (--timestamps shows them, json has them)")
+    if args.language is None:
+        return
+    told = f"--language {shown_name(args.language)}: no language is chosen; this model hears "
+    if not stt.languages:
+        say(f"{told}what it was taught")
+        return
+    wanted = args.language.lower()
+    known = _LANGUAGES.get(wanted, wanted) in stt.languages
+    say(f"{told}{', '.join(stt.languages)}" + ("" if known else ", and will not understand it"))
 
 
 def _check_world(args: argparse.Namespace, live: bool) -> bool:
@@ -60,11 +79,22 @@ def _check_world(args: argparse.Namespace, live: bool) -> bool:
         if not args.mic:
             common.stdin()
         return False
+    if args.skip_existing:
+        _skip_existing(args)
     wrong = {file: error for file in args.files if (error := _wrong_with(file, args))}
     for error in wrong.values():
         say_error(error)
     args.files = [file for file in args.files if file not in wrong]
     return bool(wrong)
+
+
+def _skip_existing(args: argparse.Namespace) -> None:
+    """Leave out files all of whose results are there, and tell of it."""
+    done = [file for file in args.files if all(map(os.path.isfile, paths(args, file)))]
+    args.files = [file for file in args.files if file not in done]
+    if done:
+        names = [shown_name(file) for file in done]
+        say(f"skipped, as {'it is' if len(done) == 1 else 'they are'} done: {_listed(names)}")
 
 
 def _wrong_with(file: str, args: argparse.Namespace) -> Exception | None:
@@ -73,7 +103,7 @@ def _wrong_with(file: str, args: argparse.Namespace) -> Exception | None:
         if not (os.path.isfile(file) and os.access(file, os.R_OK) and os.path.getsize(file)):
             AudioFile(file).close()  # which tells what is wrong
         if args.output_dir and args.output_dir.is_dir():
-            for path in _paths(args, file):
+            for path in paths(args, file):
                 common.check_target(path)
     except (AudioError, OSError) as error:
         return error
@@ -86,7 +116,7 @@ def transcribe_files(stt: SpeechToText, args: argparse.Namespace) -> int:
     Interrupted, it writes no half result into a file, and to stdout what was heard, telling so.
     """
     found: list[list[Event]] = [[] for _ in args.files]
-    seconds = [0.0] * len(args.files)
+    seconds = [args.start or 0.0] * len(args.files)
     waiting = set(range(len(args.files)))
     failed = False
     try:
@@ -98,7 +128,8 @@ def transcribe_files(stt: SpeechToText, args: argparse.Namespace) -> int:
                 continue
             error = heard.error
             if error is None:
-                error = _put(args, args.files[index], as_transcript(found[index], seconds[index]))
+                transcript = as_transcript(found[index], seconds[index])
+                error = deliver(args, args.files[index], transcript)
             waiting.discard(index)
             if error:
                 say_error(error)
@@ -117,8 +148,9 @@ def _put_parts(args: argparse.Namespace, parts: dict[int, Transcript]) -> str:
     told = []
     for index, part in parts.items():
         if part.words:
-            _put(args, args.files[index], part)
-            told.append(f"only the first {part.duration:.2f} s of {names.pop(index)}")
+            deliver(args, args.files[index], part)
+            up_to = "up to" if args.start else "the first"
+            told.append(f"only {up_to} {part.duration:.2f} s of {names.pop(index)}")
     if names:
         told.append(f"nothing of {_listed(list(names.values()))}")
     return f"interrupted; heard {', '.join(told)}"
@@ -139,12 +171,15 @@ def _with_progress(stt: SpeechToText, args: argparse.Namespace) -> Iterator[Prog
         temperature=args.temperature or 0.0,
         seed=args.seed,
         **args.steering,
+        channels="split" if args.split else "mix",
+        speakers=args.speakers,
+        **_part(args),
     )
     _tell_delay(stt, args)
     shown = sys.stderr.isatty()
     bar = tqdm(
         # to know it, every file is opened, and some decoded: not for a bar that nobody sees
-        total=_total_seconds(args.files) if shown else None,
+        total=_total_seconds(args) if shown else None,
         unit="s",
         desc="listening",
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s, {remaining} left",
@@ -168,87 +203,37 @@ def _tell_delay(stt: SpeechToText, args: argparse.Namespace) -> None:
     say(f"--delay {args.delay:g}: {nearest:g} s is used (this model knows {values})")
 
 
-def _total_seconds(files: list[str]) -> float | None:
+def _part(args: argparse.Namespace) -> dict[str, Any]:
+    """What of the files is heard."""
+    return {"track": args.track or 1, "start": args.start or 0.0, "end": args.end}
+
+
+def _total_seconds(args: argparse.Namespace) -> float | None:
     """The length of all files together, as far as it is known before reading them."""
-    return sum(map(_seconds, files)) or None
+    part = Part(**_part(args))
+    return sum(_seconds(file, part) for file in args.files) or None
 
 
-def _seconds(file: str) -> float:
+def _seconds(file: str, part: Part) -> float:
     try:
-        with AudioFile(file) as audio:
-            return audio.duration or 0.0
+        with Sound(file, part=part) as sound:
+            return sound.duration or 0.0
     except AudioError:
         return 0.0  # told when its turn comes
 
 
-def _put(args: argparse.Namespace, source: str, transcript: Transcript) -> Exception | None:
-    """Write one result where the options say; returns why it could not be written to a file."""
-    transcript = _as_wanted(args, transcript)
-    if args.output_dir:
-        try:
-            return _save(args, source, transcript)
-        except OSError as error:
-            return error
-    if args.output_format == "txt":
-        name = f"{shown_name(source)}: " if args.named else ""
-        put("".join(f"{name}{line}\n" for line in _lines(args, transcript)))
-    elif args.output_format == "json":
-        put(_encodable_json(transcript))
-    else:
-        put(captions.render(transcript, args.output_format))
-    return None
-
-
-def _save(args: argparse.Namespace, source: str, transcript: Transcript) -> None:
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    for path in _paths(args, source):
-        if path.suffix == ".txt":
-            save(path, "".join(f"{line}\n" for line in _lines(args, transcript)))
-        else:
-            captions.write(transcript, path)
-        say(shown_name(path))
-
-
-def _encodable_json(transcript: Transcript) -> str:
-    """JSON with escapes of its own where stdout cannot show a sign."""
-    text = captions.to_json(transcript)
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        return json.dumps(json.loads(text), indent=2) + "\n"
-    return text
-
-
-def _lines(args: argparse.Namespace, transcript: Transcript) -> list[str]:
-    return plain_text(transcript, Printer(args.timestamps, args.pauses))
-
-
-def _as_wanted(args: argparse.Namespace, transcript: Transcript) -> Transcript:
-    """Pauses and turns are given only on demand: there is one pause a frame."""
-    if args.pauses:
-        return transcript
-    return Transcript(transcript.text, transcript.words, duration=transcript.duration)
-
-
-def _paths(args: argparse.Namespace, source: str) -> list[Path]:
-    """The files of one result; source: where its sound is from, - for a pipe or microphone."""
-    name = "live" if source == "-" else Path(source).stem
-    formats = captions.FORMATS if args.output_format == "all" else (args.output_format,)
-    return [args.output_dir / f"{name}.{kind}" for kind in formats]
-
-
 def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
     """Words as they come from stdin or the microphone; Ctrl-C ends with what was heard so far."""
-    printer = None
+    text = None
     if args.output_format == "txt" and not args.output_dir:
-        printer = Printer(args.timestamps, args.pauses, terminal=sys.stdout.isatty())
+        text = printer(args, terminal=sys.stdout.isatty())
     events: list[Event] = []
     total = 0
     lost: Exception | None = None
 
     def take(new: list[Event]) -> None:
-        if printer:  # shown, and forgotten: this may go on for days
-            put(printer.show(new, stream.partial_word))
+        if text:  # shown, and forgotten: this may go on for days
+            put(text.show(new, stream.partial_word))
         else:
             events.extend(new if args.pauses else [e for e in new if isinstance(e, Word)])
 
@@ -274,10 +259,10 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
             take(stream.flush())  # what came before that
         stream.close()
     error = None
-    if printer:
-        put(printer.end())
+    if text:
+        put(text.end())
     else:
-        error = _put(args, "-", as_transcript(events, total / stt.sample_rate))
+        error = deliver(args, "-", as_transcript(events, total / stt.sample_rate))
     if error or lost:
         raise error or lost
     return 0

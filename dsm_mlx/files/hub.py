@@ -183,7 +183,7 @@ def _looks_like_repository(name: str) -> bool:
 def best_local(kind: str) -> Files:
     """The best model of `kind` that is on this machine, else the bundled one."""
     for repository in PREFERRED[kind]:
-        if _is_cached(repository):
+        if is_cached(repository):
             return HubFiles(repository)
     return _bundled(kind)
 
@@ -192,7 +192,17 @@ def _bundled(kind: str) -> Files:
     return LocalFiles(BUNDLED_VOICE, BUNDLED) if kind == "tts" else LocalFiles(BUNDLED)
 
 
-def _is_cached(repository: str) -> bool:
+def bundled() -> tuple[Files, Files]:
+    """What comes with the package: the model that hears, and the one that speaks."""
+    return _bundled("stt"), _bundled("tts")
+
+
+def short_name(repository: str) -> str:
+    """What people call a repository by: its short name if it has one."""
+    return next((name for name, full in REPOSITORIES.items() if full == repository), repository)
+
+
+def is_cached(repository: str) -> bool:
     """Whether the cache holds the config and all files it names, so that nothing is downloaded."""
     from dsm_mlx.files.config_reader import ConfigReader
 

@@ -115,6 +115,14 @@ def cached_files(repository: str) -> list[str]:
     return sorted({path.relative_to(cache).as_posix().split("/", 2)[2] for path in found})
 
 
+def cached_repositories() -> list[str]:
+    """The repositories of models that have files on this machine, by name."""
+    from huggingface_hub import constants
+
+    folders = Path(constants.HF_HUB_CACHE).glob("models--*")
+    return sorted(path.name.removeprefix("models--").replace("--", "/", 1) for path in folders)
+
+
 def _ask(repository: str, file: str, revision: str | None) -> None:
     """Ask the hub for `file`, once; returns if it has it or is too busy to say.
 

@@ -59,6 +59,14 @@ def audio_rows(codes: mx.array, card: int) -> mx.array:
     return mx.where(codes < 0, -1, codes + starts)
 
 
+def keep_rows(table: nn.Module, rows: int) -> None:
+    """Drop all but the first `rows` of a table, quantised or not."""
+    for name in ("weight", "scales", "biases"):
+        if name in table:
+            # Gathered, as a slice would hold on to the memory of all.
+            table[name] = table[name][mx.arange(rows)]
+
+
 class DemuxEmbedding(nn.Module):
     """Two text streams in one token: left = t mod rows, right = t div rows - 1.
 

@@ -21,6 +21,7 @@ from dsm_mlx.lm.embedding import (
     TokenEmbedding,
     added,
     audio_rows,
+    keep_rows,
 )
 from dsm_mlx.runtime.device import compiles
 from dsm_mlx.transformer import Shared, Transformer
@@ -56,13 +57,21 @@ class MultistreamLM(nn.Module):
             self.condition_provider = ConditionProvider(config.conditioners, config.dim)
 
     def keep_codebooks(self, codebooks: int) -> None:
-        """Write only the first `codebooks` codebooks; the weights of the others are dropped.
+        """Write, or where it only hears, hear only the first `codebooks` codebooks; the weights of
+        the others are dropped.
 
-        The main model keeps its embeddings of all of them, as the reference does: it still hears
-        their initial tokens, then nothing.
+        One that writes keeps its embeddings of all of them, as the reference does: it still hears
+        their initial tokens, then nothing. To one that hears, the others say nothing from the first
+        step on, as if they were token -1.
         """
-        if not 1 <= codebooks <= self.config.dep_q:
-            raise ValueError(f"codebooks is {codebooks} (expected 1 to {self.config.dep_q})")
+        most = self.config.dep_q or self.config.n_q
+        if not 1 <= codebooks <= most:
+            raise ValueError(f"codebooks is {codebooks} (expected 1 to {most})")
+        if not self.config.dep_q:
+            delays = self.config.delays[: 1 + codebooks]
+            self.config = replace(self.config, n_q=codebooks, delays=delays)
+            keep_rows(self.audio_emb, codebooks * (self.config.card + 1))
+            return
         depth = replace(self.config.depth, schedule=self.config.depth.schedule[:codebooks])
         self.config = replace(self.config, dep_q=codebooks, depth=depth)
         self.depformer.keep_codebooks(depth)

@@ -22,7 +22,8 @@ class LoadOptions:
     device.
     cache: how keys and values are kept, the name of a dtype or "q8"; None: as `dtype`, or bfloat16
     if that is left open and the weights are quantised.
-    codebooks: how many a text-to-speech model shall write; None: all that it can.
+    codebooks: how many a text-to-speech model shall write, or a speech-to-text model hear; None:
+    all that it can.
 
     Raises:
         TypeError, ValueError: a value that cannot be, whatever the model.

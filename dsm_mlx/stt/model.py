@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, overload
 
 import numpy as np
 
-from dsm_mlx.audio import Sound
 from dsm_mlx.checks import check_whole, for_each
 from dsm_mlx.options import Prompt, TurnPolicy
 from dsm_mlx.results import Event, ModelInfo, Transcript
@@ -24,6 +23,7 @@ from dsm_mlx.stt import saving
 from dsm_mlx.stt.asked import Asked
 from dsm_mlx.stt.boost import Phrases
 from dsm_mlx.stt.core import SttCore
+from dsm_mlx.stt.reading import Channels, Reading
 from dsm_mlx.stt.recordings import Progress, Recordings, as_transcript
 from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.stream import TranscriptStream
@@ -152,6 +152,11 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         seed: int | Sequence[int | None] | None = None,
         prompt: Prompt | None = None,
         boost: Phrases | None = None,
+        channels: Channels = "mix",
+        speakers: Sequence[str] | None = None,
+        track: int = 1,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> list[Transcript]: ...
     @overload
     def transcribe(
@@ -166,6 +171,11 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         seed: int | Sequence[int | None] | None = None,
         prompt: Prompt | None = None,
         boost: Phrases | None = None,
+        channels: Channels = "mix",
+        speakers: Sequence[str] | None = None,
+        track: int = 1,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> Transcript: ...
     def transcribe(
         self,
@@ -179,6 +189,11 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         seed: int | Sequence[int | None] | None = None,
         prompt: Prompt | None = None,
         boost: Phrases | None = None,
+        channels: Channels = "mix",
+        speakers: Sequence[str] | None = None,
+        track: int = 1,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> Any:
         """Transcribe a recording of any length, or a list of them as one batch.
 
@@ -189,6 +204,13 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             batch: how many recordings of a list are heard at the same time. They use rows that no
                 stream needs, and wait for them.
             progress: called with the seconds of audio heard since the last call.
+            channels: "mix" hears all channels as one; "split" hears each by itself, on a row of its
+                own, and every word, pause and turn has its `speaker`.
+            speakers: the names of the channels, in their order, with "split"; a channel without
+                one is "channel 1", "channel 2", …
+            track: which sound track, of a video or another container that has several.
+            start, end: seconds of the file between which it is heard; None: to its end. All times
+                stay those of the file.
 
         Returns a `Transcript`, or a list of them for a list. Raises AudioError for sound that
         cannot be read.
@@ -196,7 +218,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         single = not isinstance(audio, (list, tuple))
         items = [audio] if single else list(audio)
         heard: list[list[Event]] = [[] for _ in items]
-        durations = [0.0] * len(items)
+        durations = [start] * len(items)
         parts = self.transcribe_events(
             items,
             sample_rate=sample_rate,
@@ -206,6 +228,11 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             seed=seed,
             prompt=prompt,
             boost=boost,
+            channels=channels,
+            speakers=speakers,
+            track=track,
+            start=start,
+            end=end,
         )
         with closing(parts):
             for part in parts:
@@ -242,6 +269,11 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         seed: int | Sequence[int | None] | None = None,
         prompt: Prompt | None = None,
         boost: Phrases | None = None,
+        channels: Channels = "mix",
+        speakers: Sequence[str] | None = None,
+        track: int = 1,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> Both[Progress]:
         """Transcribe a list of recordings, giving out events as they become known.
 
@@ -259,8 +291,17 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         def new_session(index: int, changed: Changed) -> Session:
             return each[index].session(core, live=False, changed=changed)
 
-        sounds = [partial(_blocks, item, sample_rate, self.sample_rate) for item in items]
-        recordings = Recordings(sounds, new_session, core.batch, batch)
+        reading = Reading.of(
+            sample_rate,
+            self.sample_rate,
+            channels=channels,
+            speakers=speakers,
+            track=track,
+            start=start,
+            end=end,
+        )
+        sounds = [partial(reading.rows, item) for item in items]
+        recordings = Recordings(sounds, new_session, core.batch, batch, start)
         return Both(recordings.events(), recordings.stop)
 
     def hear(self, items: Sequence[Audio], **options: Any) -> Both[Progress]:
@@ -304,8 +345,3 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             return other
 
         return self._open(worker.run(forked), core.batch, 0.0)
-
-
-def _blocks(audio: Audio, sample_rate: float | None, target: int) -> Iterator[np.ndarray]:
-    with Sound(audio, sample_rate, target=target) as sound:
-        yield from sound.blocks()
