@@ -28,6 +28,9 @@ EXAMPLES = """\
   %(prog)s --list-voices --play
 """
 
+# Shown by --help-all alone.
+RARE = ("revision", "bits", "seed", "api_key", "list_devices")
+
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """What was asked for; `live` tells whether the text comes through stdin."""
@@ -56,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         "Text to speech on this machine. Without --out it plays the sound.\n"
         'A text may hold <break time="500ms"/> or <break time="0.5s"/>.',
         EXAMPLES,
+        RARE,
     )
     p.usage = "%(prog)s [options] TEXT ... | - | --text-file FILE"
     text = p.add_argument_group("text")
