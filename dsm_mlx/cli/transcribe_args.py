@@ -62,6 +62,11 @@ def parser() -> argparse.ArgumentParser:
         help="sound files (wav, flac, ogg, mp3, m4a, ...), or folders of them; - reads stdin",
     )
     p.add_argument("--mic", action="store_true", help="live captions from the microphone")
+    p.add_argument(
+        "--gain",
+        choices=("auto", "off"),
+        help="speech far too soft or loud is put right (default: auto for --mic)",
+    )
     p.add_argument("--batch", type=whole(1), default=1, metavar="N", help="files at the same time")
     model = add_model(p, "tiny, stt-1b, stt-2.6b")
     model.add_argument("--delay", type=not_negative, metavar="S", help="for models that take one")
@@ -107,8 +112,9 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             p.error("- cannot be combined with other files")
         if sys.stdin and sys.stdin.isatty():
             p.error("- reads sound, which no keyboard gives; send it through a pipe")
-    own = ("model", "revision", "bits", "delay", "temperature", "seed", "batch")
+    own = ("model", "revision", "bits", "delay", "temperature", "seed", "batch", "gain")
     check_server(p, args, *own)
+    args.gain = "auto" if args.gain == "auto" or (args.mic and args.gain is None) else None
     _check_raw(p, args)
     _check_output(p, args)
 

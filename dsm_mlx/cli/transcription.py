@@ -137,6 +137,7 @@ def _with_progress(stt: SpeechToText, args: argparse.Namespace) -> Iterator[Prog
         batch=args.batch,
         temperature=args.temperature or 0.0,
         seed=args.seed,
+        gain=args.gain,
     )
     _tell_delay(stt, args)
     shown = sys.stderr.isatty()
@@ -250,7 +251,7 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
         else:
             events.extend(new if args.pauses else [e for e in new if isinstance(e, Word)])
 
-    options = {"temperature": args.temperature or 0.0, "seed": args.seed}
+    options = {"temperature": args.temperature or 0.0, "seed": args.seed, "gain": args.gain}
     with stt.stream(args.delay, **options) as stream:
         _tell_delay(stt, args)
         try:

@@ -44,6 +44,12 @@ class Clock:
         """Whether the caller's audio was heard at a position, not silence that was added."""
         return self._change(position)[2]
 
+    def audio_within(self, start: int, end: int) -> list[tuple[int, int]]:
+        """From where to where the caller's audio is heard, between two positions."""
+        starts = [start, *(c[0] for c in self.changes if start < c[0] < end)]
+        parts = zip(starts, [*starts[1:], end], strict=True)
+        return [part for part in parts if self.is_audio(part[0])]
+
     def forget(self, position: int) -> None:
         """Nothing much older than `position` will be asked for."""
         while len(self.changes) > _REMEMBERED and self.changes[_REMEMBERED][0] <= position:

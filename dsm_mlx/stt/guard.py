@@ -7,14 +7,15 @@ needed; `Session` does the rest. Pure Python, and the level of each frame.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
+from statistics import pstdev
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dsm_mlx.stt.loudness import Loudness, Sounding
 from dsm_mlx.stt.words import HeardWord
 
 _LEAD = 5  # frames, heard again before the first one with speech
@@ -24,9 +25,8 @@ _BACK = 25  # frames, the most between the start of the last word and where hear
 _SAME = 5  # frames within which the same word is the one that has been told
 _ENOUGH = 3  # words that show that a renewal was of use
 _DOUBTED = 0.5  # what a frame with speech counts of which the model says that it is a pause
-_WINDOW = 38  # frames, in which the quietest one is the background
-_SILENT = 4e-4  # root mean square, -68 dB
-_ABOVE, _MOVES = 10.0, 2.0  # decibels
+_LEAST = -68.0  # decibels, below which nothing is speech
+_HISSES = 0.035  # standard deviation of the share of samples at which the sign changes
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class GuardPolicy:
     """When a row is renewed. All are seconds.
 
     speech: of it without a word, after which the model is taken to have stalled; half of it where
-    silence is added, because no more may come. patience: to wait for a pause then. kept: of sound, the most that is heard again. rest: after a renewal that
-    brought no words, until there may be another; it doubles each time, up to `longest`.
+    silence is added, because no more may come. patience: to wait for a pause then. kept: of sound,
+    the most that is heard again. rest: after a renewal that brought no words, until there may be
+    another; it doubles each time, up to `longest`.
     """
 
     speech: float = 4.0
@@ -46,31 +47,16 @@ class GuardPolicy:
 
 
 class Kept(NamedTuple):
-    """A frame as the model heard it: float32 (frame_size,), what it counts as speech (0 to 1), and
-    whether its level differs from the one before it."""
+    """A frame as the model heard it, float32 (frame_size,): what it counts as speech, 0 to 1,
+    whether its level differs from the one before it, and how much of it hisses."""
 
     pcm: np.ndarray
     speech: float
     moves: bool
+    hiss: float
 
 
-class SpeechLevel:
-    """Whether a frame may be speech, by its level.
-
-    It is above the quietest frame of the last three seconds, so that steady sound is none. Speech
-    also rises and falls all the time: the level of a note stays the same, or falls slowly.
-    """
-
-    def __init__(self) -> None:
-        self.recent: deque[float] = deque(maxlen=_WINDOW)  # decibels
-
-    def push(self, pcm: np.ndarray) -> tuple[bool, bool]:
-        """float32 pcm of a frame -> whether it is loud enough for speech, and whether it moves."""
-        level = max(math.sqrt(float(np.dot(pcm, pcm)) / pcm.size), 1e-6)
-        decibels = 20 * math.log10(level)
-        moves = bool(self.recent) and abs(decibels - self.recent[-1]) >= _MOVES
-        self.recent.append(decibels)
-        return level >= _SILENT and decibels >= min(self.recent) + _ABOVE, moves
+_NOTHING = Sounding(-120.0, False, False, 0.0)
 
 
 class Guard:
@@ -83,7 +69,7 @@ class Guard:
         self._policy = policy = policy or GuardPolicy()
         self._rate, self._delay = frame_rate, delay
         self._most = round(policy.kept * frame_rate) + delay
-        self.level = SpeechLevel()
+        self.loudness = Loudness(_LEAST)
         self.kept: deque[Kept] = deque()
         self.first = 0  # the number of the first frame that is kept
         self.silent = 0  # the first frame after the last token of a word
@@ -103,9 +89,9 @@ class Guard:
         audio: it is the caller's, not silence that was added. spoken: a word is in progress.
         pauses: what the model itself says; empty where it has no heads.
         """
-        loud, moves = self.level.push(pcm) if audio else (False, False)
+        _, loud, moves, hiss = self.loudness.push(pcm) if audio else _NOTHING
         doubted = bool(pauses) and pauses[0] > 0.5
-        self.kept.append(Kept(pcm, loud * (_DOUBTED if doubted else 1.0), loud and moves))
+        self.kept.append(Kept(pcm, loud * (_DOUBTED if doubted else 1.0), moves, hiss))
         self._forget()
         if spoken:
             self.silent, self.stalled = max(self.silent, frame + 2 - self._delay), None
@@ -160,13 +146,19 @@ class Guard:
     def _unheard(self, frame: int, least: float) -> bool:
         """Whether there are so many seconds of speech whose words should have come by now."""
         end = frame - self._delay - _LATE - self.first
-        found = list(islice(self.kept, max(0, self.silent - self.first), max(0, end)))
-        count = sum(kept.speech > 0 for kept in found)
-        enough = sum(kept.speech for kept in found) >= least * self._rate
-        return enough and 2 * sum(kept.moves for kept in found) >= count
+        since = islice(self.kept, max(0, self.silent - self.first), max(0, end))
+        found = [kept for kept in since if kept.speech]
+        if sum(kept.speech for kept in found) < least * self._rate:
+            return False
+        moving = 2 * sum(kept.moves for kept in found) >= len(found)
+        return moving and pstdev(kept.hiss for kept in found) >= _HISSES
 
     def _forget(self, before: int | None = None) -> None:
         """Keep no more frames than may be needed: none of a silence but its end."""
+        if not any(kept.speech for kept in islice(reversed(self.kept), _BACK)):
+            told = max(0, self.silent + _LATE - self.first)
+            if not any(kept.speech for kept in islice(self.kept, told, None)):
+                before = self.first + len(self.kept) - _LEAD
         while self.kept and (
             len(self.kept) > self._most
             or (before is not None and self.first < before)
@@ -180,7 +172,7 @@ class Guard:
     def plain(self) -> dict[str, Any]:
         """All that it knows, as JSON can hold it, but for the sound of `kept`."""
         return {
-            "recent": list(self.level.recent),
+            "recent": list(self.loudness.recent),
             "kept": [list(kept[1:]) for kept in self.kept],
             "counts": [self.first, self.silent, self.stalled, self.rests, self.rest, self.words],
             "told": [self.last and list(self.last), self.before and list(self.before)],
@@ -189,7 +181,7 @@ class Guard:
 
     def restore(self, values: dict[str, Any], sound: list[np.ndarray]) -> None:
         """What `plain` gave, and the sound of each frame kept."""
-        self.level.recent.extend(values["recent"])
+        self.loudness.recent.extend(values["recent"])
         self.kept.extend(
             Kept(pcm, *flags) for pcm, flags in zip(sound, values["kept"], strict=True)
         )

@@ -15,7 +15,7 @@ import numpy as np
 from dsm_mlx.audio import Sound
 from dsm_mlx.checks import check_number, check_seed, check_whole, for_each
 from dsm_mlx.messages import shown
-from dsm_mlx.options import TurnPolicy
+from dsm_mlx.options import Gain, TurnPolicy
 from dsm_mlx.results import Event, ModelInfo, Transcript
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.handle import Handle
@@ -25,6 +25,7 @@ from dsm_mlx.runtime.waiting import Both, in_thread
 from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.stt import saving
 from dsm_mlx.stt.core import SttCore
+from dsm_mlx.stt.level import check_gain
 from dsm_mlx.stt.recordings import Progress, Recordings, as_transcript
 from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.stream import TranscriptStream
@@ -85,6 +86,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         seed: int | None = None,
         turns: TurnPolicy | None = None,
         wait: float = 0.0,
+        gain: Gain = None,
     ) -> TranscriptStream:
         """Open a live stream; use it in a `with` block or close it.
 
@@ -95,6 +97,8 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             seed: makes sampling repeatable.
             turns: when a turn ends.
             wait: seconds to wait for a stream to be closed where all are in use.
+            gain: "auto" brings speech that is far too soft or too loud to a level that models
+                know, and takes away an offset; sound of a right level stays as it is, bit for bit.
 
         Raises:
             ValueError, TypeError: a value out of range, or a delay on a model that has one only.
@@ -102,7 +106,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         """
         if turns is not None and not isinstance(turns, TurnPolicy):
             raise TypeError(f"turns is {shown(turns)} (expected a TurnPolicy or None)")
-        session = self._session(delay, temperature, seed, turns)
+        session = self._session(delay, temperature, seed, turns, gain)
         return self._open(session, self._core.batch, wait)
 
     def listen(
@@ -129,7 +133,11 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         saved = saving.Saved(data, core.identity)
         options = saved.options
         session = self._session(
-            options["delay"], options["temperature"], options["seed"], saved.turns
+            options["delay"],
+            options["temperature"],
+            options["seed"],
+            saved.turns,
+            options["gain"],
         )
         session.beginning = worker.run_pieces(saved.state(session.beginning))
         saving.restore(session, saved.values())
@@ -148,6 +156,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         progress: Callable[[float], None] | None = None,
         temperature: float = 0.0,
         seed: int | Sequence[int | None] | None = None,
+        gain: Gain = None,
     ) -> list[Transcript]: ...
     @overload
     def transcribe(
@@ -160,6 +169,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         progress: Callable[[float], None] | None = None,
         temperature: float = 0.0,
         seed: int | Sequence[int | None] | None = None,
+        gain: Gain = None,
     ) -> Transcript: ...
     def transcribe(
         self,
@@ -171,13 +181,14 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         progress: Callable[[float], None] | None = None,
         temperature: float = 0.0,
         seed: int | Sequence[int | None] | None = None,
+        gain: Gain = None,
     ) -> Any:
         """Transcribe a recording of any length, or a list of them as one batch.
 
         Args:
             audio: a path, a file object, the bytes of a sound file, or an array (samples,) or
                 (samples, channels) with its `sample_rate`; or a list of such.
-            delay, temperature: as in `stream`. seed: one, or a list for a list.
+            delay, temperature, gain: as in `stream`. seed: one, or a list for a list.
             batch: how many recordings of a list are heard at the same time. They use rows that no
                 stream needs, and wait for them.
             progress: called with the seconds of audio heard since the last call.
@@ -196,6 +207,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             batch=batch,
             temperature=temperature,
             seed=seed,
+            gain=gain,
         )
         with closing(parts):
             for part in parts:
@@ -230,6 +242,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         batch: int = 8,
         temperature: float = 0.0,
         seed: int | Sequence[int | None] | None = None,
+        gain: Gain = None,
     ) -> Both[Progress]:
         """Transcribe a list of recordings, giving out events as they become known.
 
@@ -239,13 +252,14 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         if not isinstance(audio, (list, tuple)):
             raise TypeError(f"audio is {type(audio).__name__} (expected a list of recordings)")
         check_whole("batch", batch, 1)
+        check_gain(gain)
         items, seeds = list(audio), for_each("seeds", seed, len(audio), "recordings")
         for one in seeds:
             self._session_options(delay, temperature, one)
 
         def new_session(index: int, changed: Changed) -> Session:
             return self._session(
-                delay, temperature, seeds[index], None, live=False, changed=changed
+                delay, temperature, seeds[index], None, gain, live=False, changed=changed
             )
 
         sounds = [partial(_blocks, item, sample_rate, self.sample_rate) for item in items]
@@ -275,12 +289,14 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         temperature: float,
         seed: int | None,
         turns: TurnPolicy | None,
+        gain: Gain,
         *,
         live: bool = True,
         changed: Changed | None = None,
     ) -> Session:
         core = self._core
         options = self._session_options(delay, temperature, seed)
+        check_gain(gain)
         turns = turns or TurnPolicy()
         # Not the state itself: where tokens are drawn, each session would keep one of its own.
         afresh = partial(core.beginning, **options)
@@ -289,7 +305,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             core.tokenizer,
             core.timing(options["delay"]),
             turns,
-            options={**options, "turns": asdict(turns)},
+            options={**options, "turns": asdict(turns), "gain": gain},
             afresh=afresh,
             live=live,
             changed=changed,

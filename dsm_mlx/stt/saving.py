@@ -39,6 +39,7 @@ def plain(session: Session) -> dict[str, Any]:
         "words": [list(words.pieces), words.logs, words.start, words.now],
         "turns": [turns.spoken, turns.low, turns.ignored, turns.high],
         "energy": energy and [energy.quiet, energy.background],
+        "level": session.level and session.level.plain(),
         "guard": session.guard.plain(),
         "kept": [kept.pcm for kept in session.guard.kept],
         "renewed": [session.again_samples, session.known, session.floor],
@@ -60,6 +61,8 @@ def restore(session: Session, values: dict[str, Any]) -> None:
     turns.spoken, turns.low, turns.ignored, turns.high = values["turns"]
     if session.energy:
         session.energy.quiet, session.energy.background = values["energy"]
+    if session.level:
+        session.level.restore(values["level"])
     session.guard.restore(values["guard"], values["kept"])
     session.again_samples, session.known, session.floor = values["renewed"]
     session.queue, session.events = deque(values["queue"]), deque(values["events"])

@@ -14,6 +14,7 @@ from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.session import Session as RuntimeSession
 from dsm_mlx.stt.clock import Clock
 from dsm_mlx.stt.guard import Guard
+from dsm_mlx.stt.level import Level
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
 from dsm_mlx.stt.words import HeardWord, WordReader
 
@@ -44,7 +45,8 @@ class Session(RuntimeSession):
         beginning: the state of a row that has heard nothing.
         afresh: gives it again, after a reset, on the worker's thread. Without, it is kept.
         tokenizer: a SentencePieceProcessor.
-        options: what the stream was opened with beside that: "delay", "temperature", "seed".
+        options: what the stream was opened with beside that: "delay", "temperature", "seed",
+            "gain".
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Session(RuntimeSession):
         self.queue: deque[np.ndarray | Task] = deque()
         self.samples = 0  # in the queue
         self.again_samples = 0  # of these, heard before
+        self.level = Level() if self.options.get("gain") else None
         self.guard = Guard(timing.frame_rate, timing.delay)
         self.known = 0  # the position up to which the sound was heard before
         self.floor = 0  # where the row started afresh: words do not lie before it
@@ -188,7 +191,7 @@ class Session(RuntimeSession):
         self.queue.extendleft(part for part in reversed(sound) if part.size)
         more = sum(part.size for part in sound)
         self.samples, self.again_samples = self.samples + more, self.again_samples + more
-        self.known = self.floor + more
+        self.known = max(self.known, self.floor) + more  # it may be heard again already
         self.beginning = self._afresh()
         self._tell([Renewed(time)])
 
@@ -220,8 +223,17 @@ class Session(RuntimeSession):
         self._computing += 1
         self.samples -= self.timing.frame_size
         self.again_samples = max(0, self.again_samples - self.timing.frame_size)
-        self.frames.append(np.concatenate(parts))
-        return self.frames[-1]
+        frame = np.concatenate(parts)
+        self._put_right(frame, (self.frame + self._computing - 1) * self.timing.frame_size)
+        self.frames.append(frame)
+        return frame
+
+    def _put_right(self, frame: np.ndarray, position: int) -> None:
+        """The level of the caller's sound, where that is wanted and has not been done before."""
+        if self.level and position >= self.known:
+            for start, end in self.clock.audio_within(position, position + frame.size):
+                part = slice(start - position, end - position)
+                frame[part] = self.level.push(frame[part])
 
     def take(self, token: int, pauses: list[float], probability: float) -> None:
         """What the model said of the next frame -> events, in order.
@@ -236,7 +248,7 @@ class Session(RuntimeSession):
         audio, time = self.clock.is_audio(frame * size), self.clock.seconds((frame + 1) * size)
         spoken = bool(self.words.pieces)
         if self.guard.push(frame, pcm, audio=audio, spoken=spoken, pauses=pauses):
-            self._ask(Task("renew", time))
+            self._ask(Task("renew", self.clock.seconds(max((frame + 1) * size, self.known))))
         if frame * size >= self.known:  # what is heard again has been told
             if self.energy:
                 pauses = self.energy.push(pcm)
