@@ -14,8 +14,8 @@ from dsm_mlx.messages import shown
 from dsm_mlx.stt.loudness import Loudness, decibels
 
 # All levels and gains are decibels.
-LOW, HIGH = -34.0, -6.0  # speech between them is left alone
-AIM = -26.0  # where speech is brought that is far below or above
+LOW, HIGH = -27.0, -6.0  # speech between them is left alone
+AIM = -18.0  # where speech is brought that is far below or above
 MOST = 40.0  # of gain, up or down
 _STEEP = 3.0  # how fast the gain grows outside of them, in decibels a decibel, up to the aim
 _LEAST = -80.0  # nothing below it is speech
@@ -23,6 +23,7 @@ _NOISE = -46.0  # the background is not raised above it
 _STEP = 6.0  # the most that the gain changes in a frame when it has been found
 _BEGIN, _KNOWN, _SURE = 2, 4, 5  # frames with speech: its level may be known, is, is certain
 _ONSET = 3.0  # by which a frame is louder than those before it, while a word begins
+_SOFT, _SOFT_AIM = -40.0, -28.0  # the first frames with speech, below: brought there
 _RISE, _FALL = 0.25, 0.02  # shares of a frame in the level, after that
 _OFFSET_FRAMES = 25  # over which the offset is found
 _OFFSET, _OFFSET_LATER = 20.0, 30.0  # below the speech: from there it is corrected, up to there
@@ -69,8 +70,8 @@ class Level:
             return pcm
         self._measure(pcm)
         first, self.last = self.last, self._wanted(pcm)
-        if self.frames == 1:
-            first = self.last  # an offset was there before the sound began
+        if self.frames == 1 or (self.spoken == 1 and not first[0]):
+            first = self.last  # an offset was there before the sound began; a word begins anywhere
         if not any((*first, *self.last)):
             return pcm
         ramp = np.arange(1, pcm.size + 1, dtype=np.float32) / np.float32(pcm.size)
@@ -101,14 +102,17 @@ class Level:
 
     def _wanted(self, pcm: np.ndarray) -> tuple[float, float]:
         """The gain and the offset to take away at the end of this frame."""
-        gain = gain_for(self.speech) if self.known else 0.0
+        if self.known:
+            gain = gain_for(self.speech)
+        else:  # what is so soft is raised a little at once, or the first word would be lost
+            gain = _SOFT_AIM - self.speech if self.spoken and self.speech < _SOFT else 0.0
         if self.spoken < _SURE:
             gain = max(gain, 0.0)
         else:
             gain = min(max(gain, self.last[0] - _STEP), self.last[0] + _STEP)
         if gain > 0:  # and no sample has to be bent
             room = decibels(_KNEE) - decibels(float(np.abs(pcm - np.float32(self.offset)).max()))
-            gain = max(0.0, min(gain, room, _NOISE - self.loudness.background))
+            gain = max(0.0, min(gain, MOST, room, _NOISE - self.loudness.background))
         below = _OFFSET_LATER if self.corrects else _OFFSET
         least = (self.speech if self.known else max(self.loudness.recent)) - below
         if not self.known:
