@@ -23,7 +23,6 @@ _NOISE = -46.0  # the background is not raised above it
 _STEP = 6.0  # the most that the gain changes in a frame when it has been found
 _BEGIN, _KNOWN, _SURE = 2, 4, 5  # frames with speech: its level may be known, is, is certain
 _ONSET = 3.0  # by which a frame is louder than those before it, while a word begins
-_SOFT, _SOFT_AIM = -40.0, -28.0  # the first frames with speech, below: brought there
 _RISE, _FALL = 0.25, 0.02  # shares of a frame in the level, after that
 _OFFSET_FRAMES = 25  # over which the offset is found
 _OFFSET, _OFFSET_LATER = 20.0, 30.0  # below the speech: from there it is corrected, up to there
@@ -70,8 +69,8 @@ class Level:
             return pcm
         self._measure(pcm)
         first, self.last = self.last, self._wanted(pcm)
-        if self.frames == 1 or (self.spoken == 1 and not first[0]):
-            first = self.last  # an offset was there before the sound began; a word begins anywhere
+        if self.frames == 1:
+            first = self.last  # an offset was there before the sound began
         if not any((*first, *self.last)):
             return pcm
         ramp = np.arange(1, pcm.size + 1, dtype=np.float32) / np.float32(pcm.size)
@@ -102,17 +101,16 @@ class Level:
 
     def _wanted(self, pcm: np.ndarray) -> tuple[float, float]:
         """The gain and the offset to take away at the end of this frame."""
-        if self.known:
-            gain = gain_for(self.speech)
-        else:  # what is so soft is raised a little at once, or the first word would be lost
-            gain = _SOFT_AIM - self.speech if self.spoken and self.speech < _SOFT else 0.0
+        # Not before it is known: a word begins softly in sound of a right level, too, and a first
+        # frame that is raised costs that word.
+        gain = gain_for(self.speech) if self.known else 0.0
         if self.spoken < _SURE:
             gain = max(gain, 0.0)
         else:
             gain = min(max(gain, self.last[0] - _STEP), self.last[0] + _STEP)
         if gain > 0:  # and no sample has to be bent
             room = decibels(_KNEE) - decibels(float(np.abs(pcm - np.float32(self.offset)).max()))
-            gain = max(0.0, min(gain, MOST, room, _NOISE - self.loudness.background))
+            gain = max(0.0, min(gain, room, _NOISE - self.loudness.background))
         below = _OFFSET_LATER if self.corrects else _OFFSET
         least = (self.speech if self.known else max(self.loudness.recent)) - below
         if not self.known:
