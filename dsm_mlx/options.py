@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dsm_mlx.messages import shown
 
 PAUSE_SECONDS = (0.5, 1.0, 2.0, 3.0)
 """The lengths of silence of which a model tells how likely they are."""
+
+
+Gain = Literal["auto"] | None
+"""Whether the level of sound and its offset are put right where they are far off."""
 
 
 @dataclass(frozen=True)

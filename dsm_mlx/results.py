@@ -74,7 +74,15 @@ class Mark:
     value: object
 
 
-Event = Word | Partial | Pause | EndOfTurn | Mark
+@dataclass(frozen=True)
+class Renewed:
+    """The model had stopped saying words although somebody spoke, and starts afresh. `time` is when
+    that became clear; what was said before it is heard again, and its words come after this."""
+
+    time: float
+
+
+Event = Word | Partial | Pause | EndOfTurn | Mark | Renewed
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from dsm_mlx import (
     Pause,
     Progress,
     Prompt,
+    Renewed,
     Speech,
     SpeechStream,
     SpeechToText,
@@ -56,7 +57,7 @@ def loading() -> tuple[SpeechToText, TextToSpeech]:
 def recordings(stt: SpeechToText, path: Path, pcm: np.ndarray) -> None:
     assert_type(stt.transcribe(path), Transcript)
     assert_type(stt.transcribe("a.wav", temperature=0.2, seed=1), Transcript)
-    assert_type(stt.transcribe(pcm, sample_rate=16_000), Transcript)
+    assert_type(stt.transcribe(pcm, sample_rate=16_000, gain="auto"), Transcript)
     assert_type(stt.transcribe([path, "b.wav", pcm], sample_rate=16_000), list[Transcript])
     assert_type(stt.transcribe(("a.wav",), seed=[1]), list[Transcript])
     talk = stt.transcribe(
@@ -90,13 +91,15 @@ def streams(stt: SpeechToText, pcm: np.ndarray) -> None:
         again.mark({"any": "value"})
         again.end()
         for event in again:
-            assert_type(event, Word | Partial | Pause | EndOfTurn | Mark)
+            assert_type(event, Word | Partial | Pause | EndOfTurn | Mark | Renewed)
             if isinstance(event, Word):
                 assert_type(event.start, float)
             elif isinstance(event, Pause):
                 assert_type(event.probabilities, dict[float, float])
             elif isinstance(event, Mark):
                 assert_type(event.value, object)
+            elif isinstance(event, Renewed):
+                assert_type(event.time, float)
         assert_type(again.fork(), TranscriptStream)
         assert_type((again.partial_word, again.waiting, again.time), tuple[str, int, float])
     prompt = Prompt("Żurek asked", audio=pcm, sample_rate=24_000)
@@ -106,9 +109,11 @@ def streams(stt: SpeechToText, pcm: np.ndarray) -> None:
     )
     stt.stream(boost={"Ada": "much"})  # type: ignore[dict-item]
     stt.stream(prompt="Well")  # type: ignore[arg-type]
-    for event in stt.listen([pcm], delay=0.5):
+    for event in stt.listen([pcm], delay=0.5, gain="auto"):
         assert_type(event, Event)
     stt.stream(turns=0.5)  # type: ignore[arg-type]
+    stt.stream(gain="auto").close()
+    stt.stream(gain="loud")  # type: ignore[arg-type]
     stream.feed("sound")  # type: ignore[arg-type]
 
 

@@ -127,6 +127,11 @@ def _add_hearing(p: argparse.ArgumentParser, group: argparse._ArgumentGroup) -> 
     group.add_argument(
         "--codebooks", type=whole(1), metavar="N", help="fewer than the model has are faster"
     )
+    group.add_argument(
+        "--gain",
+        choices=("auto", "off"),
+        help="put right what is too soft or loud (auto for --mic)",
+    )
     group.add_argument("--delay", type=not_negative, metavar="S", help="for models that take one")
     add_sampling(group, "0, the most likely words")
     group.add_argument(
@@ -217,9 +222,20 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             p.error("- cannot be combined with other files")
         if sys.stdin and sys.stdin.isatty():
             p.error("- reads sound, which no keyboard gives; send it through a pipe")
-    own = ("model", "revision", "bits", "codebooks", "delay", "temperature", "seed", "batch")
+    own = (
+        "model",
+        "revision",
+        "bits",
+        "codebooks",
+        "delay",
+        "temperature",
+        "seed",
+        "batch",
+        "gain",
+    )
     check_server(p, args, *own, "confidence", *OPTIONS)
     _check_part(p, args)
+    args.gain = "auto" if args.gain == "auto" or (args.mic and args.gain is None) else None
     _check_raw(p, args)
     _check_output(p, args)
     _check_captions(p, args)

@@ -170,6 +170,7 @@ def _with_progress(stt: SpeechToText, args: argparse.Namespace) -> Iterator[Prog
         batch=args.batch,
         temperature=args.temperature or 0.0,
         seed=args.seed,
+        gain=args.gain,
         **args.steering,
         channels="split" if args.split else "mix",
         speakers=args.speakers,
@@ -237,7 +238,8 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
         else:
             events.extend(new if args.pauses else [e for e in new if isinstance(e, Word)])
 
-    options = {"temperature": args.temperature or 0.0, "seed": args.seed, **args.steering}
+    options = {"temperature": args.temperature or 0.0, "seed": args.seed, "gain": args.gain}
+    options |= args.steering
     with stt.stream(args.delay, **options) as stream:
         _tell_delay(stt, args)
         try:

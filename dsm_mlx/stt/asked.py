@@ -9,11 +9,12 @@ from typing import Any
 
 from dsm_mlx.checks import check_number, check_seed
 from dsm_mlx.messages import shown
-from dsm_mlx.options import Prompt, TurnPolicy
+from dsm_mlx.options import Gain, Prompt, TurnPolicy
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.session import Changed
 from dsm_mlx.stt.boost import Boost, check_boost
 from dsm_mlx.stt.core import SttCore
+from dsm_mlx.stt.level import check_gain
 from dsm_mlx.stt.prompt import ReadPrompt
 from dsm_mlx.stt.session import Session
 
@@ -28,6 +29,7 @@ class Asked:
     turns: TurnPolicy
     prompt: ReadPrompt | None
     boost: Boost | None
+    gain: Gain
 
     @classmethod
     def of(
@@ -38,6 +40,7 @@ class Asked:
         turns: TurnPolicy | None,
         prompt: Prompt | None,
         boost: Any,
+        gain: Gain,
     ) -> Asked:
         """On the caller's thread: a prompt's sound is read.
 
@@ -51,6 +54,7 @@ class Asked:
             raise TypeError(f"prompt is {shown(prompt)} (expected a Prompt or None)")
         check_number("temperature", temperature, 0.0, 100.0)
         phrases = check_boost(boost)
+        check_gain(gain)
         return cls(
             core.nearest_delay(delay),
             float(temperature),
@@ -58,6 +62,7 @@ class Asked:
             turns or TurnPolicy(),
             prompt and ReadPrompt.of(prompt, core.step, core.tokenizer),
             Boost(phrases, core.tokenizer) if phrases else None,
+            gain,
         )
 
     def drawn_by(self, seed: int | None) -> Asked:
@@ -78,6 +83,7 @@ class Asked:
             TurnPolicy(**plain["turns"]),
             prompt and ReadPrompt.restored(prompt, core.step, core.tokenizer),
             Boost(boost, core.tokenizer) if boost else None,
+            plain["gain"],
         )
 
     def plain(self) -> dict[str, Any]:
@@ -89,6 +95,7 @@ class Asked:
             "turns": asdict(self.turns),
             "prompt": self.prompt and self.prompt.plain,
             "boost": self.boost and self.boost.phrases,
+            "gain": self.gain,
         }
 
     def session(

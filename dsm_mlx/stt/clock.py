@@ -24,19 +24,41 @@ class Clock:
         self.heard += samples
         self.audio += samples if audio else 0
 
+    def repeat(self, start: int, end: int, silence: int) -> None:
+        """What lies from `start` to `end`, up to which all has been heard, will be heard again
+        after so much silence; what is to come is put off by that."""
+        put_off = silence + end - start
+        known = [(start, *self._at(start)), *(c for c in self.changes if start < c[0] < end)]
+        later = [(end, *self._at(end)), *(c for c in self.changes if c[0] > end)]
+        before = [change for change in self.changes if change[0] < end]
+        before.append((end, known[0][1], False))
+        put = [(heard + put_off, audio, on) for heard, audio, on in (*known, *later)]
+        self.changes = deque([*before, *put])
+        self.heard += put_off
+
     def seconds(self, position: int) -> float:
         """Seconds of audio at a position of what was heard."""
-        heard, audio, advances = self._change(position)
-        return (audio + (position - heard if advances else 0)) / self._rate
+        return self._at(position)[0] / self._rate
 
     def is_audio(self, position: int) -> bool:
         """Whether the caller's audio was heard at a position, not silence that was added."""
         return self._change(position)[2]
 
+    def audio_within(self, start: int, end: int) -> list[tuple[int, int]]:
+        """From where to where the caller's audio is heard, between two positions."""
+        starts = [start, *(c[0] for c in self.changes if start < c[0] < end)]
+        parts = zip(starts, [*starts[1:], end], strict=True)
+        return [part for part in parts if self.is_audio(part[0])]
+
     def forget(self, position: int) -> None:
         """Nothing much older than `position` will be asked for."""
         while len(self.changes) > _REMEMBERED and self.changes[_REMEMBERED][0] <= position:
             self.changes.popleft()
+
+    def _at(self, position: int) -> tuple[int, bool]:
+        """The position in the audio, and whether it advances from there on."""
+        heard, audio, advances = self._change(position)
+        return audio + (position - heard if advances else 0), advances
 
     def _change(self, position: int) -> tuple[int, int, bool]:
         known = (change for change in reversed(self.changes) if change[0] <= position)

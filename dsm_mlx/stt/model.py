@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 from dsm_mlx.checks import check_whole, for_each
-from dsm_mlx.options import Prompt, TurnPolicy
+from dsm_mlx.options import Gain, Prompt, TurnPolicy
 from dsm_mlx.results import Event, ModelInfo, Transcript
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.handle import Handle
@@ -86,6 +86,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         wait: float = 0.0,
         prompt: Prompt | None = None,
         boost: Phrases | None = None,
+        gain: Gain = None,
     ) -> TranscriptStream:
         """Open a live stream; use it in a `with` block or close it.
 
@@ -100,6 +101,8 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
                 streams that begin with it; after a reset its sound is heard again.
             boost: phrases or names to prefer, or phrase -> how much, 0 to 20 (None: 6). See
                 docs/hearing.md.
+            gain: "auto" brings speech that is far too soft or too loud to a level that models
+                know, and takes away an offset; sound of a right level stays as it is, bit for bit.
 
         Raises:
             ValueError, TypeError: a value out of range, or a delay on a model that has one only.
@@ -107,7 +110,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             BusyError: all `max_streams` are in use, or there is no memory for another row.
         """
         core = self._core
-        asked = Asked.of(core, delay, temperature, turns, prompt, boost).drawn_by(seed)
+        asked = Asked.of(core, delay, temperature, turns, prompt, boost, gain).drawn_by(seed)
         return self._open(asked.session(core), core.batch, wait)
 
     def listen(
@@ -152,6 +155,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         seed: int | Sequence[int | None] | None = None,
         prompt: Prompt | None = None,
         boost: Phrases | None = None,
+        gain: Gain = None,
         channels: Channels = "mix",
         speakers: Sequence[str] | None = None,
         track: int = 1,
@@ -171,6 +175,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         seed: int | Sequence[int | None] | None = None,
         prompt: Prompt | None = None,
         boost: Phrases | None = None,
+        gain: Gain = None,
         channels: Channels = "mix",
         speakers: Sequence[str] | None = None,
         track: int = 1,
@@ -189,6 +194,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         seed: int | Sequence[int | None] | None = None,
         prompt: Prompt | None = None,
         boost: Phrases | None = None,
+        gain: Gain = None,
         channels: Channels = "mix",
         speakers: Sequence[str] | None = None,
         track: int = 1,
@@ -200,7 +206,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         Args:
             audio: a path, a file object, the bytes of a sound file, or an array (samples,) or
                 (samples, channels) with its `sample_rate`; or a list of such.
-            delay, temperature, prompt, boost: as in `stream`. seed: one, or a list for a list.
+            delay, temperature, prompt, boost, gain: as in `stream`. seed: one, or a list for a list.
             batch: how many recordings of a list are heard at the same time. They use rows that no
                 stream needs, and wait for them.
             progress: called with the seconds of audio heard since the last call.
@@ -228,6 +234,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             seed=seed,
             prompt=prompt,
             boost=boost,
+            gain=gain,
             channels=channels,
             speakers=speakers,
             track=track,
@@ -269,6 +276,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         seed: int | Sequence[int | None] | None = None,
         prompt: Prompt | None = None,
         boost: Phrases | None = None,
+        gain: Gain = None,
         channels: Channels = "mix",
         speakers: Sequence[str] | None = None,
         track: int = 1,
@@ -284,7 +292,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             raise TypeError(f"audio is {type(audio).__name__} (expected a list of recordings)")
         check_whole("batch", batch, 1)
         core, items = self._core, list(audio)
-        asked = Asked.of(core, delay, temperature, None, prompt, boost)
+        asked = Asked.of(core, delay, temperature, None, prompt, boost, gain)
         seeds = for_each("seeds", seed, len(audio), "recordings")
         each = [asked.drawn_by(one) for one in seeds]
 

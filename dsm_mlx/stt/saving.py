@@ -19,14 +19,14 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_map_with_path
 
 from dsm_mlx.messages import shown
-from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Word
+from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Renewed, Word
 from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.stt.session import Session, Task
 
 FORMAT = 2
 _TITLE = b"dsm_mlx stream "
 _DIGEST, _LENGTH, _LONGEST_TITLE = 16, 8, 80  # bytes
-_EVENTS = {kind.__name__: kind for kind in (Word, Partial, Pause, EndOfTurn, Mark)}
+_EVENTS = {kind.__name__: kind for kind in (Word, Partial, Pause, EndOfTurn, Mark, Renewed)}
 
 
 def plain(session: Session) -> dict[str, Any]:
@@ -39,6 +39,10 @@ def plain(session: Session) -> dict[str, Any]:
         "steering": session.steering.plain(),
         "turns": [turns.spoken, turns.low, turns.ignored, turns.high],
         "energy": energy and [energy.quiet, energy.background],
+        "level": session.level and session.level.plain(),
+        "guard": session.guard.plain(),
+        "kept": [kept.pcm for kept in session.guard.kept],
+        "renewed": [session.again_samples, session.known, session.floor],
         "queue": list(session.queue),
         "events": list(session.events),
         "counts": [session.samples, session.frame, session.untaken],
@@ -57,6 +61,10 @@ def restore(session: Session, values: dict[str, Any]) -> None:
     turns.spoken, turns.low, turns.ignored, turns.high = values["turns"]
     if session.energy:
         session.energy.quiet, session.energy.background = values["energy"]
+    if session.level:
+        session.level.restore(values["level"])
+    session.guard.restore(values["guard"], values["kept"])
+    session.again_samples, session.known, session.floor = values["renewed"]
     session.queue, session.events = deque(values["queue"]), deque(values["events"])
     session.samples, session.frame, session.untaken = values["counts"]
     session.ended = values["ended"]
@@ -84,11 +92,12 @@ def to_bytes(
     for item in (*values["queue"], *values["events"]):
         if isinstance(item, Mark) or (isinstance(item, Task) and item.kind == "mark"):
             _check_mark(item.value)
-    sound = [item for item in values["queue"] if not isinstance(item, Task)]
+    sound = [item for item in values["queue"] if not isinstance(item, Task)] + values["kept"]
     queue = [[i.kind, i.value] if isinstance(i, Task) else i.size for i in values["queue"]]
     events = [[type(event).__name__, _fields(event)] for event in values["events"]]
     meta = {"identity": identity, "options": options}
-    meta["values"] = {**values, "queue": queue, "events": events}
+    kept = [pcm.size for pcm in values["kept"]]
+    meta["values"] = {**values, "kept": kept, "queue": queue, "events": events}
     text = json.dumps(meta, allow_nan=False).encode()
     parts = len(text).to_bytes(_LENGTH, "little"), text, *sound, arrays
     body = b"".join(parts)
@@ -142,7 +151,8 @@ class Saved:
                 "(expected one of this)"
             )
         self.options, self._values = meta["options"], meta["values"]
-        count = sum(item for item in self._values["queue"] if isinstance(item, int))
+        sizes = (*self._values["queue"], *self._values["kept"])
+        count = sum(item for item in sizes if isinstance(item, int))
         self._sound = np.frombuffer(body, np.float32, count, end).copy()
         self._packed = body[end + self._sound.nbytes :]
 
@@ -165,15 +175,20 @@ class Saved:
 
     def values(self) -> dict[str, Any]:
         """As `plain` gives them."""
-        sound, at, queue = self._sound, 0, []
-        for item in self._values["queue"]:
-            if isinstance(item, int):
-                queue.append(sound[at : at + item])
-                at += item
-            else:
-                queue.append(Task(*item))
+        at = 0
+
+        def given_back(item: Any) -> Any:
+            nonlocal at
+            if not isinstance(item, int):
+                return Task(*item)
+            at += item
+            return self._sound[at - item : at]
+
+        queue, kept = (
+            [given_back(item) for item in self._values[name]] for name in ("queue", "kept")
+        )
         events = [_event(*event) for event in self._values["events"]]
-        return {**self._values, "queue": queue, "events": events}
+        return {**self._values, "queue": queue, "kept": kept, "events": events}
 
 
 def _fields(event: Event) -> dict[str, Any]:

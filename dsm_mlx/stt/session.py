@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Word
+from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Renewed, Word
 from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.session import Session as RuntimeSession
 from dsm_mlx.stt.boost import Boost
 from dsm_mlx.stt.clock import Clock
+from dsm_mlx.stt.guard import Guard
+from dsm_mlx.stt.level import Level
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
 from dsm_mlx.stt.steering import Prompted, Steering, Wish
 from dsm_mlx.stt.words import HeardWord, WordReader
@@ -78,7 +80,12 @@ class Session(RuntimeSession):
         self.energy = None if timing.heads else EnergyPauses(timing.frame_rate)
         self.queue: deque[np.ndarray | Task] = deque()
         self.samples = 0  # in the queue
-        self.levels: deque[np.ndarray] = deque()
+        self.again_samples = 0  # of these, heard before
+        self.level = Level() if self.options.get("gain") else None
+        self.guard = Guard(timing.frame_rate, timing.delay)
+        self.known = 0  # the position up to which the sound was heard before
+        self.floor = 0  # where the row started afresh: words do not lie before it
+        self.frames: deque[np.ndarray] = deque()  # being heard
         self.frame = 0
         self.events: deque[Event] = deque()
         self.untaken = 0  # frames whose events nobody has taken
@@ -172,13 +179,16 @@ class Session(RuntimeSession):
             told, task = True, self.queue[at]
             del self.queue[at]
             if task.kind == "finish":
-                self._tell(self._word(word) for word in self.words.finish())
+                self._tell_words(self.words.finish())
             elif task.kind == "restart":
                 self.beginning = self._afresh()
                 self.turns.restart()
                 self.steering.restart()
                 if self._prompted and self._prompted.lasts:
                     self._go_on_from(self._prompted)
+                self.guard.restart(self.frame)
+            elif task.kind == "renew":
+                self._renew(task.value)
             else:
                 self._tell([Mark(task.value)])
         return told
@@ -186,6 +196,26 @@ class Session(RuntimeSession):
     def _go_on_from(self, prompted: Prompted) -> None:
         self.words.restore(prompted.words, self.frame)
         self.steering.restart(prompted.forcing)
+
+    def _renew(self, time: float) -> None:
+        """Start afresh, and hear again what the guard has kept; times stay right."""
+        if self.guard.stalled is None:
+            return  # a word came with the frame that was being computed
+        size = self.timing.frame_size
+        silence = -(-self.timing.prefix // size)  # in whole frames, so that pauses lie as before
+        start, self.floor = self.guard.first * size, self.frame * size
+        self.clock.repeat(start, self.floor, silence * size)
+        sound = [np.zeros(silence * size, np.float32), *self.guard.renew(self.frame, silence)]
+        self.queue.extendleft(part for part in reversed(sound) if part.size)
+        more = sum(part.size for part in sound)
+        self.samples, self.again_samples = self.samples + more, self.again_samples + more
+        self.known = max(self.known, self.floor) + more  # it may be heard again already
+        self.beginning = self._afresh()
+        self.steering.restart()
+        if self._prompted and self._prompted.lasts:
+            self._tell_words(self.words.finish())
+            self._go_on_from(self._prompted)
+        self._tell([Renewed(time)])
 
     def _due(self) -> int | None:
         """Where the next task is in the queue, if less than a frame is left before it."""
@@ -214,14 +244,22 @@ class Session(RuntimeSession):
             missing -= part.size
         self._computing += 1
         self.samples -= self.timing.frame_size
+        self.again_samples = max(0, self.again_samples - self.timing.frame_size)
         frame = np.concatenate(parts)
-        if self.energy:
-            self.levels.append(frame)
+        self._put_right(frame, (self.frame + self._computing - 1) * self.timing.frame_size)
+        self.frames.append(frame)
         return frame
 
     def wish(self) -> Wish | None:
         """Of the token of the next frame."""
         return self.steering.wish()
+
+    def _put_right(self, frame: np.ndarray, position: int) -> None:
+        """The level of the caller's sound, where that is wanted and has not been done before."""
+        if self.level and position >= self.known:
+            for start, end in self.clock.audio_within(position, position + frame.size):
+                part = slice(start - position, end - position)
+                frame[part] = self.level.push(frame[part])
 
     def take(self, token: int, pauses: list[float], probability: float) -> None:
         """What the model said of the next frame -> events, in order.
@@ -230,22 +268,37 @@ class Session(RuntimeSession):
         """
         self._computing -= 1
         self.steering.push(token, probability)
-        frame, self.frame = self.frame, self.frame + 1
+        frame, self.frame, pcm = self.frame, self.frame + 1, self.frames.popleft()
         size = self.timing.frame_size
-        words = [self._word(word) for word in self.words.push(frame, token, probability)]
-        self._tell(words)
-        if words:
+        if self._tell_words(self.words.push(frame, token, probability)):
             self.turns.word()
-        if self.energy:
-            pauses = self.energy.push(self.levels.popleft())
-        if self.clock.is_audio(frame * size):
-            time = self.clock.seconds((frame + 1) * size)
-            probabilities = dict(zip(LENGTHS, pauses, strict=False))
-            self._show_partial(time)
-            self._tell([Pause(time, probabilities)])
-            if self.turns.push(probabilities):
-                self._tell([EndOfTurn(time)])
-        self.clock.forget(frame * size)
+        audio, time = self.clock.is_audio(frame * size), self.clock.seconds((frame + 1) * size)
+        spoken = bool(self.words.pieces)
+        if self.guard.push(frame, pcm, audio=audio, spoken=spoken, pauses=pauses):
+            self._ask(Task("renew", self.clock.seconds(max((frame + 1) * size, self.known))))
+        if frame * size >= self.known:  # what is heard again has been told
+            if self.energy:
+                pauses = self.energy.push(pcm)
+            if audio:
+                self._tell_pause(time, dict(zip(LENGTHS, pauses, strict=False)))
+        self.clock.forget(min(frame, self.guard.first) * size)
+
+    def _ask(self, task: Task) -> None:
+        """Have a task done before anything else, once."""
+        if not (self.queue and isinstance(self.queue[0], Task) and self.queue[0].kind == task.kind):
+            self.queue.appendleft(task)
+
+    def _tell_words(self, heard: Iterable[HeardWord]) -> bool:
+        """Whether there was a new one."""
+        words = [self._word(word) for word in heard if self.guard.word(word)]
+        self._tell(words)
+        return bool(words)
+
+    def _tell_pause(self, time: float, probabilities: dict[float, float]) -> None:
+        self._show_partial(time)
+        self._tell([Pause(time, probabilities)])
+        if self.turns.push(probabilities):
+            self._tell([EndOfTurn(time)])
 
     def _show_partial(self, time: float) -> None:
         partial = self.words.partial if self.partials else ""
@@ -260,7 +313,7 @@ class Session(RuntimeSession):
 
     def _word(self, word: HeardWord) -> Word:
         size = self.timing.frame_size
-        start, end = (self.clock.seconds(t * size) for t in (word.start, word.end))
+        start, end = (self.clock.seconds(max(t * size, self.floor)) for t in (word.start, word.end))
         return Word(word.text, round(start, 3), round(end, 3), word.confidence)
 
     # ---- what is taken; with `changed` held
@@ -282,7 +335,7 @@ class Session(RuntimeSession):
 
 @dataclass(frozen=True)
 class Task:
-    """What happens when all before it has been heard: "finish", "restart" or "mark"."""
+    """What happens when all before it has been heard: "finish", "restart", "renew" or "mark"."""
 
     kind: str
     value: Any = None

@@ -349,7 +349,8 @@ class TranscriptStream:
         return self._seconds_waiting() <= WAITING_SECONDS and not self._session.crowded
 
     def _seconds_waiting(self) -> float:
-        return self._session.samples / self._session.timing.sample_rate
+        session = self._session  # what is heard again was taken before
+        return (session.samples - session.again_samples) / session.timing.sample_rate
 
     def _something(self) -> bool:
         return bool(self._session.events) or self._over()
