@@ -206,7 +206,8 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         Args:
             audio: a path, a file object, the bytes of a sound file, or an array (samples,) or
                 (samples, channels) with its `sample_rate`; or a list of such.
-            delay, temperature, prompt, boost, gain: as in `stream`. seed: one, or a list for a list.
+            delay, temperature, prompt, boost, gain: as in `stream`.
+            seed: one, or a list for a list.
             batch: how many recordings of a list are heard at the same time. They use rows that no
                 stream needs, and wait for them.
             progress: called with the seconds of audio heard since the last call.
