@@ -13,7 +13,7 @@ import soundfile
 from commands import CONVERT, SERVE, STT, TTS, run
 
 from dsm_mlx import Transcript, Word
-from dsm_mlx.cli import common, transcription
+from dsm_mlx.cli import common, transcripts
 from dsm_mlx.cli.transcribe import main
 
 FULL = Path("/dev/full")
@@ -214,14 +214,14 @@ def test_a_result_that_cannot_be_written_is_told_and_the_others_are(stt, sound, 
     other = tmp_path / "b.wav"
     other.write_bytes(sound.read_bytes())
 
-    save = transcription._save
+    save = transcripts._save
 
     def save_beside(args, source, transcript):
         (texts / "a.txt").mkdir(parents=True, exist_ok=True)
         save(args, source, transcript)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transcription, "_save", save_beside)
+        patch.setattr(transcripts, "_save", save_beside)
         args = [*map(str, stt), str(sound), str(other), "--output-dir", str(texts)]
         assert main(args) == 1
     assert sorted(os.listdir(texts)) == ["a.txt", "b.txt"] and (texts / "a.txt").is_dir()
@@ -235,7 +235,7 @@ def test_words_and_json_that_the_terminal_cannot_show(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "stdout", out)
         for kind in ("txt", "json"):
             args = transcribe_args(tmp_path / "x.wav", "--output-format", kind)
-            assert transcription._put(args, "x.wav", transcript) is None
+            assert transcripts.deliver(args, "x.wav", transcript) is None
     text = path.read_text()
     line, _, data = text.partition("\n")
     assert line == "\\xe9\\U0001f600" and json.loads(data)["text"] == "é😀"
@@ -250,7 +250,7 @@ def transcribe_args(*args):
 def test_half_a_sign_in_a_word_leaves_no_temporary_file(tmp_path):
     args = transcribe_args("x.wav", "--output-format", "all", "--output-dir", tmp_path / "out")
     transcript = Transcript("a\udc80b", [Word("a\udc80b", 0.0, 1.0)], duration=1.0)
-    assert transcription._put(args, "x.wav", transcript) is None
+    assert transcripts.deliver(args, "x.wav", transcript) is None
     names = [f"x.{kind}" for kind in ("json", "srt", "txt", "vtt")]
     assert sorted(os.listdir(tmp_path / "out")) == names
 

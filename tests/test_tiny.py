@@ -63,6 +63,7 @@ def test_the_demo_files_are_heard(stt):
     assert results == [stt.transcribe(file) for file in FILES]
 
 
+@pytest.mark.slow
 def test_it_hears_for_longer_than_a_session_of_its_training(stt):
     """Its context is 16 s; a model that saw no more than 20 s in a row fell silent after that."""
     files = FILES * 3

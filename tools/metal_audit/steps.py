@@ -44,14 +44,16 @@ def _of_package(checkpoint: Checkpoint) -> None:
     def language_model(*_) -> nn.Module:
         return _hollow(checkpoint.load_lm(dtype="bfloat16"))
 
-    replaced = {"_language_model": language_model, "_codec": partial(_codec, checkpoint)}
+    replaced = {"language_model": language_model, "codec": partial(_codec, checkpoint)}
     with patch.multiple(counts, **replaced):
         counts.of_shape(checkpoint.name, None)
 
 
-def _codec(checkpoint: Checkpoint, codebooks: int, *, encoder: bool) -> MimiModel:
+def _codec(
+    checkpoint: Checkpoint, codebooks: int, *, encoder: bool = False, decoder: bool = False
+) -> MimiModel:
     model = checkpoint.outline_mimi().model
-    model.keep(codebooks, encoder=encoder, decoder=not encoder)
+    model.keep(codebooks, encoder=encoder, decoder=decoder)
     return _hollow(model)
 
 
