@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dsm_mlx.audio import Microphone, Speaker, list_devices, microphone, speaker
+from dsm_mlx.audio.devices import find_device
 from dsm_mlx.errors import AudioError
 
 
@@ -125,6 +126,12 @@ def test_a_device_is_chosen_by_index_or_name(system, wanted, index):
 def test_a_device_that_is_not_there(system, wanted, problem):
     with pytest.raises(AudioError, match=problem):
         Microphone(wanted)
+
+
+def test_a_device_that_is_no_number_and_no_name(system):
+    for wanted in (1.0, True, ["usb"]):
+        with pytest.raises(TypeError, match="expected a number, a name or None"):
+            find_device(wanted, "input")
 
 
 def test_no_device_at_all(system):

@@ -271,7 +271,8 @@ def test_a_hundred_thousand_words_begin_at_once_and_can_be_stopped(tts):
 
 
 def test_memory_does_not_grow(tts):
-    """A stream of 130 frames, eight times the window, while text keeps coming."""
+    """A stream of 130 frames, eight times the window, while text keeps coming. What one frame has
+    in flight is not counted: of some frames the least is taken."""
     held, ahead = [], 0
     with tts.stream(seed=1) as stream:
         stream.feed("and so it goes on " * 10)
@@ -279,11 +280,11 @@ def test_memory_does_not_grow(tts):
             if ahead < 20:
                 stream.feed("and so it goes on " * 10)
             ahead = next(stream).ahead
-            if i in (40, 129):
+            if i in range(36, 41) or i in range(125, 130):
                 mx.synchronize()  # what is still being computed holds more
                 held.append(mx.get_active_memory())
         assert ahead < 80
-    assert held[1] <= held[0] + 10_000
+    assert min(held[5:]) <= min(held[:5]) + 10_000
 
 
 def test_equal_voices_are_stored_once(checkpoint):

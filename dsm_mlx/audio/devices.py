@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import shown
 
 logger = logging.getLogger("dsm_mlx")
 
@@ -66,8 +67,11 @@ def list_devices() -> list[Device]:
 def find_device(wanted: int | str | None, kind: str) -> Device:
     """The device of `kind` ("input" or "output") with this index, or this in its name.
 
-    None is the system's default. Raises `AudioError` for none or several that fit, with a list.
+    None is the system's default. Raises `AudioError` for none or several that fit, with a list, and
+    TypeError for what is neither a number nor a name.
     """
+    if wanted is not None and (isinstance(wanted, bool) or not isinstance(wanted, (int, str))):
+        raise TypeError(f"device is {shown(wanted)} (expected a number, a name or None)")
     devices = [d for d in list_devices() if (d.inputs if kind == "input" else d.outputs)]
     if not devices:
         what = "microphone" if kind == "input" else "loudspeaker"
