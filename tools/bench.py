@@ -33,6 +33,7 @@ import mlx.core as mx
 import outputs
 from benchmark import against, counts, latency, live, machine, memory, models, report, run, stt, tts
 
+from dsm_mlx.cli.arguments import whole
 from dsm_mlx.cli.common import exit_status
 from dsm_mlx.loading.checkpoint import DTYPES, Checkpoint
 from dsm_mlx.runtime import blas
@@ -107,16 +108,16 @@ def _add_model(add) -> None:
 
 
 def _add_work(add) -> None:
-    add("--frames", type=_count, default=100, help="frames to time (default: 100)")
-    add("--rows", type=_count, nargs="+", default=[1], metavar="N", help="batch sizes to time")
-    add("--together", type=_count, metavar="N", help="CPU time of N streams, against N batches")
+    add("--frames", type=whole(1), default=100, help="frames to time (default: 100)")
+    add("--rows", type=whole(1), nargs="+", default=[1], metavar="N", help="batch sizes to time")
+    add("--together", type=whole(1), metavar="N", help="CPU time of N streams, against N batches")
     add("--count", action="store_true", help="kernels and bytes of a frame, without computing it")
     add("--memory", action="store_true", help="bytes of all models, and what a Mac can hold")
     add("--cold", action="store_true", help="time a new process to its first word or sound, too")
     add("--soak", type=hours, metavar="HOURS", help="run one stream for so much sound instead")
-    add("--live", type=_count, default=0, metavar="N", help="streams in real time instead, and")
-    add("--files", type=_count, default=0, metavar="N", help="recordings beside them, and")
-    add("--voices", type=_count, default=0, metavar="N", help="speech streams beside them")
+    add("--live", type=whole(1), default=0, metavar="N", help="streams in real time instead, and")
+    add("--files", type=whole(1), default=0, metavar="N", help="recordings beside them, and")
+    add("--voices", type=whole(1), default=0, metavar="N", help="speech streams beside them")
     add(
         "--seconds",
         type=float,
@@ -182,13 +183,6 @@ def _check_against(options: argparse.Namespace, error) -> None:
 
 def _in_real_time(options: argparse.Namespace) -> bool:
     return bool(options.live or options.files or options.voices)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} (expected 1 or more)")
-    return value
 
 
 def hours(text: str) -> float:

@@ -30,6 +30,7 @@ from evaluation.report import percent
 from speech.libraries import available
 
 import dsm_mlx
+from dsm_mlx.cli.arguments import whole
 from dsm_mlx.cli.common import exit_status
 from dsm_mlx.stt.boost import STRENGTH
 
@@ -52,10 +53,12 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("model", nargs="?", default="tiny", help="as for load_stt (default: tiny)")
     p.add_argument("--strengths", nargs="+", type=float, default=[STRENGTH], metavar="N")
-    p.add_argument("--names", type=int, default=104, metavar="N", help="sentences with a name")
-    p.add_argument("--plain", type=int, default=500, metavar="N", help="sentences without")
-    p.add_argument("--phrases", type=int, default=5, metavar="N", help="names in a list")
-    p.add_argument("--batch", type=int, default=8, metavar="N", help="sentences at the same time")
+    p.add_argument("--names", type=whole(1), default=104, metavar="N", help="sentences with a name")
+    p.add_argument("--plain", type=whole(1), default=500, metavar="N", help="sentences without")
+    p.add_argument("--phrases", type=whole(1), default=5, metavar="N", help="names in a list")
+    p.add_argument(
+        "--batch", type=whole(1), default=8, metavar="N", help="sentences at the same time"
+    )
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return p
 

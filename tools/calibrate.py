@@ -31,6 +31,7 @@ from speech.libraries import available
 
 import dsm_mlx
 from dsm_mlx import SpeechToText
+from dsm_mlx.cli.arguments import whole
 from dsm_mlx.cli.common import exit_status
 
 _APART = 100_000  # between the seeds of two kinds of recordings
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--only", choices=("confidence", "turns"), help="one of the two")
     p.add_argument(
         "--count",
-        type=_count,
+        type=whole(1),
         default=60,
         metavar="N",
         help="sentences of each condition, and at least so many turns of each kind (default: 60)",
@@ -59,12 +60,6 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return p
-
-
-def _count(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} (expected 1 or more)")
-    return value
 
 
 def _silence(text: str) -> float:

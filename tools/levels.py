@@ -29,6 +29,7 @@ from evaluation.report import percent
 from speech.libraries import available
 
 import dsm_mlx
+from dsm_mlx.cli.arguments import whole
 from dsm_mlx.cli.common import exit_status
 
 _NOISE = 25.0  # decibels below the speech
@@ -71,15 +72,11 @@ def parser() -> argparse.ArgumentParser:
         prog="python tools/levels.py", description="Words wrong by level, without and with gain."
     )
     p.add_argument("model", nargs="?", default="tiny", help="as for load_stt (default: tiny)")
-    p.add_argument("--count", type=_count, default=60, metavar="N", help="sentences (default: 60)")
+    p.add_argument(
+        "--count", type=whole(1), default=60, metavar="N", help="sentences (default: 60)"
+    )
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return p
-
-
-def _count(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} (expected 1 or more)")
-    return value
 
 
 def main(argv: list[str] | None = None) -> int:

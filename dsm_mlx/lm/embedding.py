@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
-from dsm_mlx.transformer.attention import dense, plus
+from dsm_mlx.transformer.attention import plus
 from dsm_mlx.transformer.ring import count
 
 
@@ -95,7 +95,7 @@ class DemuxEmbedding(nn.Module):
     def unpack(self, dtype: mx.Dtype) -> None:
         """See `unpacked`."""
         self.table = DenseTable(self.table, self.rows, dtype)
-        self.out1, self.out2 = dense(self.out1, dtype), dense(self.out2, dtype)
+        self.out1, self.out2 = _dense(self.out1, dtype), _dense(self.out2, dtype)
 
     def _streams(self, tokens: mx.array) -> tuple[mx.array, mx.array]:
         left = mx.where(tokens < 0, -1, tokens % self.rows)
@@ -122,7 +122,7 @@ class LowRankEmbedding(nn.Module):
     def unpack(self, dtype: mx.Dtype) -> None:
         """See `unpacked`."""
         self.table = DenseTable(self.table, self.rows, dtype)
-        self.low_rank = dense(self.low_rank, dtype)
+        self.low_rank = _dense(self.low_rank, dtype)
 
 
 class DenseTable(nn.Module):
@@ -155,3 +155,21 @@ def unpacked(embedding: nn.Module, rows: int, dtype: mx.Dtype) -> nn.Module:
         embedding.unpack(dtype)
         return embedding
     return DenseTable(embedding, rows, dtype)
+
+
+def _dense(linear: nn.Module, dtype: mx.Dtype) -> nn.Module:
+    """The same linear map with its weights unpacked, without a bias."""
+    weight = linear.weight
+    if isinstance(linear, nn.QuantizedLinear):
+        weight = mx.dequantize(
+            weight,
+            linear.scales,
+            linear.get("biases"),
+            group_size=linear.group_size,
+            bits=linear.bits,
+            mode=linear.mode,
+        )
+    outputs, inputs = weight.shape
+    unpacked = nn.Linear(inputs, outputs, bias=False)
+    unpacked.weight = weight.astype(dtype)
+    return unpacked

@@ -29,24 +29,6 @@ def plus(x: mx.array, linear: nn.Module, y: mx.array) -> mx.array:
     return mx.addmm(x, y, linear.weight.T)
 
 
-def dense(linear: nn.Module, dtype: mx.Dtype) -> nn.Module:
-    """The same linear map with its weights unpacked, without a bias."""
-    weight = linear.weight
-    if isinstance(linear, nn.QuantizedLinear):
-        weight = mx.dequantize(
-            weight,
-            linear.scales,
-            linear.get("biases"),
-            group_size=linear.group_size,
-            bits=linear.bits,
-            mode=linear.mode,
-        )
-    outputs, inputs = weight.shape
-    unpacked = nn.Linear(inputs, outputs, bias=False)
-    unpacked.weight = weight.astype(dtype)
-    return unpacked
-
-
 class Attention(nn.Module):
     """Causal windowed self-attention with rotary positions.
 
