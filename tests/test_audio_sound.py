@@ -5,6 +5,8 @@ import gzip
 import io
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 
 import mlx.core as mx
@@ -300,6 +302,27 @@ def test_what_was_opened_is_closed(tmp_path):
     with unused:
         pass
     assert all(sound._source._reader.stream.closed for sound in (ended, left, unused))
+
+
+_BROKEN_OFF = """
+import sys, threading, dsm_mlx.audio, numpy as np
+there = threading.Event()
+def never_ends():
+    sound = dsm_mlx.audio.Sound(np.zeros(44_100, np.float32), 44_100, target=24_000)
+    for block in sound.blocks(100):
+        break
+    del block
+    there.set()
+    threading.Event().wait()
+threading.Thread(target=never_ends, daemon=True).start()
+there.wait()
+"""
+
+
+def test_nothing_is_said_at_exit_of_a_sound_that_was_broken_off():
+    """Whoever still has it then: soxr would tell of its own objects that are left."""
+    ended = subprocess.run([sys.executable, "-c", _BROKEN_OFF], capture_output=True, check=True)
+    assert ended.stderr == b""
 
 
 def test_bad_options():

@@ -151,14 +151,98 @@ def test_none_and_right_sound_are_bit_for_bit_the_same(stt, monkeypatch):
     fed(stt, SOFT)
 
 
+def begins(decibels):
+    """Half a second of silence, then a word: so loud at first, and then ten times as loud."""
+    t = np.arange(12 * FRAME) / RATE
+    word = np.sin(2 * np.pi * 300 * t) * (1 + 0.9 * np.sin(2 * np.pi * 4 * t))
+    word[:FRAME] /= 10
+    word = word / np.sqrt(np.mean(word[FRAME:] ** 2)) * 10 ** (decibels / 20)
+    return np.concatenate([np.zeros(6 * FRAME), word]).astype(np.float32)
+
+
+def heard_frames(stt, pieces, monkeypatch, after=lambda stream: None):
+    """The sound that the model hears of a stream, and how many frames had been heard before
+    `after` was called."""
+    push, frames = Level.push, []
+
+    def noted(self, pcm, ahead=()):
+        frames.append(push(self, pcm, ahead))
+        return frames[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Level, "push", noted)
+        with stt.stream(gain="auto") as stream:
+            for piece in pieces:
+                stream.feed(piece)
+            count = len(frames)
+            after(stream)
+    return np.concatenate(frames), count
+
+
+def test_a_soft_word_is_raised_from_its_first_frame_on(stt, monkeypatch):
+    soft = begins(-55)
+    found, _ = heard_frames(stt, [soft], monkeypatch)
+    assert found.size == soft.size
+    raised = found[7 * FRAME :] / np.where(soft[7 * FRAME :], soft[7 * FRAME :], np.nan)
+    gains = 20 * np.log10(np.nanmedian(raised.reshape(-1, FRAME), 1))
+    assert gains.min() > 30 and np.ptp(gains) < 8
+    for size in (500, FRAME, 3 * FRAME + 1):
+        pieces = [soft[start : start + size] for start in range(0, soft.size, size)]
+        np.testing.assert_array_equal(heard_frames(stt, pieces, monkeypatch)[0], found)
+
+
+def test_soft_frames_are_held_back_until_their_level_is_known(stt, monkeypatch):
+    soft, right = begins(-55), begins(-20)
+    until = 6 + 3  # frames of silence, and of a word
+    held, count = heard_frames(stt, [soft[: until * FRAME]], monkeypatch)
+    assert count == 6 and held.size == until * FRAME  # the flush brings them out
+    assert heard_frames(stt, [soft], monkeypatch)[1] == soft.size // FRAME
+    assert heard_frames(stt, [right[: until * FRAME]], monkeypatch)[1] == until
+    noise_only = noise(1.6, 1e-4)
+    assert heard_frames(stt, [noise_only], monkeypatch)[1] == noise_only.size // FRAME
+
+
+def test_who_waits_for_held_frames_is_not_kept(stt, monkeypatch):
+    """A mark, a reset and an end bring them out, in both ways of use."""
+    part = begins(-55)[: 8 * FRAME]
+    with stt.stream(gain="auto") as stream:
+        stream.push(part)
+        list(stream.known())
+        assert stream.waiting == 2 * FRAME
+        stream.mark(1)
+        assert any(event == dsm_mlx.Mark(1) for event in stream.known())
+        assert stream.waiting == 0
+    for after in (lambda stream: stream.flush(), lambda stream: stream.reset()):
+        assert heard_frames(stt, [part], monkeypatch, after)[0].size == part.size
+    with stt.stream(gain="auto") as stream:
+        stream.push(part)
+        rest(stream)
+        assert stream.time == pytest.approx(part.size / RATE)
+    assert all_free(stt)
+
+
+def test_held_frames_are_forked_and_saved(stt):
+    pcm = begins(-55)
+    with stt.stream(gain="auto") as stream:
+        stream.push(pcm[: 8 * FRAME])
+        list(stream.known())
+        copies = [stream.fork(), stt.resume(stream.save())]
+        for one in (stream, *copies):
+            assert one.waiting == 2 * FRAME
+            one.push(pcm[8 * FRAME :])
+        expected = rest(stream)
+        assert all(rest(one) == expected for one in copies)
+    assert all_free(stt)
+
+
 def test_silence_that_is_added_is_not_touched(delayed, monkeypatch):
     """Prefix, flush and reset: only the caller's samples are measured."""
     push, seen = Level.push, []
 
-    def noted(self, pcm):
+    def noted(self, pcm, ahead=()):
         seen.append(pcm.size)
-        assert (pcm > 0.04).all()
-        return push(self, pcm)
+        assert (pcm > 0.04).all() and all((frame > 0.04).all() for frame in ahead)
+        return push(self, pcm, ahead)
 
     monkeypatch.setattr(Level, "push", noted)
     with delayed.stream(gain="auto") as stream:

@@ -84,6 +84,7 @@ class Microphone:
             out = self._resampler(self._downmix(block))
             if len(out):
                 yield out
+        self._resampler.clear()
 
     def _next(self) -> np.ndarray | None:
         """The next block as recorded; None after `close()`."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from dsm_mlx.audio.samples import RATES
 from dsm_mlx.errors import AudioError
+
+if TYPE_CHECKING:
+    from soxr import ResampleStream
 
 
 class Resampler:
@@ -20,25 +25,26 @@ class Resampler:
         for rate in (source_rate, target_rate):
             if not RATES[0] <= rate <= RATES[1]:
                 raise AudioError(f"sample rate {rate} Hz: expected {RATES[0]} to {RATES[1]} Hz")
-        self._stream = None
-        if source_rate != target_rate:
-            import soxr
-
-            self._stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32")
+        self._rates = source_rate, target_rate
+        self._stream: ResampleStream | None = None
 
     def __call__(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         """float32 (samples,) in, float32 (samples,) out, possibly none.
 
         `last` hands out what is still inside; the next call begins a new signal.
         """
-        if self._stream is None:
+        if self._rates[0] == self._rates[1]:
             return block
+        if self._stream is None:
+            import soxr
+
+            self._stream = soxr.ResampleStream(*self._rates, 1, dtype="float32")
         out = self._stream.resample_chunk(np.ascontiguousarray(block), last=last)
         if last:
-            self._stream.clear()
+            self.clear()
         return out
 
     def clear(self) -> None:
         """Forget what is still inside; the next call begins a new signal."""
-        if self._stream is not None:
-            self._stream.clear()
+        # soxr complains, on stderr, of each that is there when the interpreter ends.
+        self._stream = None

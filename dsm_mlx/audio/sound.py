@@ -113,7 +113,10 @@ class Sound:
             raise ValueError(f"{self.name}: its sound was given out already; open it again")
         self._begun = True
         with self._stack:
-            yield from self._samples()
+            try:
+                yield from self._samples()
+            finally:
+                self._resampler.clear()
 
     def _samples(self) -> Iterator[np.ndarray]:
         rate, downmix = self._source.rate, Downmix(self._source.rate, self.name)

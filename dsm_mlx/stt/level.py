@@ -1,11 +1,14 @@
 """Level and offset of the caller's sound, put right where they are far off: `gain="auto"`.
 
-One frame at a time, from what has come so far: nothing is delayed. Sound of a right level passes
-bit for bit.
+One frame at a time, from what has come so far. Only the first soft frames of speech are held back
+until their level is known, so that no word is lost before it is. Sound of a right level passes bit
+for bit.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ LOW, HIGH = -27.0, -6.0  # speech between them is left alone
 AIM = -18.0  # where speech is brought that is far below or above
 MOST = 40.0  # of gain, up or down
 _STEEP = 3.0  # how fast the gain grows outside of them, in decibels a decibel, up to the aim
+AHEAD = 6  # frames that are looked at, at most, while the level is not known
 _LEAST = -80.0  # nothing below it is speech
 _NOISE = -46.0  # the background is not raised above it
 _STEP = 6.0  # the most that the gain changes in a frame when it has been found
@@ -63,12 +67,25 @@ class Level:
         self.corrects = False  # the offset
         self.last = 0.0, 0.0  # gain, and offset taken away, at the end of the last frame
 
-    def push(self, pcm: np.ndarray) -> np.ndarray:
-        """float32 pcm (samples,), a frame or a part of one -> as it shall be heard."""
+    def waits(self, frames: Sequence[np.ndarray]) -> bool:
+        """Whether the first of these frames begins something soft whose level they do not tell."""
+        if self.sure or not frames:
+            return False
+        seen = copy.deepcopy(self)
+        seen._measure(frames[0])
+        return bool(seen.spoken) and not seen._settled_by(frames[1 : AHEAD + 1])
+
+    def push(self, pcm: np.ndarray, ahead: Sequence[np.ndarray] = ()) -> np.ndarray:
+        """float32 pcm (samples,), a frame or a part of one, and those that follow as far as they
+        are there -> as it shall be heard."""
         if not pcm.size:
             return pcm
         self._measure(pcm)
-        first, self.last = self.last, self._wanted(pcm)
+        seen = self
+        if self.spoken and not self.sure:
+            seen = copy.deepcopy(self)
+            seen._settled_by(ahead[:AHEAD])
+        first, self.last = self.last, self._wanted(pcm, seen)
         if self.frames == 1:
             first = self.last  # an offset was there before the sound began
         if not any((*first, *self.last)):
@@ -77,6 +94,19 @@ class Level:
         start, end = (np.float32(10 ** (gain / 20)) for gain, _ in (first, self.last))
         pcm = pcm - (np.float32(first[1]) + ramp * np.float32(self.last[1] - first[1]))
         return _limited(pcm * (start + ramp * (end - start)))
+
+    def _settled_by(self, frames: Sequence[np.ndarray]) -> bool:
+        """Measure until the level is certain, or loud enough to be right."""
+        for frame in frames:
+            if self.sure or self.speech >= LOW:
+                break
+            self._measure(frame)
+        return self.sure or self.speech >= LOW
+
+    @property
+    def sure(self) -> bool:
+        """Whether the level of the speech is certain."""
+        return self.spoken >= _SURE
 
     def _measure(self, pcm: np.ndarray) -> None:
         self.frames += 1
@@ -99,12 +129,13 @@ class Level:
             share = _RISE if level > self.speech else _FALL
             self.speech += share * (level - self.speech)
 
-    def _wanted(self, pcm: np.ndarray) -> tuple[float, float]:
-        """The gain and the offset to take away at the end of this frame."""
+    def _wanted(self, pcm: np.ndarray, seen: Level) -> tuple[float, float]:
+        """The gain and the offset to take away at the end of this frame; `seen`: what is known of
+        the speech, from later frames, too."""
         # Not before it is known: a word begins softly in sound of a right level, too, and a first
         # frame that is raised costs that word.
-        gain = gain_for(self.speech) if self.known else 0.0
-        if self.spoken < _SURE:
+        gain = gain_for(seen.speech) if seen.known else 0.0
+        if not self.sure:
             gain = max(gain, 0.0)
         else:
             gain = min(max(gain, self.last[0] - _STEP), self.last[0] + _STEP)

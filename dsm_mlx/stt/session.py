@@ -15,7 +15,7 @@ from dsm_mlx.runtime.session import Session as RuntimeSession
 from dsm_mlx.stt.boost import Boost
 from dsm_mlx.stt.clock import Clock
 from dsm_mlx.stt.guard import Guard
-from dsm_mlx.stt.level import Level
+from dsm_mlx.stt.level import AHEAD, Level
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
 from dsm_mlx.stt.steering import Prompted, Steering, Wish
 from dsm_mlx.stt.words import HeardWord, WordReader
@@ -151,8 +151,9 @@ class Session(RuntimeSession):
 
     @property
     def idle(self) -> bool:
-        """Nothing waits to be heard and nothing is being heard; a part of a frame may be left."""
-        nothing = not self.frames_waiting and not self._computing
+        """Nothing waits to be heard and nothing is being heard; a part of a frame may be left, and
+        what the level waits with."""
+        nothing = not self._computing and (not self.frames_waiting or self._held)
         return nothing and not any(isinstance(item, Task) for item in self.queue)
 
     @property
@@ -230,7 +231,8 @@ class Session(RuntimeSession):
 
     @property
     def ready(self) -> bool:
-        return bool(self.frames_waiting) and not self.crowded and self._due() is None
+        some = bool(self.frames_waiting) and not self.crowded
+        return some and self._due() is None and not self._held
 
     def next_frame(self) -> np.ndarray:
         """The next whole frame, float32 (frame_size,). With `changed` held, as all here."""
@@ -250,6 +252,34 @@ class Session(RuntimeSession):
         self.frames.append(frame)
         return frame
 
+    @property
+    def _held(self) -> bool:
+        """Whether the next frame waits for more sound, from which its level will be known."""
+        position = (self.frame + self._computing) * self.timing.frame_size
+        if not self.level or self.level.sure or position < self.known:
+            return False
+        frames, more = self._coming(position)
+        return more and self.level.waits(frames)
+
+    def _coming(self, position: int) -> tuple[list[np.ndarray], bool]:
+        """The caller's sound in the next whole frames, of which the first lies at `position`, up to
+        a task or silence that was added; and whether it may go on after them."""
+        size, most = self.timing.frame_size, (AHEAD + 1) * self.timing.frame_size
+        parts, left = [np.zeros(0, np.float32)], most
+        for item in self.queue:
+            if isinstance(item, Task) or left <= 0:
+                left = 0
+                break
+            parts.append(item)
+            left -= item.size
+        sound, frames = np.concatenate(parts)[:most], []
+        for start in range(0, sound.size - size + 1, size):
+            audio = self.clock.audio_within(position + start, position + start + size)
+            frames += [sound[a - position : b - position] for a, b in audio]
+            if not audio or audio[-1][1] < position + start + size:
+                return frames, False
+        return frames, left > 0
+
     def wish(self) -> Wish | None:
         """Of the token of the next frame."""
         return self.steering.wish()
@@ -257,9 +287,11 @@ class Session(RuntimeSession):
     def _put_right(self, frame: np.ndarray, position: int) -> None:
         """The level of the caller's sound, where that is wanted and has not been done before."""
         if self.level and position >= self.known:
-            for start, end in self.clock.audio_within(position, position + frame.size):
-                part = slice(start - position, end - position)
-                frame[part] = self.level.push(frame[part])
+            end = position + frame.size
+            ahead = [] if self.level.sure else self._coming(end)[0]
+            for a, b in self.clock.audio_within(position, end):
+                part = slice(a - position, b - position)
+                frame[part] = self.level.push(frame[part], ahead)
 
     def take(self, token: int, pauses: list[float], probability: float) -> None:
         """What the model said of the next frame -> events, in order.

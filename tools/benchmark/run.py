@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from pathlib import Path
@@ -156,6 +157,7 @@ def _go_round(subject, together: Lockstep) -> list[tuple[int, float]]:
 
 def _active_bytes() -> int:
     """While something runs, MLX may hold some kilobytes more or less, as its threads come to it."""
+    gc.collect()
     mx.synchronize()
     return mx.get_active_memory()
 
