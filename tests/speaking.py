@@ -25,7 +25,7 @@ class RecordedStep(TtsStep):
     """Keeps, for every step, the text tokens given and the codes of the frame it completed."""
 
     def __init__(self, step: TtsStep, null_hears_text: bool):
-        super().__init__(step.lm, step.mimi, step.delay_steps, null_hears_text)
+        super().__init__(step.lm, step.mimi, null_hears_text)
         self.said = []
 
     def sample_audio(self, state, sampled, text, *rest, **options):

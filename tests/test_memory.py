@@ -47,7 +47,7 @@ def test_what_is_told_is_what_is_allocated(name, bits, cache, monkeypatch):
     else:
         mimi = counts.codec(lm.config.dep_q, encoder=True, decoder=True)
         conditions = {"temperature": mx.zeros((1,)), "padding_bonus": mx.zeros((1,))}
-        state = TtsStep(lm, mimi, 16).init_state(conditions, row_keys([0]))
+        state = TtsStep(lm, mimi).init_state(conditions, row_keys([0]))
     assert told.model == models.size(lm) + models.size(mimi)
     mx.eval(lm.parameters())
     before = mx.get_active_memory()

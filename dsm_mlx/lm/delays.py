@@ -15,6 +15,10 @@ from dataclasses import dataclass
 import mlx.core as mx
 import numpy as np
 
+Window = list[mx.array]
+"""The newest steps of all streams, the oldest first: each int32 (batch, streams). Apart, so that to
+push one moves nothing."""
+
 
 @dataclass(frozen=True)
 class DelayPattern:
@@ -26,31 +30,35 @@ class DelayPattern:
     def longest(self) -> int:
         return max(self.delays, default=0)
 
-    def window(self, batch: int, fill: int) -> mx.array:
-        """A window in which nothing has been pushed: int32 (batch, streams, longest + 1)."""
-        return mx.full((batch, len(self.delays), self.longest + 1), fill, mx.int32)
+    def window(self, batch: int, fill: int) -> Window:
+        """A window in which nothing has been pushed."""
+        return [mx.full((batch, len(self.delays)), fill, mx.int32)] * (self.longest + 1)
 
-    def push(self, window: mx.array, codes: mx.array) -> mx.array:
+    def push(self, window: Window, codes: mx.array) -> Window:
         """The window one step later; codes int32 (batch, streams)."""
-        return mx.concatenate([window[..., 1:], codes[..., None]], axis=-1)
+        return [*window[1:], codes]
 
-    def line_up(self, window: mx.array) -> mx.array:
+    def line_up(self, window: Window) -> mx.array:
         """What a model hears now: of each stream the code `delay` steps ago. (batch, streams)."""
         return self._pick(window, [self.longest - delay for delay in self.delays])
 
-    def undo(self, window: mx.array) -> mx.array:
+    def undo(self, window: Window) -> mx.array:
         """The frame that is complete now, `longest` steps after it began. (batch, streams)."""
         return self._pick(window, list(self.delays))
 
-    def _pick(self, window: mx.array, places: list[int]) -> mx.array:
+    def _pick(self, window: Window, places: list[int]) -> mx.array:
         """Of each stream what stands at its place. Few places differ, and to choose among them is
         element-wise: a compiled step does it within what comes before, where a gather would be
         kernels of its own."""
-        picked = window[..., places[0]]
+        picked = window[places[0]]
         for place in sorted(set(places) - {places[0]}):
             here = mx.array([at == place for at in places])
-            picked = mx.where(here, window[..., place], picked)
+            picked = mx.where(here, window[place], picked)
         return picked
+
+    def begun(self, step: int) -> np.ndarray:
+        """Which streams have begun, in so many steps after the first: bool (streams,)."""
+        return np.array(self.delays) <= step
 
     def lined_up(self, codes: np.ndarray, step: int, fill: int) -> np.ndarray:
         """What belongs into a step of whole recordings: int32 (..., streams).

@@ -24,7 +24,7 @@ from dsm_mlx.lm.embedding import (
     unpacked,
 )
 from dsm_mlx.lm.sampling import choose
-from dsm_mlx.runtime.device import compiles, start_early, together
+from dsm_mlx.runtime.device import compiles, start_early, together, total
 from dsm_mlx.transformer.attention import plus
 from dsm_mlx.transformer.block import SwiGLU, make_norm
 
@@ -153,7 +153,6 @@ class DepthDecoder(nn.Module):
         self,
         text: mx.array,
         hidden: mx.array,
-        temperature: mx.array,
         noise: mx.array,
         *,
         top_k: int = 250,
@@ -164,24 +163,23 @@ class DepthDecoder(nn.Module):
         text: int32 (batch,), the frame's text token.
         hidden: (batch, main dim), the main model's output; with guidance (2 * batch, main dim),
         for each row first with the conditions, then without.
-        temperature: float32 (batch,). noise: float32 (batch, noise_size), of `sampling.gumbel`.
+        noise: float32 (batch, noise_size), of `sampling.gumbel`, times the temperature.
         guidance: float32 (batch,), see `guide`.
         Returns int32 (batch, codebooks), and bool (batch,), whether they come from numbers.
         """
-        noise = noise * temperature[:, None]
         noise = noise.reshape(text.shape[0], len(self.config.schedule), self.card)
         inputs = self.linear_in(hidden)
         past = self.no_past(inputs)
         codes: list[mx.array] = []
-        # A sum: one that is no number makes it none. Of the logits' own type, for fewer kernels.
-        seen = mx.array(0, inputs.dtype)
+        seen: list[mx.array] = []
         for k in range(len(self.config.schedule)):
             logits, past = self.slice(k, codes[-1] if k else text, inputs, past)
             logits = guide(logits, guidance)
             codes.append(choose(logits, noise[:, k], top_k))
-            seen = seen + logits
+            seen.append(logits)
             start_early(codes[-1])
-        return together(codes).astype(mx.int32), mx.isfinite(seen).all(axis=-1)
+        # A sum: one that is no number makes it none. Of the logits' own type, for fewer kernels.
+        return together(codes).astype(mx.int32), mx.isfinite(total(seen)).all(axis=-1)
 
     def no_past(self, inputs: mx.array) -> list[Past]:
         """What `slice` takes for the first slice. inputs: what `linear_in` gave."""

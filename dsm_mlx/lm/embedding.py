@@ -92,14 +92,28 @@ class DemuxEmbedding(nn.Module):
             x = plus(x, linear, self.table(stream).astype(x.dtype))
         return x
 
-    def unpack(self, dtype: mx.Dtype) -> None:
-        """See `unpacked`."""
-        self.table = DenseTable(self.table, self.rows, dtype)
-        self.out1, self.out2 = _dense(self.out1, dtype), _dense(self.out2, dtype)
-
     def _streams(self, tokens: mx.array) -> tuple[mx.array, mx.array]:
         left = mx.where(tokens < 0, -1, tokens % self.rows)
         return left, mx.where(tokens < 0, -1, tokens // self.rows - 1)
+
+
+class DenseDemuxEmbedding(nn.Module):
+    """The same with nothing packed, as one gather of both parts and one product."""
+
+    def __init__(self, embedding: DemuxEmbedding, dtype: mx.Dtype):
+        super().__init__()
+        self.rows = embedding.rows
+        self.table = DenseTable(embedding.table, self.rows, dtype)
+        maps = [_dense(linear, dtype).weight for linear in (embedding.out1, embedding.out2)]
+        self.out = nn.Linear(2, 1, bias=False)
+        self.out.weight = mx.concatenate(maps, axis=1)
+
+    def added(self, x: mx.array, tokens: mx.array) -> mx.array:
+        """See `added`."""
+        tokens = tokens[:, None]
+        streams = mx.where(mx.array([True, False]), tokens % self.rows, tokens // self.rows - 1)
+        both = self.table(mx.where(tokens < 0, -1, streams)).astype(x.dtype)
+        return plus(x, self.out, both.reshape(x.shape[0], -1))
 
 
 class LowRankEmbedding(nn.Module):
@@ -143,7 +157,7 @@ class DenseTable(nn.Module):
 
 def added(x: mx.array, embedding: nn.Module, tokens: mx.array) -> mx.array:
     """x (rows, dim) + embedding(tokens), in x's dtype; in as few kernels as there can be."""
-    if isinstance(embedding, LowRankEmbedding | DemuxEmbedding):
+    if isinstance(embedding, LowRankEmbedding | DemuxEmbedding | DenseDemuxEmbedding):
         return embedding.added(x, tokens)
     return x + embedding(tokens).astype(x.dtype)
 
@@ -151,7 +165,9 @@ def added(x: mx.array, embedding: nn.Module, tokens: mx.array) -> mx.array:
 def unpacked(embedding: nn.Module, rows: int, dtype: mx.Dtype) -> nn.Module:
     """The same embedding without quantised parts: narrow tables are small as they are, and to read
     packed ones takes several kernels. dtype: of the activations."""
-    if isinstance(embedding, LowRankEmbedding | DemuxEmbedding):
+    if isinstance(embedding, DemuxEmbedding):
+        return DenseDemuxEmbedding(embedding, dtype)
+    if isinstance(embedding, LowRankEmbedding):
         embedding.unpack(dtype)
         return embedding
     return DenseTable(embedding, rows, dtype)

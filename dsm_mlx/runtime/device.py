@@ -9,8 +9,6 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-_IN_ONE_KERNEL = 8  # of MLX's limit of 11 for the depth of what it fuses
-
 
 def on_cpu() -> bool:
     return mx.default_device().type == mx.DeviceType.cpu
@@ -53,19 +51,32 @@ def read(*arrays: mx.array) -> list[np.ndarray]:
 def together(columns: list[mx.array]) -> mx.array:
     """Columns (..., ) of numbers -> (..., columns).
 
-    A stack copies each column with a kernel of its own. In a compiled step eight columns become
+    A stack copies each column with a kernel of its own. In a compiled step sixteen columns become
     one kernel, which chooses where each stands.
     """
     if not compiles():
         return mx.stack(columns, axis=-1)
-    at = mx.array(list(range(len(columns))), mx.uint32)
-    parts = []
-    for start in range(0, len(columns), _IN_ONE_KERNEL):
-        chosen = mx.array(0, columns[0].dtype)  # a constant; `mx.zeros` would be a kernel
-        for k, column in enumerate(columns[start : start + _IN_ONE_KERNEL], start):
-            chosen = mx.where(at == k, column[..., None], chosen)
-        parts.append(chosen)
-    return sum(parts[1:], parts[0])
+    places, halves = range(len(columns)), [1 << bit for bit in range(len(columns).bit_length())]
+    is_right = {half: mx.array([bool(place & half) for place in places]) for half in halves}
+
+    def choose(left: mx.array, right: mx.array, half: int) -> mx.array:
+        return mx.where(is_right[half], right, left)
+
+    return _tree([column[..., None] for column in columns], choose)
+
+
+def total(arrays: list[mx.array]) -> mx.array:
+    """The sum of arrays of a shape, in a compiled step a kernel for some twenty of them."""
+    return _tree(arrays, lambda left, right, _: left + right)
+
+
+def _tree(arrays: list[mx.array], join: Callable[[mx.array, mx.array, int], mx.array]) -> mx.array:
+    """Pairs joined, then pairs of pairs: MLX fuses at most 24 arrays, and nothing deeper than 11.
+    `join` is told how many there are on its left, a power of two."""
+    if len(arrays) == 1:
+        return arrays[0]
+    half = 1 << (len(arrays) - 1).bit_length() - 1
+    return join(_tree(arrays[:half], join), _tree(arrays[half:], join), half)
 
 
 def compiles() -> bool:

@@ -62,7 +62,7 @@ class TtsCore:
         cfg = lm.config.conditioners.by_name.get("cfg")
         self.cfg_names = {float(name): name for name in cfg.values} if cfg else {}
         self._identity = model_identity(checkpoint)
-        self.use(TtsStep(lm, mimi, self.timing.delay_steps))
+        self.use(TtsStep(lm, mimi))
         self._cost = Cost()
         self._batches: dict[tuple[bool, int], Batch] = {}
 

@@ -95,9 +95,7 @@ class TtsFrames:
     def _forced(self, count: int, rows: list[Row]) -> mx.array:
         forced = np.full((count, self.step.codebooks), UNGENERATED, np.int32)
         for i, session in rows:
-            codes = session.forced()
-            if codes is not None:
-                forced[i] = codes
+            forced[i] = session.forced()
         return mx.array(forced)
 
     def _offered(self, count: int, rows: list[Row]) -> mx.array:

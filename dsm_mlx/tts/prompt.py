@@ -14,7 +14,7 @@ from dsm_mlx.audio import read
 from dsm_mlx.codec.mimi import encode_pieces
 from dsm_mlx.errors import AudioError
 from dsm_mlx.lm.sampling import row_keys
-from dsm_mlx.lm.tokens import NOTHING, UNGENERATED
+from dsm_mlx.lm.tokens import NOTHING
 from dsm_mlx.loading.voices import (
     SPEAKER_CONDITIONER,
     embedding_of,
@@ -224,10 +224,8 @@ class PromptCache:
             conditions["guidance"] = mx.ones((1,))
         state = step.init_state(conditions, mx.zeros((1, 2), mx.uint32))
         nothing = mx.array([NOTHING], mx.int32)
-        free = np.full(len(prefix), UNGENERATED, np.int32)
         for i in range(prefix.shape[1]):
-            forced = forced_codes(prefix, i, self._timing)
-            forced = mx.array(free if forced is None else forced)[None]
+            forced = mx.array(forced_codes(prefix, i, self._timing))[None]
             sampled, state = step.sample_text(state)
             _, _, state = step.sample_audio(state, sampled, nothing, forced, depth=False)
             _, state = step.decode(mx.array(prefix[None, :, i : i + 1]), state)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dsm_mlx.lm.delays import DelayPattern
-from dsm_mlx.lm.tokens import UNGENERATED
+from dsm_mlx.lm.tokens import NOTHING, UNGENERATED
 from dsm_mlx.results import Chunk, Word
 from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.session import Session as RuntimeSession
@@ -303,11 +303,8 @@ class Session(RuntimeSession):
         """The step that completes the first frame of sound."""
         return self.first + self._timing.delay_steps + self._timing.pattern.longest
 
-    def forced(self) -> np.ndarray | None:
-        """What the voice's prefix puts in the place of the next step's codes, int32 (codebooks,).
-
-        UNGENERATED where it leaves the model free; None where that is everywhere.
-        """
+    def forced(self) -> np.ndarray:
+        """See `forced_codes`; of the next step."""
         return forced_codes(self._prefix, self._step, self._timing)
 
     @property
@@ -373,9 +370,10 @@ class Session(RuntimeSession):
         return Word(spoken.text, spoken.start / rate, end / rate)
 
 
-def forced_codes(prefix: np.ndarray | None, step: int, timing: Timing) -> np.ndarray | None:
-    """Codes of `prefix` that belong into step `step`, each codebook with its delay."""
-    if prefix is None:
-        return None
-    codes = timing.pattern.lined_up(prefix, step - timing.delay_steps, UNGENERATED)
-    return codes if (codes != UNGENERATED).any() else None
+def forced_codes(prefix: np.ndarray | None, step: int, timing: Timing) -> np.ndarray:
+    """What is put in the place of the model's own codes in step `step`, int32 (codebooks,): NOTHING
+    before a codebook has begun, then those of a prefix; UNGENERATED where the model is free."""
+    step -= timing.delay_steps
+    free = np.full(len(timing.pattern.delays), UNGENERATED, np.int32)
+    codes = free if prefix is None else timing.pattern.lined_up(prefix, step, UNGENERATED)
+    return np.where(timing.pattern.begun(step), codes, NOTHING).astype(np.int32)

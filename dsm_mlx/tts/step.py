@@ -17,7 +17,7 @@ from dsm_mlx.codec.model import MimiModel, keep_resting
 from dsm_mlx.lm.delays import DelayPattern
 from dsm_mlx.lm.depth import guide
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.lm.sampling import gumbel, sample, split
+from dsm_mlx.lm.sampling import choose, gumbel, split
 from dsm_mlx.lm.tokens import NEW_WORD, NOTHING, PADDING, UNGENERATED
 from dsm_mlx.runtime.device import compiled
 from dsm_mlx.transformer import Shared
@@ -29,7 +29,7 @@ TOP_K_TEXT, TOP_K_AUDIO = 25, 250
 class TtsStep:
     """The compiled parts of a step, shared by all sessions of a model. It holds no state.
 
-    A state is {"lm", "decoder", "row", "conditions"}. "row" is {"step" int32 (batch,), "text"
+    A state is {"lm", "decoder", "row", "conditions"}. "row" is {"text"
     int32 (batch,), "audio" int32 (batch, codebooks), "history" of `DelayPattern.window`, "keys"
     uint32 (batch, 2)}. "conditions" stay the same in a session: {"temperature", "padding_bonus"
     float32 (batch,)}, and where the model or the session has them {"sum" (rows, 1, dim),
@@ -37,14 +37,11 @@ class TtsStep:
     model are twice the batch: for each session one with the conditions and one without.
 
     Args:
-        delay_steps: frames by which the sound lags the text.
         null_hears_text: with guidance, whether the rows without conditions are given the text.
     """
 
-    def __init__(
-        self, lm: MultistreamLM, mimi: MimiModel, delay_steps: int, null_hears_text: bool = False
-    ):
-        self.lm, self.mimi, self.delay_steps = lm, mimi, delay_steps
+    def __init__(self, lm: MultistreamLM, mimi: MimiModel, null_hears_text: bool = False):
+        self.lm, self.mimi = lm, mimi
         self.codebooks = lm.config.dep_q
         self.pattern = DelayPattern(lm.config.delays[1 : 1 + self.codebooks])
         self._null_hears_text = null_hears_text
@@ -58,7 +55,6 @@ class TtsStep:
             "lm": self.lm.init_state(1 + ("guidance" in conditions)),
             "decoder": self.mimi.decoder_state(1),
             "row": {
-                "step": mx.zeros((1,), mx.int32),
                 "text": mx.zeros((1,), mx.int32),
                 "audio": mx.zeros((1, self.codebooks), mx.int32),
                 "history": self.pattern.window(1, 0),
@@ -78,8 +74,8 @@ class TtsStep:
         """The first half: -> sampled, state.
 
         `sampled` is {"text" int32 (batch,), what the model samples; "given" int32 (batch,), what
-        it is given; "hidden" (rows, dim); "keys"; "finite" bool (batch,), whether what they come
-        from are numbers}.
+        it is given; "hidden" (rows, dim); "noise" float32 (batch, `DepthDecoder.noise_size`), times
+        the temperature; "finite" bool (batch,), whether what they come from are numbers}.
         cross: which rows of the language model attend to which keys and values.
         active: bool (batch,), rows that are False keep their place; None means all rows.
         offered: int32 (batch, 2), what a row is given if it samples NEW_WORD, and what if not;
@@ -146,10 +142,11 @@ class TtsStep:
 
     def _sample_text(self, active, row, lm, conditions, cross, offered, seen):
         guidance = conditions.get("guidance")
-        tokens, begins = self._inputs(row)
+        step = lm["offset"] if guidance is None else lm["offset"][0::2]
+        tokens, begins = self._inputs(row, step)
         rows = active
         if guidance is not None:
-            null = self._null(tokens, begins, row["step"], conditions["null_until"])
+            null = self._null(tokens, begins, step, conditions["null_until"])
             tokens = mx.stack([tokens, null], axis=1).reshape(-1, tokens.shape[1])
             rows = active if active is None else mx.repeat(active, 2)
         hidden, lm = self.lm(
@@ -168,23 +165,24 @@ class TtsStep:
             logits = guide(logits, guidance)
         is_pad = count(logits.shape[-1]) == PADDING
         logits = logits + is_pad * conditions["padding_bonus"][:, None]
-        keys = split(row["keys"], 3)
-        noise = gumbel(keys[:, 0], logits.shape[-1])
-        text = sample(logits, conditions["temperature"], noise, TOP_K_TEXT)
+        keys, card = split(row["keys"], 2), logits.shape[-1]
+        noise = gumbel(keys[:, 0], card + self.lm.depformer.noise_size)  # of all that is drawn
+        noise = noise * conditions["temperature"][:, None]
+        text = choose(logits, noise[:, :card], TOP_K_TEXT).astype(mx.int32)
         finite = mx.isfinite(hidden).reshape(text.shape[0], -1).all(axis=-1)
         finite = finite & mx.isfinite(logits).all(axis=-1)
         given = text
         if offered is not None:
             given = mx.where(text == NEW_WORD, offered[:, 0], offered[:, 1])
-        new = {**row, "keys": keys[:, 2]}
-        sampled = {"text": text, "given": given, "hidden": hidden, "keys": keys[:, 1]}
+        new = {**row, "keys": keys[:, 1]}
+        sampled = {"text": text, "given": given, "hidden": hidden, "noise": noise[:, card:]}
         return sampled | {"finite": finite}, keep_resting(active, new, row), lm
 
-    def _inputs(self, row):
+    def _inputs(self, row, step):
         """What enters the model: int32 (batch, 1 + n_q), and where it is an initial token."""
         config = self.lm.config
-        batch = row["step"].shape[0]
-        begins = row["step"][:, None] <= self._delays
+        batch = step.shape[0]
+        begins = step[:, None] <= self._delays
         parts = [row["text"][:, None], row["audio"]]
         if config.n_q > self.codebooks:
             parts.append(mx.full((batch, config.n_q - self.codebooks), NOTHING, mx.int32))
@@ -205,14 +203,10 @@ class TtsStep:
         codes, finite = depth(
             text,
             sampled["hidden"],
-            conditions["temperature"],
-            gumbel(sampled["keys"], depth.noise_size),
+            sampled["noise"],
             top_k=TOP_K_AUDIO,
             guidance=conditions.get("guidance"),
         )
-        # Each codebook's sound begins so many steps after its text.
-        starts = self._delays[1 : 1 + self.codebooks] + self.delay_steps
-        codes = mx.where(row["step"][:, None] < starts, NOTHING, codes)
         codes, row = self._advance(active, row, text, codes, forced)
         return codes, finite, row
 
@@ -225,7 +219,7 @@ class TtsStep:
         codes = mx.where(forced == UNGENERATED, codes, forced)
         history = self.pattern.push(row["history"], codes)
         frame = self.pattern.undo(history)
-        new = {**row, "step": row["step"] + 1, "text": text, "audio": codes, "history": history}
+        new = {**row, "text": text, "audio": codes, "history": history}
         return frame[..., None], keep_resting(active, new, row)
 
     def _decode(self, active, codes, decoder):

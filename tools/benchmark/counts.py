@@ -131,7 +131,7 @@ def _hearing(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
 
 def speaker(lm: MultistreamLM) -> tuple[TtsStep, dict, list[dict]]:
     """A step that speaks, the state of a row, and the keys and values of a voice."""
-    step = TtsStep(lm, codec(lm.config.dep_q, decoder=True), _DELAY)
+    step = TtsStep(lm, codec(lm.config.dep_q, decoder=True))
     conditions = {"temperature": mx.zeros((1,)), "padding_bonus": mx.zeros((1,))}
     if lm.config.conditioners.sum:
         conditions["sum"] = mx.zeros((1, 1, lm.config.dim))
@@ -148,7 +148,7 @@ def _speaking(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
     given = {
         "text": mx.zeros((1,), mx.int32),
         "hidden": mx.zeros((1, lm.config.dim), lm.dtype),
-        "keys": row_keys([0]),
+        "noise": mx.zeros((1, lm.depformer.noise_size)),
     }
     sampled, text = hollow((given, mx.zeros((1,), mx.int32)))
     offered = hollow(mx.zeros((1, 2), mx.int32))
@@ -163,5 +163,5 @@ def _speaking(lm: MultistreamLM) -> tuple[dict[str, Counts], int]:
         "depth decoder": count(step.sample_audio, state, sampled, text, forced),
         "codec": count(step.decode, codes, state),
     }
-    session = tts.Endless((state, [voice] if voice else []), step, said=_DELAY + _DELAY)
+    session = tts.Endless((state, [voice] if voice else []), step, _DELAY, said=_DELAY + _DELAY)
     return parts, _waits(TtsFrames(step, "text to speech"), session, state)

@@ -74,9 +74,7 @@ class _NoCodec:
 
 
 def _speak(lm) -> Steps:
-    speak = TtsStep(lm, _NoCodec(), delay_steps=0)
-    forced = mx.full((1, lm.config.dep_q), UNGENERATED, mx.int32)
-
+    speak = TtsStep(lm, _NoCodec())
     none = mx.full((lm.config.dep_q,), NOTHING, mx.int32)
 
     def steps(checked: bool) -> Iterator[mx.array]:
@@ -86,6 +84,8 @@ def _speak(lm) -> Steps:
         for number in count():
             sampled, state = speak.sample_text(state, seen=lm.seen(1 + number))
             text = mx.array([sampled["text"].item()], mx.int32)
+            begun = mx.array(speak.pattern.begun(number))
+            forced = mx.where(begun, UNGENERATED, NOTHING)[None]
             codes, _, state = speak.sample_audio(state, sampled, text, forced)
             whole = number >= speak.pattern.longest
             said = mx.concatenate([text, codes[0, :, 0] if whole else none])

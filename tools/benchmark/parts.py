@@ -93,7 +93,7 @@ def shape(name: str, bits: int | None, seconds: float) -> Iterator[Row]:
     kind = tts.Speaker if name.startswith("tts") else stt.Listener
     subject = kind.random(name, bits, None if bits else "bfloat16", None)
     if isinstance(subject, tts.Speaker):
-        subject.step.delay_steps = 0  # frames before the first sound would cost a slow machine much
+        subject.delay = 0  # frames before the first sound would cost a slow machine much
     named = [name, f"{bits} bits" if bits else "bfloat16"]
     for row in frames(subject, named, seconds, rows):
         yield [*row, kernels]

@@ -13,7 +13,7 @@ from benchmark import models
 from benchmark.alone import run_alone
 from benchmark.lockstep import Lockstep
 from dsm_mlx.lm.sampling import row_keys
-from dsm_mlx.lm.tokens import NEW_WORD, PADDING, UNGENERATED
+from dsm_mlx.lm.tokens import NEW_WORD, NOTHING, PADDING, UNGENERATED
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime.session import Session
@@ -35,11 +35,11 @@ class Endless(Session):
 
     offered = NEW_WORD, PADDING
 
-    def __init__(self, start: Start, step: TtsStep, said: int = 0):
-        """said: steps that lie behind it."""
+    def __init__(self, start: Start, step: TtsStep, delay: int, said: int = 0):
+        """delay: steps by which the sound lags the text. said: steps that lie behind it."""
         beginning, self.keys_values = start
         super().__init__(beginning, live=True)
-        self._delay, self._longest = step.delay_steps, step.pattern.longest
+        self._delay, self._pattern = delay, step.pattern
         self._step, self._wanted, self._computing = said, 0, 0
 
     def give(self, frames: int) -> None:
@@ -59,7 +59,7 @@ class Endless(Session):
 
     @property
     def sounds(self) -> bool:
-        return self._step >= self._delay + self._longest
+        return self._step >= self._delay + self._pattern.longest
 
     def begin_frame(self) -> None:
         self._wanted -= 1
@@ -68,8 +68,9 @@ class Endless(Session):
     def end_frame(self) -> None:
         self._computing -= 1
 
-    def forced(self) -> None:
-        return None
+    def forced(self) -> np.ndarray:
+        begun = self._pattern.begun(self._step - self._delay)
+        return np.where(begun, UNGENERATED, NOTHING).astype(np.int32)
 
     def take(self, _token: int) -> None:
         self._step += 1
@@ -80,10 +81,12 @@ class Endless(Session):
 
 @dataclass
 class Speaker:
-    """A model that can be run: the step, and what makes the start of a row."""
+    """A model that can be run: the step, what makes the start of a row, and the steps by which the
+    sound lags the text."""
 
     step: TtsStep
     start: Callable[[], Start]
+    delay: int
 
     @classmethod
     def random(cls, name: str, *how) -> Speaker:
@@ -91,12 +94,13 @@ class Speaker:
         lm = models.random_lm(name, *how)
         mimi = models.random_mimi(lm.config.dep_q, encoder=False)
         delay = models.config(name).section("tts_config").get("audio_delay", float)
-        step = TtsStep(lm, mimi, int(delay * mimi.config.frame_rate))
+        step = TtsStep(lm, mimi)
         keys_values = []
         if lm.config.transformer.cross_attention:
             source = mx.random.normal((1, _VOICES, lm.config.dim))
             keys_values.append(list(lm.keys_values(source)))
-        return cls(step, partial(_random_start, step, keys_values))
+        start = partial(_random_start, step, keys_values)
+        return cls(step, start, int(delay * mimi.config.frame_rate))
 
     @classmethod
     def load(cls, model: str, bits, dtype, cache) -> Speaker:
@@ -106,7 +110,8 @@ class Speaker:
         name = core.voices.default()
         paths = [] if name is None else [core.voices.find(name)]
         voice, options = complete(core.prompts.read("the default", paths)), options_of(core)
-        return cls(core.step, lambda: complete(core.prompts.start(voice, options, 0)))
+        start = lambda: complete(core.prompts.start(voice, options, 0))  # noqa: E731
+        return cls(core.step, start, core.timing.delay_steps)
 
     @property
     def frame_rate(self) -> float:
@@ -115,7 +120,7 @@ class Speaker:
     @property
     def frames_to_warm(self) -> int:
         """Steps until every part of a step runs."""
-        return self.step.delay_steps + self.step.pattern.longest + 3
+        return self.delay + self.step.pattern.longest + 3
 
     def lockstep(self, rows: int) -> Lockstep:
         """An empty batch of up to `rows` sessions."""
@@ -123,7 +128,7 @@ class Speaker:
 
     def session(self, _number: int) -> Endless:
         """One more session."""
-        return Endless(self.start(), self.step)
+        return Endless(self.start(), self.step, self.delay)
 
     def figures(self, _rows: int, _frames: int, begin: list[float]) -> dict:
         """Milliseconds until the first sound, of the frames that a stream began with."""

@@ -28,11 +28,11 @@ class Recorder(TtsStep):
     """Keeps what enters the model in every step of one row, and what it says."""
 
     def __init__(self, step: TtsStep):
-        super().__init__(step.lm, step.mimi, step.delay_steps)
+        super().__init__(step.lm, step.mimi)
         self.inputs, self.text, self.codes = [], [], []
 
     def sample_text(self, state, *rest):
-        tokens, _ = self._inputs(state["row"])
+        tokens, _ = self._inputs(state["row"], state["lm"]["offset"])
         self.inputs.append(np.array(tokens[0]))
         return super().sample_text(state, *rest)
 
