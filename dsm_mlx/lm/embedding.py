@@ -104,9 +104,8 @@ class DenseDemuxEmbedding(nn.Module):
         super().__init__()
         self.rows = embedding.rows
         self.table = DenseTable(embedding.table, self.rows, dtype)
-        maps = [_dense(linear, dtype).weight for linear in (embedding.out1, embedding.out2)]
-        self.out = nn.Linear(2, 1, bias=False)
-        self.out.weight = mx.concatenate(maps, axis=1)
+        maps = [_weight(linear, dtype) for linear in (embedding.out1, embedding.out2)]
+        self.out = _linear(mx.concatenate(maps, axis=1))
 
     def added(self, x: mx.array, tokens: mx.array) -> mx.array:
         """See `added`."""
@@ -136,7 +135,7 @@ class LowRankEmbedding(nn.Module):
     def unpack(self, dtype: mx.Dtype) -> None:
         """See `unpacked`."""
         self.table = DenseTable(self.table, self.rows, dtype)
-        self.low_rank = _dense(self.low_rank, dtype)
+        self.low_rank = _linear(_weight(self.low_rank, dtype))
 
 
 class DenseTable(nn.Module):
@@ -173,8 +172,8 @@ def unpacked(embedding: nn.Module, rows: int, dtype: mx.Dtype) -> nn.Module:
     return DenseTable(embedding, rows, dtype)
 
 
-def _dense(linear: nn.Module, dtype: mx.Dtype) -> nn.Module:
-    """The same linear map with its weights unpacked, without a bias."""
+def _weight(linear: nn.Linear | nn.QuantizedLinear, dtype: mx.Dtype) -> mx.array:
+    """The weights of a linear map (outputs, inputs), unpacked."""
     weight = linear.weight
     if isinstance(linear, nn.QuantizedLinear):
         weight = mx.dequantize(
@@ -185,7 +184,11 @@ def _dense(linear: nn.Module, dtype: mx.Dtype) -> nn.Module:
             bits=linear.bits,
             mode=linear.mode,
         )
-    outputs, inputs = weight.shape
-    unpacked = nn.Linear(inputs, outputs, bias=False)
-    unpacked.weight = weight.astype(dtype)
-    return unpacked
+    return weight.astype(dtype)
+
+
+def _linear(weight: mx.array) -> nn.Linear:
+    """The linear map of such weights, without a bias."""
+    linear = nn.Linear(*weight.shape[::-1], bias=False)
+    linear.weight = weight
+    return linear
