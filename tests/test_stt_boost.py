@@ -12,10 +12,11 @@ from streaming import never_for_ever as never_for_ever
 
 import dsm_mlx
 from dsm_mlx.lm.sampling import Steer, steered
+from dsm_mlx.lm.tokens import NEW_WORD
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime.worker import complete
-from dsm_mlx.stt.boost import ROOT, STRENGTH, Boost, Place, check_boost
+from dsm_mlx.stt.boost import ROOT, STRENGTH, SURE, Boost, Place, check_boost
 from dsm_mlx.stt.core import SttCore
 from dsm_mlx.stt.steering import Steering, Wish
 from dsm_mlx.stt.step import SttStep, steer_of
@@ -153,6 +154,23 @@ def test_phrases_are_read():
 # ---- the step
 
 
+def test_a_model_that_is_sure_is_not_talked_into_a_phrase():
+    """The first piece alone asks for that: what follows it goes on with what was begun."""
+    logits = mx.log(mx.array([[0.2, 0.8, 1e-4], [0.4, 0.6, 1e-4], [0.01, 0.98, 0.01]]))
+    wishes = [Wish((2,), (9.0,), sure=SURE)] * 2 + [Wish((2,), (9.0,))]
+    assert mx.argmax(steered(logits, steer_of(wishes)), axis=-1).tolist() == [1, 2, 2]
+    unsure = steered(logits, steer_of([Wish((2,), (9.0,), sure=SURE)] * 3))
+    assert mx.array_equal(unsure[::2], logits[::2])
+
+
+def test_the_first_piece_alone_asks_whether_the_model_is_sure():
+    steering = Steering(Boost({"abc": 6.0}, Letters()))
+    steering.push(NEW_WORD, 0.9)
+    assert steering.wish().sure == SURE < 1
+    steering.push(ids("abc")[0], 0.1)
+    assert steering.wish().sure > 1
+
+
 def test_wishes_are_granted():
     logits = mx.array([[1.0, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]])
     wishes = [None, Wish((2,), (5.0,)), Wish((0, 3), (0.0, 1.0), only=True)]
@@ -205,7 +223,7 @@ def test_the_probability_is_that_of_the_model_alone(small):
     pcm = mx.array(PCM[None, :1920])
     found = []
     for token in range(core.lm.config.text_card_out):
-        steer = Steer(mx.array([[token]]), mx.array([[0.0]]), mx.array([True]))
+        steer = Steer(mx.array([[token]]), mx.array([[0.0]]), mx.array([True]), mx.array([1.0]))
         output, _ = core.step(pcm, core.step.beginning(), steer=steer)
         assert output.text.item() == token
         found.append(output.probability.item())

@@ -34,16 +34,20 @@ class Steer(NamedTuple):
 
     ids: int32 (batch, wishes), tokens; one that stands twice has the same value. values: float32
     (batch, wishes), added to their logits. only: bool (batch,), whether no other token can be.
+    sure: float32 (batch,), the probability of the likeliest token above which nothing is added.
     """
 
     ids: mx.array
     values: mx.array
     only: mx.array
+    sure: mx.array
 
 
 def steered(logits: mx.array, steer: Steer) -> mx.array:
     """float32 logits (batch, card) with all wishes granted. Rows without any are as they were."""
-    wished = mx.take_along_axis(logits, steer.ids, axis=-1) + steer.values
+    likeliest = mx.exp(logits.max(axis=-1) - mx.logsumexp(logits, axis=-1))
+    values = mx.where((likeliest > steer.sure)[:, None], 0.0, steer.values)
+    wished = mx.take_along_axis(logits, steer.ids, axis=-1) + values
     others = mx.where(steer.only[:, None], -mx.inf, logits)
     return mx.put_along_axis(others, steer.ids, wished, axis=-1)
 

@@ -5,23 +5,26 @@ Plain Python on small integers; `SttStep` grants the wishes on the device.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from dsm_mlx.lm.tokens import NEW_WORD, PADDING
-from dsm_mlx.stt.boost import ROOT, Boost, Place
+from dsm_mlx.stt.boost import ROOT, SURE, Boost, Place
 
 FREE = (NEW_WORD, PADDING)
 """What may always be said while text is forced; reference: `PromptHook.padding_tokens`."""
 
 
 class Wish(NamedTuple):
-    """Tokens, what is added to the logit of each, and whether no others can be said."""
+    """Tokens, what is added to the logit of each, and whether no others can be said. sure: nothing
+    is added where the model's own token is likelier than that."""
 
     ids: tuple[int, ...]
     values: tuple[float, ...]
     only: bool = False
+    sure: float = math.inf
 
 
 class Prompted(NamedTuple):
@@ -87,7 +90,7 @@ class Steering:
         if self._boost is None:
             return None
         ids, values = self._boost.wishes(self._at, self._last)
-        return Wish(ids, values) if ids else None
+        return Wish(ids, values, sure=math.inf if self._at.node else SURE) if ids else None
 
     def push(self, token: int, probability: float) -> None:
         """A frame's token has been said, which the model itself gave that probability."""

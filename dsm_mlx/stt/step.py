@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from operator import mul
 from typing import NamedTuple
@@ -51,7 +52,8 @@ def steer_of(wishes: Sequence[Wish | None]) -> Steer | None:
             ids[row], values[row] = wish.ids[0], wish.values[0]
             ids[row, : len(wish.ids)], values[row, : len(wish.ids)] = wish.ids, wish.values
     only = [wish is not None and wish.only for wish in wishes]
-    return Steer(mx.array(ids), mx.array(values), mx.array(only))
+    sure = [wish.sure if wish else math.inf for wish in wishes]
+    return Steer(mx.array(ids), mx.array(values), mx.array(only), mx.array(sure))
 
 
 class SttStep:
