@@ -1,8 +1,9 @@
 """Phrases that a transcript shall prefer: a prefix tree over the tokenizer's pieces.
 
 A phrase is followed piece by piece. Where a word may begin, the first piece of every phrase is
-made more likely by half its strength, unless the model is sure of another one, and after the first pieces of a phrase the next one by all of
-it. As soon as anything else is said the phrase is over, and nothing of it is left. Plain Python.
+made more likely by half its strength, unless the model is sure of another token; after the first
+pieces of a phrase the next one by all of it. As soon as anything else is said the phrase is over,
+and nothing of it is left. Plain Python.
 """
 
 from __future__ import annotations

@@ -103,6 +103,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
                 docs/hearing.md.
             gain: "auto" brings speech that is far too soft or too loud to a level that models
                 know, and takes away an offset; sound of a right level stays as it is, bit for bit.
+                The first soft frames of speech, six at most, wait until their level is known.
 
         Raises:
             ValueError, TypeError: a value out of range, or a delay on a model that has one only.
