@@ -64,6 +64,7 @@ def remotely(command, server, *args, **options):
     [
         [], ["--timestamps"], ["--output-format", "srt"], ["--output-format", "vtt"],
         ["--output-format", "json"], ["--pauses", "--timestamps"],
+        ["--start", "1.3", "--end", "2.5", "--timestamps"],
     ],
 )  # fmt: skip
 def test_what_is_heard_of_a_file_is_what_the_model_hears(server, models, args):
@@ -74,6 +75,10 @@ def test_what_is_heard_of_a_file_is_what_the_model_hears(server, models, args):
             (status, without_confidence(out), err) for status, out, err in (expected, found)
         )
     assert found == expected and found[0] == 0 and found[1]
+
+
+def test_a_track_that_is_not_there(server):
+    assert "has one sound track (track is 2, expected 1)" in fails(STT, BUS, "--track", "2", "--server", server.at)
 
 
 def without_confidence(out):
