@@ -11,6 +11,7 @@ os.environ.setdefault("DSM_MLX_BLAS", "0")
 import dsm_mlx  # noqa: F401, so that another one than "0" is there before MLX
 
 # isort: split
+import fake_devices
 import golden as fixtures
 import mlx.core as mx
 import pytest
@@ -69,3 +70,9 @@ def manifest():
 def virtual_microphone():
     """What `paplay` plays is what the default microphone hears."""
     yield from microphone.running()
+
+
+@pytest.fixture
+def system(monkeypatch):
+    """Sound devices that the test drives."""
+    yield from fake_devices.system(monkeypatch)

@@ -4,96 +4,14 @@ import logging
 import sys
 import threading
 import time
-import types
 
 import numpy as np
 import pytest
+from fake_devices import entry
 
-from dsm_mlx.audio import Microphone, Speaker, list_devices, microphone, speaker
+from dsm_mlx.audio import Microphone, Speaker, list_devices, microphone
 from dsm_mlx.audio.devices import find_device
 from dsm_mlx.errors import AudioError
-
-
-def entry(name, inputs, outputs, rate=48_000.0):
-    return {
-        "name": name,
-        "max_input_channels": inputs,
-        "max_output_channels": outputs,
-        "default_samplerate": rate,
-    }
-
-
-class FakeStream:
-    latency = 0.0
-
-    def __init__(self, system, **options):
-        if system.refuse:
-            raise system.PortAudioError("Device unavailable")
-        self.system, self.options, self.closed = system, options, False
-        system.streams.append(self)
-
-    def start(self):
-        self.system.on_start(self)
-
-    def close(self, ignore_errors=True):
-        self.closed = True
-        self.options["finished_callback"]()
-
-    def record(self, samples, overflow=False):
-        """Let the device deliver `samples`, the same on every channel."""
-        data = np.repeat(np.asarray(samples, "f4")[:, None], self.options["channels"], axis=1)
-        status = types.SimpleNamespace(input_overflow=overflow)
-        self.options["callback"](data, len(data), None, status)
-
-    def play(self, frames):
-        """Let the device ask for `frames` samples; the first channel of what it gets."""
-        out = np.full((frames, self.options["channels"]), 9, "f4")
-        self.options["callback"](out, frames, None, None)
-        assert (out == out[:, :1]).all()
-        return out[:, 0]
-
-
-class FakeSystem(types.ModuleType):
-    """Stands in for the module sounddevice."""
-
-    PortAudioError = type("PortAudioError", (Exception,), {})
-
-    def __init__(self):
-        super().__init__("sounddevice")
-        self.found = [entry("Built-in Mic", 1, 0), entry("Headset", 4, 2), entry("Loud", 0, 8)]
-        self.after_refresh = None
-        self.default = types.SimpleNamespace(device=(0, 2))
-        self.streams = []
-        self.refuse = False
-        self.on_start = lambda stream: None
-
-    def query_devices(self):
-        return self.found
-
-    def InputStream(self, **options):
-        return FakeStream(self, **options)
-
-    OutputStream = InputStream
-
-    def _terminate(self):
-        pass
-
-    def _initialize(self):
-        if self.after_refresh is not None:
-            self.found = self.after_refresh
-
-
-@pytest.fixture
-def system(monkeypatch):
-    system = FakeSystem()
-    monkeypatch.setitem(sys.modules, "sounddevice", system)
-    for module in (microphone, speaker):
-        monkeypatch.setattr(module, "LOST_SECONDS", 0.2)
-        monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
-    yield system
-    for stream in system.streams:
-        assert stream.closed
-
 
 # ---- devices
 
@@ -367,16 +285,27 @@ def test_sound_is_resampled_to_the_devices_rate(system):
         played = stream.play(50_000)
         np.testing.assert_allclose(played[500:47_500], tone(48_000, 48_000)[500:47_500], atol=1e-3)
         assert not played[48_000:].any()
+        player.stop()
 
 
-def test_a_lost_loudspeaker(player):
-    player, stream = player
+def test_a_lost_loudspeaker(system, player):
+    player, _ = player
     player.write(tone(2400))
-    with pytest.raises(AudioError, match="the loudspeaker 'Loud' is lost"):
+    with pytest.raises(AudioError, match="the loudspeaker 'Loud' is lost: it takes no sound"):
         player.drain()  # the device never asks for sound
-    stream.options["finished_callback"]()
-    with pytest.raises(AudioError, match="the loudspeaker 'Loud' is lost"):
+    assert len(system.streams) == 2
+    with pytest.raises(AudioError, match="the loudspeaker 'Loud' is lost: it takes no sound"):
         player.write(tone(2400))
+    assert len(system.streams) == 2
+
+
+def test_a_loudspeaker_that_was_closed(system):
+    player = Speaker()
+    player.close()
+    with pytest.raises(AudioError, match="the loudspeaker 'Loud' is closed: it plays no more"):
+        player.write(tone(2400))
+    assert player.drain()
+    assert len(system.streams) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Nothing here knows of models; soundfile, soxr and sounddevice are imported when 
 
 from dsm_mlx.audio.devices import Device, list_devices
 from dsm_mlx.audio.encodings import ENCODINGS, RawFormat
+from dsm_mlx.audio.events import DeviceEvent
 from dsm_mlx.audio.microphone import Microphone
 from dsm_mlx.audio.part import Part
 from dsm_mlx.audio.samples import check_pcm, check_rate
@@ -16,6 +17,7 @@ __all__ = [
     "ENCODINGS",
     "AudioFile",
     "Device",
+    "DeviceEvent",
     "Microphone",
     "Part",
     "RawFormat",

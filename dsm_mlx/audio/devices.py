@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from dataclasses import dataclass
 
 from dsm_mlx.errors import AudioError
 from dsm_mlx.messages import shown
-
-logger = logging.getLogger("dsm_mlx")
 
 BLOCK_SECONDS = 0.02
 POLL_SECONDS = 0.1
@@ -134,16 +130,3 @@ def refresh_devices() -> None:
         sounddevice = portaudio()
         sounddevice._terminate()
         sounddevice._initialize()
-
-
-class Notice:
-    """A warning on the `dsm_mlx` logger for something that may happen often: every 5 s at most."""
-
-    def __init__(self, seconds: float = 5.0) -> None:
-        self._seconds = seconds
-        self._next = 0.0
-
-    def __call__(self, message: str) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + self._seconds
-            logger.warning(message)
