@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dsm_mlx.audio import Microphone, Speaker, WavWriter, list_devices
+from dsm_mlx.audio.devices import portaudio
 
 pytestmark = pytest.mark.usefixtures("virtual_microphone")
 
@@ -90,6 +91,85 @@ def test_the_speaker_stops_at_once():
         time.sleep(0.7)
         speaker.stop()
     assert 0.2 < len(recording.heard()) / 24_000 < 1.5
+
+
+class TimedRecording:
+    """What the microphone hears within the `with` block, and when each sample was taken."""
+
+    def __enter__(self):
+        self.taken, self.blocks, self.times = 0, [], []
+        options = {"samplerate": 48_000, "channels": 1, "blocksize": 480, "latency": "low"}
+        self.stream = portaudio().InputStream(dtype="float32", callback=self.take, **options)
+        self.stream.start()
+        return self
+
+    def take(self, data, frames, when, status):
+        # a callback that waited for nothing tells how far the clocks are apart
+        clocks = time.monotonic() - when.currentTime
+        self.times.append((self.taken / 48_000, when.inputBufferAdcTime, clocks))
+        self.blocks.append(data[:, 0].copy())
+        self.taken += frames
+
+    def __exit__(self, *_):
+        time.sleep(0.3)
+        self.stream.close()
+        self.pcm = np.concatenate(self.blocks)[::2]  # to 24 kHz: what was played has no more
+
+    def heard_at(self, sound):
+        """By `time.monotonic`, when the middle of a piece of sound was recorded."""
+        size = 1 << (len(self.pcm) + len(sound)).bit_length()
+        spectrum = np.fft.rfft(self.pcm, size) * np.conj(np.fft.rfft(sound, size))
+        found = np.fft.irfft(spectrum)[: len(self.pcm)].argmax()
+        recorded, times, clocks = np.array(self.times).T
+        return np.interp((found + len(sound) / 2) / 24_000, recorded, times + clocks.min())
+
+
+def test_the_position_is_where_the_recording_is():
+    """Within 30 ms, as a median: each piece of a noise that was heard is found in the recording,
+    and is compared with the time at which the position came there. Gaps change nothing in that."""
+    source = (0.1 * np.random.default_rng(0).standard_normal(3 * 24_000)).astype("f4")
+    looks = []
+    with TimedRecording() as recording, Speaker() as speaker:
+        writer = threading.Thread(target=speaker.write, args=(source,))
+        writer.start()
+        until = time.monotonic() + 15
+        while speaker.position < 2.5 and time.monotonic() < until:
+            looks.append((time.monotonic(), speaker.position))
+            time.sleep(0.005)
+        writer.join()
+        assert speaker.drain(timeout=10)
+        assert speaker.progress == (3.0, 3.0)
+        assert speaker.stop() == 3.0
+    times, positions = np.array(looks).T
+    errors = []
+    for middle in np.arange(0.5, 2.3, 0.1):
+        begin = round((middle - 0.05) * 24_000)
+        there = np.interp(middle, positions, times)
+        errors.append(there - recording.heard_at(source[begin : begin + 2400]))
+    assert abs(np.median(errors)) < 0.03, errors
+
+
+def test_a_stop_says_how_much_was_heard():
+    with Recording() as recording, Speaker() as speaker:
+        speaker.write(tone(8))
+        while speaker.position < 0.7:
+            time.sleep(0.01)
+        heard = speaker.stop()
+        assert 0.7 <= heard < 1.3 and speaker.progress == (0.0, 0.0)
+    # the first moments may be lost while the sound system starts
+    assert heard - 0.2 < len(recording.heard()) / 24_000 < heard + 0.1
+
+
+def test_the_level_of_what_is_heard():
+    with Recording() as recording, Speaker() as speaker:
+        assert recording.mic.level < -100
+        speaker.write(tone(1.5))
+        while speaker.position < 0.8:
+            time.sleep(0.01)
+        # a sine of amplitude 0.5; none of the 0.1 s before is of its beginning
+        assert abs(recording.mic.level + 9.03) < 0.5
+        assert abs(recording.mic.peak + 6.02) < 0.5
+        speaker.stop()
 
 
 def test_devices_are_listed():
