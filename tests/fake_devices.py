@@ -1,6 +1,7 @@
 """A sound system that the test drives: exact, and without hardware."""
 
 import sys
+import time
 import types
 
 import numpy as np
@@ -25,6 +26,10 @@ class FakeStream:
             raise system.PortAudioError("Device unavailable")
         self.system, self.options, self.closed = system, options, False
         system.streams.append(self)
+
+    @property
+    def time(self):
+        return self.system.time()
 
     def start(self):
         self.system.on_start(self)
@@ -65,6 +70,7 @@ class FakeSystem(types.ModuleType):
         self.streams = []
         self.refuse = False
         self.on_start = lambda stream: None
+        self.time = time.monotonic
 
     def query_devices(self):
         return self.found

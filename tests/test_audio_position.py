@@ -16,9 +16,10 @@ HELD = 0.1  # seconds that the device has in hand
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(system, monkeypatch):
     """The time of day for the speaker: `clock.now`."""
     clock = types.SimpleNamespace(now=100.0)
+    system.time = lambda: clock.now + DEVICE_CLOCK
     monkeypatch.setattr(speaker, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
@@ -87,6 +88,38 @@ def test_a_callback_that_waited_for_the_interpreter(player, clock):
     stream.play(BLOCK, when=(asked, asked + HELD))
     clock.now += HELD - 0.05 + 0.01  # half of it is heard
     assert player.position == pytest.approx(0.41)
+
+
+def test_the_first_callbacks_wait_as_well(player, clock):
+    """How far the clocks are apart is known from the opening."""
+    player, stream = player
+    player.write(tone(1.0))
+    for _ in range(10):
+        asked = clock.now - 0.5 + DEVICE_CLOCK
+        stream.play(BLOCK, when=(asked, asked + 0.5 + HELD))
+        clock.now += BLOCK / 24_000
+    assert player.position == pytest.approx(0.1)
+
+
+def test_a_device_that_corrects_itself(player, clock):
+    """It said too much of what it holds, which is over when the next sound begins."""
+    player, stream = player
+    player.write(tone(1.0))
+    run(clock, stream, 0.1, held=0.6)
+    assert player.position == 0.0
+    run(clock, stream, 0.02, held=0.05)
+    assert player.position == pytest.approx(0.07)
+    run(clock, stream, 0.08, held=0.05)
+    assert player.position == pytest.approx(0.15)
+
+
+def test_a_device_without_a_clock(system, clock):
+    def time():
+        raise system.PortAudioError("Error getting stream time")
+
+    system.time = time
+    with Speaker() as player:
+        assert player.progress == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("when", [None, (0.0, 0.0), (7.0, 0.0), (7.0, 700.0)])

@@ -13,12 +13,16 @@ class DeviceClock:
     """When what a callback gives to the device is heard, by `time.monotonic`.
 
     PortAudio tells, by a clock of its own, when the callback was asked for and when its first
-    sample will be heard. How far the two clocks are apart is known best from the callback that
-    waited least for the interpreter.
+    sample will be heard. How far the two clocks are apart is known best from the look that waited
+    least for the interpreter.
     """
 
     def __init__(self) -> None:
         self._apart: deque[float] = deque(maxlen=LOOKS)
+
+    def look(self, now: float, current: float) -> None:
+        """now: by `time.monotonic`, at the moment that is `current` by PortAudio's clock."""
+        self._apart.append(now - current)
 
     def heard_at(self, now: float, when: object, latency: float) -> float:
         """The time at which the first sample is heard; it is not before `now`.
@@ -29,7 +33,7 @@ class DeviceClock:
         current = getattr(when, "currentTime", 0.0)
         heard = getattr(when, "outputBufferDacTime", 0.0)
         if current > 0 and 0 <= heard - current <= MOST_SECONDS:
-            self._apart.append(now - current)
+            self.look(now, current)
             return max(now, heard + min(self._apart))
         usable = math.isfinite(latency) and 0 < latency <= MOST_SECONDS
         return now + latency if usable else now
@@ -66,8 +70,18 @@ class Playout:
 
         last: there is no more, so that all that was written is given, to the sample.
         """
+        self._end_by(begin)
         self.given = self.written if last else min(self.given + seconds, self.written)
         self._held.append((begin, begin + seconds, self.given))
+
+    def _end_by(self, time: float) -> None:
+        """What the device holds is over then: the newest word on it is the best."""
+        for index in reversed(range(len(self._held))):
+            begin, end, given = self._held[index]
+            if end <= time:
+                break
+            self._held[index] = begin - end + time, time, given
+            time += begin - end
 
     def heard(self, now: float) -> float:
         """How much has been heard at the time `now`. It never goes back."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from dsm_mlx.audio.devices import (
     close_stream,
     find_device,
     open_stream,
+    portaudio,
     refresh_devices,
 )
 from dsm_mlx.audio.events import DeviceEvent, Teller
@@ -100,6 +102,8 @@ class Speaker:
             ended.set()
             raise
         self._latency = self._stream.latency
+        with suppress(portaudio().PortAudioError), self._condition:  # there is no such time
+            self._clock.look(time.monotonic(), self._stream.time)
 
     def _use_rate(self, rate: float) -> None:
         """Bring the chunks, and all that follow, to the device's `rate`."""
