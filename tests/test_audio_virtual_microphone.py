@@ -94,7 +94,7 @@ def test_the_speaker_stops_at_once():
 
 
 class TimedRecording:
-    """What the microphone hears within the `with` block, and when each sample was taken."""
+    """What the microphone hears within the `with` block, and when each sample came from it."""
 
     def __enter__(self):
         self.taken, self.blocks, self.times = 0, [], []
@@ -102,16 +102,16 @@ class TimedRecording:
         self.stream = portaudio().InputStream(dtype="float32", callback=self.take, **options)
         self.stream.start()
         until = time.monotonic() + 10
-        while len(self.blocks) < 50 and time.monotonic() < until:  # its first times are not right
+        while not self.blocks and time.monotonic() < until:
             time.sleep(0.01)
         return self
 
     def take(self, data, frames, when, status):
-        # a callback that waited for nothing tells how far the clocks are apart
-        clocks = time.monotonic() - when.currentTime
-        self.times.append((self.taken / 48_000, when.inputBufferAdcTime, clocks))
-        self.blocks.append(data[:, 0].copy())
         self.taken += frames
+        # PortAudio's time is of before the wait for the interpreter; the shortest one tells how far
+        # the clocks are apart. (When it says the sample was taken is wrong at first.)
+        self.times.append((self.taken / 48_000, when.currentTime, time.monotonic()))
+        self.blocks.append(data[:, 0].copy())
 
     def __exit__(self, *_):
         time.sleep(0.3)
@@ -125,9 +125,9 @@ class TimedRecording:
         return np.fft.irfft(spectrum)[: len(self.pcm)].argmax()
 
     def time_of(self, samples):
-        """By `time.monotonic`, when these samples were taken."""
-        recorded, times, clocks = np.array(self.times).T
-        return np.interp(samples / 24_000, recorded, times + clocks.min())
+        """By `time.monotonic`, when these samples were there."""
+        recorded, times, ours = np.array(self.times).T
+        return np.interp(samples / 24_000, recorded, times + (ours - times).min())
 
 
 def errors_of_position():
@@ -158,11 +158,14 @@ def errors_of_position():
 
 
 def test_the_position_is_where_the_recording_is():
-    """Within 20 ms, as a median, in one of five takes: when the machine is so busy that the sound
-    breaks off, the sound system does not know when it goes on."""
+    """A piece is heard when the microphone gives it, within 30 ms, as a median of all pieces.
+
+    In one of five takes: when the machine is so busy that the sound breaks off, the sound system
+    itself does not know when it goes on.
+    """
     for _ in range(5):
         errors = errors_of_position()
-        if len(errors) > 5 and abs(np.median(errors)) < 0.02:
+        if len(errors) > 5 and abs(np.median(errors)) < 0.03:
             return
     pytest.fail(f"position is late by {errors} s")
 
