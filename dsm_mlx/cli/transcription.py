@@ -16,6 +16,7 @@ from dsm_mlx.audio import AudioFile, Microphone, Part, Sound, read_stream
 from dsm_mlx.audio.devices import find_device
 from dsm_mlx.cli import common, remote
 from dsm_mlx.cli.common import put, say, say_error, shown_name
+from dsm_mlx.cli.level import metered
 from dsm_mlx.cli.models import list_models
 from dsm_mlx.cli.steering_args import steering
 from dsm_mlx.cli.transcripts import deliver, paths, printer
@@ -281,4 +282,6 @@ def _live_blocks(stt: SpeechToText, args: argparse.Namespace) -> Iterator[np.nda
         return
     with Microphone(args.device, stt.sample_rate) as microphone:
         say("listening; Ctrl-C ends")
-        yield from microphone
+        words_are_seen = sys.stdout.isatty() and not args.output_dir
+        shown = sys.stderr.isatty() and not words_are_seen  # they would be in one line
+        yield from metered(microphone) if shown else microphone

@@ -110,8 +110,11 @@ def _calls(corpus: Path, folder: Path) -> list[Call]:
         (audio.check_pcm, {"pcm": _PCM, "name": "pcm", "rate": 24_000}),
         (audio.check_rate, {"value": 24_000}),
         (audio.to_s16le, {"pcm": _PCM}),
-        (audio.Microphone, {"device": "no such device", "sample_rate": 24_000}),
-        (audio.Speaker, {"device": "none", "sample_rate": 24_000, "prebuffer": 0.1}),
+        (audio.Microphone, {"device": "no such device", "sample_rate": 24_000, "on_event": None}),
+        (
+            audio.Speaker,
+            {"device": "none", "sample_rate": 24_000, "prebuffer": 0.1, "on_event": None},
+        ),
         (Limits, vars(Limits()).copy()),
         (ServerOptions, {**vars(ServerOptions()), "unix_socket": folder / "socket"}),
     ]
