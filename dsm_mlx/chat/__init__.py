@@ -1,0 +1,54 @@
+"""Conversations: somebody speaks, a reply is written, and said while it is being written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dsm_mlx.chat.events import (
+    DeviceChanged,
+    DeviceLost,
+    Event,
+    Failed,
+    Heard,
+    Interrupted,
+    Latency,
+    Partial,
+    Said,
+    Saying,
+    TakenBack,
+    Thinking,
+    TurnEnded,
+    Writing,
+)
+
+if TYPE_CHECKING:
+    from dsm_mlx.chat.conversation import Conversation
+
+__all__ = [
+    "Conversation",
+    "DeviceChanged",
+    "DeviceLost",
+    "Event",
+    "Failed",
+    "Heard",
+    "Interrupted",
+    "Latency",
+    "Partial",
+    "Said",
+    "Saying",
+    "TakenBack",
+    "Thinking",
+    "TurnEnded",
+    "Writing",
+]
+
+# What needs MLX, or a package of its own, is imported when it is asked for.
+_LATER = {"Conversation": "dsm_mlx.chat.conversation"}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'dsm_mlx.chat' has no attribute {name!r}")
