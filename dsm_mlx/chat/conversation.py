@@ -151,6 +151,8 @@ class Conversation:
 
     def __next__(self) -> Event:
         """The next event; waits for one. Ctrl-C may end the waiting: nothing is lost."""
+        if self._closed and self._running:
+            raise StopIteration
         if (event := self._plain().run(self._talk.events.take())) is None:
             self.close()
             raise StopIteration
