@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsm_mlx.chat.asking import Reply
 from dsm_mlx.chat.events import Event
 from dsm_mlx.chat.messages import Messages
 from dsm_mlx.chat.plain import LoopThread
 from dsm_mlx.chat.player import Sink
-from dsm_mlx.chat.replies import Reply
 from dsm_mlx.chat.talk import Parts, Talk
 from dsm_mlx.checks import check_flag, check_number, check_text
 from dsm_mlx.messages import shown

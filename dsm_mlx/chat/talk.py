@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from dsm_mlx import results
 from dsm_mlx.chat import turns
+from dsm_mlx.chat.asking import Asking, Reply
 from dsm_mlx.chat.events import (
     DeviceChanged,
     DeviceLost,
@@ -26,7 +27,6 @@ from dsm_mlx.chat.hearing import Hearing, Source
 from dsm_mlx.chat.messages import Messages
 from dsm_mlx.chat.outbox import Outbox
 from dsm_mlx.chat.player import Player, Sink
-from dsm_mlx.chat.replies import Replies, Reply
 from dsm_mlx.chat.speaking import Utterance, end
 from dsm_mlx.errors import AudioError
 from dsm_mlx.messages import reason
@@ -65,7 +65,7 @@ class Talk:
         self._parts, self._messages = parts, messages
         self.events = Outbox()
         self._turns = turns.TurnTaking(parts.patience, parts.delay)
-        self._replies, self._player = Replies(parts.reply), Player(parts.sink)
+        self._asking, self._player = Asking(parts.reply), Player(parts.sink)
         self._hearing: Hearing | None = None
         self._to_say: deque[str] = deque()
         self._utterance: Utterance | None = None
@@ -135,7 +135,7 @@ class Talk:
     def _close(self) -> None:
         if self._hearing:
             self._hearing.close()
-        self._replies.close()
+        self._asking.close()
         self._player.close()
 
     # ---- from outside
@@ -220,7 +220,7 @@ class Talk:
         self._messages.add("user", step.text)
         self.events.put(Thinking(self._now))
         asked = self._hearing.when(step.last_word), time.monotonic()
-        self._begin(self._replies.pieces(self._messages.plain()), asked)
+        self._begin(self._asking.pieces(self._messages.plain()), asked)
 
     def _say_next(self) -> None:
         if self._to_say and not self._utterance:

@@ -19,7 +19,7 @@ _LATE_SECONDS = 2.0  # that a reply has to come to its end when it is closed
 _END: Any = object()
 
 
-class Replies:
+class Asking:
     """Asks for replies, one after another, on a thread of their own where they block.
 
     A reply that is broken off is closed before the next one is asked for, so that two never share
