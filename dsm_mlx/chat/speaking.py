@@ -89,15 +89,21 @@ class Utterance:
             self._look()
             if not speech.cut_short:
                 self._hear(self._spelling.finish())
+        except Exception:
+            with suppress(Exception):  # the player's own, perhaps
+                self.stop()
+            raise
         finally:
             self._fall_silent()
             await end(opening, writing, following)
 
     def stop(self) -> None:
         """Fall silent now. Whoever waits in `say` is to be cancelled then."""
-        if not self._stopped and self._turn is not None:
-            self._hear_until(self._player.stop())
-        self._fall_silent()
+        try:
+            if not self._stopped and self._turn is not None:
+                self._hear_until(self._player.stop())
+        finally:
+            self._fall_silent()
 
     def _fall_silent(self) -> None:
         self._stopped = True
