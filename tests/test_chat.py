@@ -30,13 +30,13 @@ ASKED = {"role": "user", "content": "what time is it"}
 ANSWER = "It is nine o'clock, more or less."
 
 
-def run(coroutine):
+def run(coroutine, seconds=2 * SOON):
     """As asyncio.run, but not for ever; nothing may be left in the loop."""
 
     async def bounded():
         loop, wrong = asyncio.get_running_loop(), []
         loop.set_exception_handler(lambda _, context: wrong.append(context["message"]))
-        await asyncio.wait_for(coroutine, 2 * SOON)
+        await asyncio.wait_for(coroutine, seconds)
         await asyncio.sleep(0)
         gc.collect()
         left = asyncio.all_tasks() - {asyncio.current_task()}

@@ -63,18 +63,21 @@ class Asking:
 
     async def _asked(self, messages: list[dict[str, str]]) -> Any:
         """What the reply returned, on its thread, and what comes of awaiting that."""
+        answers: list[Any] = []
         given_up = False
 
         def ask() -> Any:
-            found = self._reply(messages)
+            answers.append(self._reply(messages))
             if given_up:
-                _close(found)
-            return found
+                _close(answers[0])
+            return answers[0]
 
         try:
             found = await self._aside.run(ask)
         except asyncio.CancelledError:
             given_up = True
+            if answers:  # which came in the same moment
+                _close(answers[0])
             raise
         return await _awaited(found) if inspect.isawaitable(found) else found
 

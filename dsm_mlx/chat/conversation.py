@@ -153,7 +153,13 @@ class Conversation:
         """The next event; waits for one. Ctrl-C may end the waiting: nothing is lost."""
         if self._closed and self._running:
             raise StopIteration
-        if (event := self._plain().run(self._talk.events.take())) is None:
+        thread = self._plain()
+        try:
+            event = thread.run(self._talk.events.take())
+        except Exception:
+            self.close()
+            raise
+        if event is None:
             self.close()
             raise StopIteration
         return event
