@@ -26,6 +26,8 @@ from dsm_mlx.chat import (
 )
 from dsm_mlx.chat import asking as asking_module
 
+pytestmark = pytest.mark.filterwarnings("error")  # such as a coroutine never awaited
+
 ASKED = {"role": "user", "content": "what time is it"}
 ANSWER = "It is nine o'clock, more or less."
 

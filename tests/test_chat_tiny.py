@@ -16,7 +16,8 @@ from dsm_mlx import TurnPolicy
 from dsm_mlx.audio import read
 from dsm_mlx.chat import Conversation, Interrupted, Said, Saying, TakenBack, TurnEnded
 
-SOUND = Path(__file__).parents[1] / "demos/audio"
+ROOT = Path(__file__).parents[1]
+SOUND = ROOT / "demos/audio"
 RATE, FRAME = 24_000, 1920
 LONG = 100.0  # seconds, on a busy machine
 STORY = "This is a long story, and nobody will want to hear it to its end. " * 3
@@ -171,6 +172,16 @@ def test_three_turns_and_an_interruption():
     assert abs(len(heard_by_tiny.split()) - len(cut.split())) <= 4
     assert "".join(e.text for e in person.events if isinstance(e, Saying)) == first + cut + last
     assert all(e.latency.total > 0 for e in person.events if isinstance(e, Said))
+
+
+def test_the_program_of_the_docs(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    programs = (ROOT / "docs/conversation.md").read_text().split("```python\n")[1:]
+    (program,) = (text.split("```")[0] for text in programs if "Microphone" not in text)
+    exec(program, {"__name__": "docs"})
+    heard, said = capsys.readouterr().out.splitlines()
+    close_to(heard, (SOUND / "bus.txt").read_text())
+    assert said.strip() == "The train leaves at nine."
 
 
 @pytest.fixture

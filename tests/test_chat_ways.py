@@ -12,6 +12,8 @@ from test_chat import ANSWER, Closing, Endless, no_threads, run
 from dsm_mlx import EndOfTurn, Word
 from dsm_mlx.chat import Conversation, Said, TurnEnded, Writing
 
+pytestmark = pytest.mark.filterwarnings("error")  # such as a coroutine never awaited
+
 FRAMES = [np.full(1920, 0.5, np.float32)] * 20
 
 

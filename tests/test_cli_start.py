@@ -158,7 +158,7 @@ sounddevice.query_devices = lambda *_: []
 """
 
 
-@pytest.mark.parametrize("name", ["transcribe", "codec", "live", "speak"])
+@pytest.mark.parametrize("name", ["transcribe", "codec", "live", "speak", "chat"])
 def test_demos_without_arguments_and_sound_devices(name, tmp_path, monkeypatch):
     """They do something sensible, or say in words what they need."""
     (tmp_path / "site").mkdir()

@@ -23,6 +23,7 @@ from dsm_mlx.chat.events import (
 
 if TYPE_CHECKING:
     from dsm_mlx.chat.conversation import Conversation
+    from dsm_mlx.chat.player import Sink
 
 __all__ = [
     "Conversation",
@@ -36,6 +37,7 @@ __all__ = [
     "Partial",
     "Said",
     "Saying",
+    "Sink",
     "TakenBack",
     "Thinking",
     "TurnEnded",
@@ -43,7 +45,7 @@ __all__ = [
 ]
 
 # What needs MLX, or a package of its own, is imported when it is asked for.
-_LATER = {"Conversation": "dsm_mlx.chat.conversation"}
+_LATER = {"Conversation": "dsm_mlx.chat.conversation", "Sink": "dsm_mlx.chat.player"}
 
 
 def __getattr__(name: str) -> Any:

@@ -49,7 +49,7 @@ class Conversation:
             is closed (`close`, `aclose`), and what is awaited is cancelled.
         source: an iterable or an async iterable of float32 (samples,) at `stt.sample_rate`, such as
             a `Microphone`. An iterable is read in a thread.
-        sink: what plays sound at `tts.sample_rate`: a `Speaker`, or see `dsm_mlx.chat.player.Sink`.
+        sink: what plays sound at `tts.sample_rate`: a `Speaker`, or see `Sink`.
         system: the first message.
         voice: as in `TextToSpeech.stream`.
         turns: when a turn has ended.
