@@ -16,6 +16,8 @@ STRICT = (
     + TEMPLATE
 )
 SPECIAL = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<think>", "</think>"]
+# Ġ is a space. A letter a token, so that a text has the same tokens wherever it stands.
+ALPHABET = "Ġabcdefghijklmnopqrstuvwxyz.?"
 CONFIG = {
     "model_type": "llama",
     "hidden_size": 32,
@@ -24,7 +26,7 @@ CONFIG = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "rms_norm_eps": 1e-5,
-    "vocab_size": 262,
+    "vocab_size": len(ALPHABET) + len(SPECIAL),
     "tie_word_embeddings": False,
 }
 
@@ -39,8 +41,7 @@ def make(folder, template=TEMPLATE, seed=0, **config):
     folder = Path(folder)
     folder.mkdir(parents=True)
     config = CONFIG | config
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({sign: i for i, sign in enumerate(alphabet)}, []))
+    tokenizer = Tokenizer(models.BPE({sign: i for i, sign in enumerate(ALPHABET)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(SPECIAL)
@@ -53,5 +54,6 @@ def make(folder, template=TEMPLATE, seed=0, **config):
     weights = tree_flatten(kind(arguments.from_dict(config)).parameters())
     # Larger than as they begin, so that what is most likely depends on what was read.
     arrays = {name: 4 * array if "norm" not in name else array for name, array in weights}
+    arrays["lm_head.weight"][len(ALPHABET) + 1 :] = 0  # it writes letters, and may end
     mx.save_safetensors(str(folder / "model.safetensors"), arrays)
     return folder
