@@ -1,21 +1,15 @@
 """Replies of a language model on this machine: the same words as afresh, in turns with all else."""
 
-import json
-import subprocess
-import sys
 import threading
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 
-import mlx.core as mx
 import numpy as np
 import pytest
 
 import dsm_mlx
 from dsm_mlx.chat.replies.local import LocalReply
-from dsm_mlx.errors import BusyError, CheckpointError, ReplyError
-from dsm_mlx.llm import loading, writer
-from dsm_mlx.llm.loading import open_model, token_bytes
+from dsm_mlx.errors import BusyError, ReplyError
+from dsm_mlx.llm.loading import open_model
 from dsm_mlx.llm.template import ChatTemplate
 from dsm_mlx.llm.writer import Ticket, Writer
 from dsm_mlx.runtime import worker
@@ -35,22 +29,11 @@ def assistant(text):
     return {"role": "assistant", "content": text}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """`made(template)`: the folder of a model."""
-
-    @cache
-    def model(template=small_llm.TEMPLATE, **config):
-        return small_llm.make(tmp_path_factory.mktemp("llm") / "model", template, **config)
-
-    return model
-
-
 @pytest.fixture
-def reply(made):
+def reply(llm):
     """`reply(**options)`: one whose tokens are the most likely ones."""
     return lambda *args, **options: LocalReply(
-        made(*args), **{"temperature": 0, "max_tokens": 24, "context": 512} | options
+        llm(*args), **{"temperature": 0, "max_tokens": 24, "context": 512} | options
     )
 
 
@@ -119,13 +102,13 @@ def test_another_conversation_is_not_mixed_up_with_the_last(reply):
     assert "".join(made([SYSTEM, user("hello")])) == first
 
 
-def test_a_cache_that_cannot_be_cut_is_made_anew(made, monkeypatch):
+def test_a_cache_that_cannot_be_cut_is_made_anew(llm, monkeypatch):
     from mlx_lm.models import cache as caches
 
     monkeypatch.setattr(caches, "can_trim_prompt_cache", lambda _: False)
-    made_reply = LocalReply(made(), temperature=0, max_tokens=24)
+    made_reply = LocalReply(llm(), temperature=0, max_tokens=24)
     assert conversation(made_reply, 3) == conversation(
-        lambda messages: LocalReply(made(), temperature=0, max_tokens=24)(messages), 3
+        lambda messages: LocalReply(llm(), temperature=0, max_tokens=24)(messages), 3
     )
 
 
@@ -144,8 +127,8 @@ class Clock:
 
 
 @pytest.mark.parametrize(("step", "last"), [(0.2, 8), (0.03, 32), (0.001, 256)])
-def test_a_turn_reads_as_much_as_takes_no_longer_than_a_step(made, step, last):
-    loaded = open_model(made(), 4096)
+def test_a_turn_reads_as_much_as_takes_no_longer_than_a_step(llm, step, last):
+    loaded = open_model(llm(), 4096)
     taken = Writer(loaded.net, 0.0, 0, Clock(step))
     sizes = []
     tokens = [1 + i % 20 for i in range(1500)]
@@ -279,9 +262,9 @@ def test_the_end_is_not_said(reply):
     assert list(made([user("hi")])) == []
 
 
-def test_thoughts_are_not_said(made):
+def test_thoughts_are_not_said(llm):
     """Where the template begins them, and where the model does."""
-    loaded = open_model(made(small_llm.THINKING), 512)
+    loaded = open_model(llm(small_llm.THINKING), 512)
     tokenizer = loaded.tokenizer
     start, end = tokenizer.think_start_id, tokenizer.think_end_id
     letters = tokenizer.encode("hm yes", add_special_tokens=False)
@@ -290,28 +273,28 @@ def test_thoughts_are_not_said(made):
         (small_llm.THINKING, [*letters[:3], end, *letters[3:], ends]),
         (small_llm.TEMPLATE, [start, *letters[:3], end, *letters[3:], ends]),
     ):
-        thinker = LocalReply(made(template), temperature=0, max_tokens=24)
+        thinker = LocalReply(llm(template), temperature=0, max_tokens=24)
         coming = iter(drawn)
         thinker._writer._draw = lambda _, coming=coming: next(coming)
         assert "".join(thinker([user("hi")])) == "yes"
 
 
-def test_a_template_that_knows_no_system(made, reply):
+def test_a_template_that_knows_no_system(llm, reply):
     strict, plain = reply(small_llm.STRICT), reply()
     told = user(f"{SYSTEM['content']}\n\n(You have said: good day)\n\nhi")
     messages = [SYSTEM, assistant("good day"), user("hi")]
     assert "".join(strict(messages)) == "".join(plain([told]))
 
 
-def test_a_template_that_always_fails(made):
-    broken = LocalReply(made("{{ raise_exception('never') }}"))
+def test_a_template_that_always_fails(llm):
+    broken = LocalReply(llm("{{ raise_exception('never') }}"))
     with pytest.raises(ReplyError, match="its chat template failed \\(never\\)"):
         list(broken([user("hi")]))
 
 
-def test_a_long_conversation_leaves_out_its_beginning(made):
+def test_a_long_conversation_leaves_out_its_beginning(llm):
     """In steps, so that the beginning of what is left stays the same for some turns."""
-    tokenizer = open_model(made(), 512).tokenizer
+    tokenizer = open_model(llm(), 512).tokenizer
     template = ChatTemplate(tokenizer, "m", 200)
     messages, starts, longest = [SYSTEM], [], 0
     for turn in range(40):
@@ -328,176 +311,3 @@ def test_a_long_conversation_leaves_out_its_beginning(made):
     with pytest.raises(ReplyError, match="longer than the 200 tokens"):
         template.tokens([SYSTEM, user("x" * 300)])
     assert len(template.tokens([user("x" * 150)])) > 150
-
-
-# ---- loading
-
-
-def test_weights_are_shared_and_what_is_kept_is_not(made):
-    first, second = (LocalReply(made(), temperature=0, max_tokens=5) for _ in range(2))
-    assert first._writer._net is second._writer._net
-    list(first([user("hi")]))
-    assert first._writer.known and not second._writer.known
-
-
-def test_memory_is_told_and_too_little_is_refused(made, monkeypatch, caplog):
-    """Before anything is loaded."""
-    caplog.set_level("INFO", "dsm_mlx")
-    folder, load, told = made(small_llm.TEMPLATE, seed=7), loading._load, []
-
-    def noted(*args):
-        told.append(caplog.text)
-        return load(*args)
-
-    monkeypatch.setattr(loading, "_load", noted)
-    monkeypatch.setattr(loading, "free_memory", lambda: 100_000)
-    with pytest.raises(CheckpointError, match=r"takes 0\.1 MB of weights and up to 0\.5 MB"):
-        LocalReply(folder)
-    assert not told
-    monkeypatch.setattr(loading, "free_memory", lambda: 10**10)
-    LocalReply(folder)
-    assert "0.1 MB of weights" in told[0] and "10.0 GB of memory are free" in told[0]
-
-
-def test_what_a_token_takes():
-    config = small_llm.CONFIG
-    assert token_bytes(config) == 2 * 2 * 2 * 2 * 8  # both, two bytes, layers, heads, numbers each
-    assert token_bytes({"text_config": config}) == token_bytes(config) and token_bytes({}) == 0
-
-
-def test_free_memory_is_not_what_the_system_merely_keeps_of_files():
-    from dsm_mlx.runtime.device import free_memory
-
-    if mx.metal.is_available():
-        pytest.skip("of Linux")
-    told = Path("/proc/meminfo").read_text().split()
-    free = 1024 * int(told[told.index("MemFree:") + 1])
-    assert free_memory() > 0.9 * free
-
-
-def test_progress(made):
-    told = []
-    LocalReply(made(small_llm.TEMPLATE, seed=8), progress=lambda *news: told.append(news))
-    assert told[-1] == (1.0, "loading the language model") and told == sorted(told)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
-        ({"model_type": "nonsense"}, "mlx-lm cannot load it (Model type nonsense not supported.)"),
-        ({"vocab_size": 99}, "mlx-lm cannot load it ("),
-        ({"model_file": "own.py"}, "mlx-lm cannot load it ("),
-    ],
-)
-def test_configs_that_are_wrong(tmp_path, wrong, told):
-    folder = small_llm.make(tmp_path / "m")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | wrong))
-    (folder / "own.py").write_text("raise SystemExit('was run')")
-    with pytest.raises(CheckpointError) as caught:
-        LocalReply(folder)
-    assert str(caught.value).startswith(f"{folder}: {told}") and "\n" not in str(caught.value)
-
-
-def damaged(folder):
-    (folder / "model.safetensors").write_bytes(b"nothing")
-
-
-def infinite(folder):
-    arrays = mx.load(str(folder / "model.safetensors"))
-    arrays["lm_head.weight"] = arrays["lm_head.weight"] * mx.inf
-    mx.save_safetensors(str(folder / "model.safetensors"), arrays)
-
-
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        (damaged, "mlx-lm cannot load it"),
-        (infinite, "the weight lm_head.weight is not finite"),
-        (lambda folder: (folder / "config.json").write_text("{"), "cannot be read"),
-        (lambda folder: (folder / "config.json").unlink(), "has no file 'config.json'"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "has no weights"),
-        (lambda folder: (folder / "tokenizer.json").write_text("{"), "mlx-lm cannot load it"),
-    ],
-)
-def test_files_that_are_wrong(tmp_path, damage, told):
-    folder = small_llm.make(tmp_path / "m")
-    damage(folder)
-    with pytest.raises(CheckpointError) as caught:
-        LocalReply(folder)
-    assert told in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_a_model_that_knows_no_chat(made):
-    with pytest.raises(CheckpointError, match="has no chat template"):
-        LocalReply(made(None))
-
-
-def test_names_that_are_no_model(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(CheckpointError, match="no such folder"):
-        LocalReply(tmp_path / "none")
-    with pytest.raises(CheckpointError, match="not the name of a repository"):
-        LocalReply("a b")
-    with pytest.raises(TypeError, match="expected a folder or a name"):
-        LocalReply(3)
-
-
-# A repository of the hub in its cache, and a hub that cannot be asked.
-CACHED = """
-import sys
-from dsm_mlx.chat.replies.local import LocalReply
-from dsm_mlx.errors import CheckpointError
-for name in ("owner/there", "owner/half"):
-    try:
-        reply = LocalReply(name, max_tokens=3, temperature=0)
-        print(len(list(reply([{"role": "user", "content": "hi"}]))))
-    except CheckpointError as error:
-        print(error)
-"""
-
-
-def test_a_model_in_the_hubs_cache_needs_no_network(tmp_path, made):
-    for name in ("there", "half"):
-        home = tmp_path / f"hub/models--owner--{name}"
-        (home / "refs").mkdir(parents=True)
-        (home / "refs/main").write_text("abc")
-        snapshot = home / "snapshots/abc"
-        small_llm.make(snapshot)
-    (snapshot / "model.safetensors.index.json").write_text(
-        '{"weight_map": {"a": "model-2.safetensors"}}'
-    )
-    environment = {"HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub")}
-    environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": ":".join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", CACHED], env=environment, capture_output=True, text=True, timeout=60
-    )
-    lines = done.stdout.splitlines()
-    assert lines[0] in ("1", "2", "3") and "owner/half: " in lines[1] and "reached" in lines[1]
-
-
-def test_arguments_that_cannot_be(made):
-    for wrong in ({"temperature": -1}, {"max_tokens": 0}, {"context": 100}, {"seed": -1}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            LocalReply(made(), **wrong)
-
-
-def test_without_mlx_lm_a_line_says_what_to_install(made, monkeypatch):
-    folder = made(small_llm.TEMPLATE, seed=9)
-    monkeypatch.setitem(sys.modules, "mlx_lm.utils", None)
-    with pytest.raises(ValueError, match=r"pip install 'dsm-mlx\[chat\]'"):
-        LocalReply(folder)
-
-
-def test_nothing_of_it_is_imported_before_it_is_asked_for():
-    code = (
-        "import dsm_mlx.chat.replies.local, sys; print({'mlx_lm', 'transformers'} & {*sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
-
-
-def test_the_defaults_leave_room_for_the_prompt():
-    from dsm_mlx.chat.replies import local
-
-    assert local.CONTEXT >= local.MAX_TOKENS + local._LEAST and writer._FEWEST < writer._MOST

@@ -24,19 +24,25 @@ from dsm_mlx.chat.events import (
 if TYPE_CHECKING:
     from dsm_mlx.chat.conversation import Conversation
     from dsm_mlx.chat.player import Sink
+    from dsm_mlx.chat.replies.echo import EchoReply
+    from dsm_mlx.chat.replies.local import LocalReply
+    from dsm_mlx.chat.replies.server import ServerReply
 
 __all__ = [
     "Conversation",
     "DeviceChanged",
     "DeviceLost",
+    "EchoReply",
     "Event",
     "Failed",
     "Heard",
     "Interrupted",
     "Latency",
+    "LocalReply",
     "Partial",
     "Said",
     "Saying",
+    "ServerReply",
     "Sink",
     "TakenBack",
     "Thinking",
@@ -45,7 +51,13 @@ __all__ = [
 ]
 
 # What needs MLX, or a package of its own, is imported when it is asked for.
-_LATER = {"Conversation": "dsm_mlx.chat.conversation", "Sink": "dsm_mlx.chat.player"}
+_LATER = {
+    "Conversation": "dsm_mlx.chat.conversation",
+    "EchoReply": "dsm_mlx.chat.replies.echo",
+    "LocalReply": "dsm_mlx.chat.replies.local",
+    "ServerReply": "dsm_mlx.chat.replies.server",
+    "Sink": "dsm_mlx.chat.player",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,9 @@ def open_model(
 
 
 def find(model: str | os.PathLike[str]) -> tuple[str, Path]:
-    """Its name and its folder. CheckpointError if there is none, or no weights in it."""
+    """Its name and its folder. Raises as `open_model` does for what is wrong with these."""
+    if find_spec("mlx_lm") is None:
+        raise _missing("mlx_lm")
     name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model
     if not isinstance(name, str):
         raise TypeError(f"model is {shown(model)} (expected a folder or a name)")
@@ -147,28 +151,33 @@ def _size(count: int) -> str:
 
 
 def _load(name: str, folder: Path, progress: Callable[[float, str], None] | None) -> LanguageModel:
+    # Not on the worker: it takes seconds, and makes no arrays.
     try:
-        # Not on the worker: it takes seconds, and makes no arrays.
         from mlx_lm.utils import load_config, load_tokenizer
     except ImportError as error:
-        raise ValueError(
-            f"a language model on this machine needs the package {error.name} (pip install "
-            "'dsm-mlx[chat]'; Python 3.11 or newer)"
-        ) from None
-
-    def tell(fraction: float) -> None:
-        progress(fraction, "loading the language model")
-
+        raise _missing(str(error.name)) from None
+    tell = None if progress is None else partial(_tell, progress)
     try:
         config: dict[str, Any] = load_config(folder)
         tokenizer: Any = load_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
-        net = worker.run_pieces(_read(name, folder), tell if progress else None)
+        net = worker.run_pieces(_read(name, folder), tell)
     except CheckpointError:
         raise
     except Exception as error:  # of mlx-lm's, transformers' and their libraries' many types
         worker.check()  # or ours, of a process that is ending
         raise _unusable(name, error) from None
     return LanguageModel(name, net, tokenizer)
+
+
+def _tell(progress: Callable[[float, str], None], fraction: float) -> None:
+    progress(fraction, "loading the language model")
+
+
+def _missing(package: str) -> ValueError:
+    return ValueError(
+        f"a language model on this machine needs the package {package} (pip install "
+        "'dsm-mlx[chat]', with Python 3.11 or newer)"
+    )
 
 
 def _unusable(name: str, error: Exception) -> CheckpointError:

@@ -139,7 +139,8 @@ class Writer:
             self._key = mx.random.key(self._seed)
         self._key, key = mx.random.split(self._key)
         scaled = logits.astype(mx.float32) / self._temperature
-        return mx.random.categorical(scaled, key=key)
+        drawn: mx.array = mx.random.categorical(scaled, key=key)
+        return drawn
 
     def _adapt(self, size: int, seconds: float) -> None:
         """Read more or fewer at once, as the last turn was short or long."""
