@@ -116,7 +116,7 @@ def _check_world(args: argparse.Namespace) -> dict[str, str | None]:
 def _check_transcript(path: Path) -> None:
     """OSError where nothing can be added to it."""
     if path.exists():
-        _append(path, "")
+        path.open("ab").close()
     else:
         common.check_target(path)
 
