@@ -79,7 +79,7 @@ def test_only_what_is_new_is_read(counted):
     for heard, new in ((text, 1 + 1 + 1 + 3 + 1 + 1), (text[:5], 1 + 1 + 3 + 1 + 1)):
         sizes.clear()
         "".join(made([*messages, assistant(heard), user("why")]))
-        assert sizes == [new - 1] + 24 * [1]
+        assert sum(sizes) == new - 1 + 24
 
 
 def test_a_reply_that_was_closed_is_gone_on_from_where_it_was(counted, reply):
@@ -92,7 +92,7 @@ def test_a_reply_that_was_closed_is_gone_on_from_where_it_was(counted, reply):
     sizes.clear()
     messages += [assistant(heard), user("stop")]
     assert "".join(made(messages)) == "".join(reply()(messages))
-    assert sizes == [1 + 1 + 1 + 4 + 1] + 24 * [1]
+    assert sum(sizes) == 1 + 1 + 1 + 4 + 1 + 24
 
 
 def test_another_conversation_is_not_mixed_up_with_the_last(reply):
@@ -115,28 +115,54 @@ def test_a_cache_that_cannot_be_cut_is_made_anew(llm, monkeypatch):
 # ---- in turns
 
 
-class Clock:
-    """Time that goes on by `step` at every look."""
+class Paced:
+    """A model whose turns last as long by the clock as a test says: some seconds, and more for each
+    token."""
 
-    def __init__(self, step):
-        self.now, self.step = 0.0, step
+    def __init__(self, net, seconds, a_token):
+        self._net, self.layers, self.now = net, net.layers, 0.0
+        self._seconds, self._a_token, self.turns = seconds, a_token, []
 
-    def __call__(self):
-        self.now += self.step
+    def __call__(self, tokens, **options):
+        seconds = self._seconds + self._a_token * tokens.shape[1]
+        self.now += seconds
+        self.turns.append((tokens.shape[1], seconds))
+        return self._net(tokens, **options)
+
+    def clock(self):
         return self.now
 
 
-@pytest.mark.parametrize(("step", "last"), [(0.2, 8), (0.03, 32), (0.001, 256)])
-def test_a_turn_reads_as_much_as_takes_no_longer_than_a_step(llm, step, last):
+@pytest.mark.parametrize(
+    ("seconds", "a_token", "size", "longest"),
+    [
+        (0.0, 0.15, 2, 0.3),  # on a slow processor
+        (0.05, 0.001, 32, 0.082),  # a large model, whose weights take most of the time
+        (0.005, 0.001, 32, 0.037),
+        (0.001, 0.00001, 256, 0.004),  # more at once would gain nothing
+    ],
+)
+def test_a_turn_lasts_about_as_long_as_a_token(llm, seconds, a_token, size, longest):
     loaded = open_model(llm(), 4096)
-    taken = Writer(loaded.net, 0.0, 0, Clock(step))
-    sizes = []
+    paced = Paced(loaded.net, seconds, a_token)
+    writer = Writer(paced, 0.0, 0, paced.clock)
     tokens = [1 + i % 20 for i in range(1500)]
-    token = worker.run_pieces(taken.read(tokens, Ticket()), sizes.append)
-    assert sizes[0] == 32 and sizes[-2] == last and sum(sizes) == 1499
+    token = worker.run_pieces(writer.read(tokens, Ticket()))
+    assert paced.turns[0][0] == paced.turns[-1][0] == 1 and sum(n for n, _ in paced.turns) == 1500
+    assert paced.turns[-3][0] == size and max(s for _, s in paced.turns) < longest + 1e-9
     # And what follows is the same, whatever the turns were.
-    calm = Writer(loaded.net, 0.0, 0, Clock(0.03))
-    assert token == worker.run_pieces(calm.read(tokens, Ticket()))
+    other = Writer(loaded.net, 0.0, 0, lambda: 0.0)
+    assert token == worker.run_pieces(other.read(tokens, Ticket()))
+
+
+def test_a_turn_that_was_too_long_is_followed_by_shorter_ones(llm):
+    paced = Paced(open_model(llm(), 4096).net, 0.001, 0.0001)
+    writer = Writer(paced, 0.0, 0, paced.clock)
+    worker.run_pieces(writer.read([1] * 600, Ticket()))
+    assert max(paced.turns)[0] == 256
+    paced._a_token, paced.turns[:] = 0.01, []
+    worker.run_pieces(writer.read([2] * 600, Ticket()))
+    assert paced.turns[0][0] == 256 and all(seconds < 0.07 for _, seconds in paced.turns[1:])
 
 
 def test_every_turn_is_one_call_of_the_model(counted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +12,8 @@ from dsm_mlx.errors import BusyError
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.worker import Pieces
 
-_FEWEST, _MOST = 8, 256  # tokens of a prompt that are read in one turn
-_TURN_SECONDS = 0.03  # that a turn should last, so that a live frame does not wait for long
+_MOST = 256  # tokens of a prompt that are read in one turn
+_TURN_SECONDS = 0.03  # half of what a turn may last, so that a live frame does not wait for long
 
 
 class Ticket:
@@ -49,7 +50,8 @@ class Writer:
         self._known: list[int] = []  # the tokens that the cache holds
         self._newest: int | None = None  # that was drawn last, and is not in it yet
         self._ticket: Ticket | None = None
-        self._size = 4 * _FEWEST
+        self._size = 1  # tokens of a prompt to be read in the next turn
+        self._token_seconds = math.inf  # what a turn of one has taken at best
 
     @property
     def known(self) -> tuple[int, ...]:
@@ -65,10 +67,7 @@ class Writer:
         rest = self._cut(tokens)
         while len(rest) > 1:
             size = min(self._size, len(rest) - 1)
-            before = self._clock()
             self._advance(rest[:size])
-            mx.eval([entry.state for entry in self._cache or ()])
-            self._adapt(size, self._clock() - before)
             rest = rest[size:]
             yield size
             if not self._is_wanted(ticket):
@@ -122,11 +121,13 @@ class Writer:
 
     def _advance(self, tokens: list[int]) -> mx.array:
         """Let the model read them; logits (vocabulary,) of what follows on the last one."""
-        cache, self._cache = self._cache, None  # what goes wrong in between leaves none
+        cache, self._cache = self._cache or [], None  # what goes wrong in between leaves none
         known, self._known = self._known, []
-        logits = self._net(mx.array([tokens]), cache=cache)[0, -1]
-        if len(tokens) == 1:
-            mx.eval(logits)
+        before = self._clock()
+        logits: mx.array = self._net(mx.array([tokens]), cache=cache)[0, -1]
+        # Of several, nobody asks what follows on them.
+        mx.eval(logits if len(tokens) == 1 else [entry.state for entry in cache])
+        self._adapt(len(tokens), self._clock() - before)
         self._cache, self._known = cache, [*known, *tokens]
         return logits
 
@@ -143,8 +144,14 @@ class Writer:
         return drawn
 
     def _adapt(self, size: int, seconds: float) -> None:
-        """Read more or fewer at once, as the last turn was short or long."""
-        if seconds > 2 * _TURN_SECONDS:
-            self._size = max(_FEWEST, self._size // 2)
-        elif seconds < _TURN_SECONDS / 2 and size == self._size:
-            self._size = min(_MOST, 2 * self._size)
+        """Read more or fewer in the next turn, as this one was short or long. It may take twice as
+        long as a token does, or 60 ms; of a large model twice as many hardly take longer."""
+        if size == 1:
+            self._token_seconds = min(self._token_seconds, seconds)
+        most = 2 * max(_TURN_SECONDS, self._token_seconds)
+        more = seconds - self._token_seconds  # for all but one
+        twice = seconds + (more * size / (size - 1) if size > 1 else seconds)
+        if seconds > 1.2 * most:
+            self._size = max(1, int(size * most / seconds))
+        elif twice <= most and size == self._size:
+            self._size = min(_MOST, 2 * size)
