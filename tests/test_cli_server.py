@@ -78,7 +78,9 @@ def test_what_is_heard_of_a_file_is_what_the_model_hears(server, models, args):
 
 
 def test_a_track_that_is_not_there(server):
-    assert "has one sound track (track is 2, expected 1)" in fails(STT, BUS, "--track", "2", "--server", server.at)
+    assert "has one sound track (track is 2, expected 1)" in fails(
+        STT, BUS, "--track", "2", "--server", server.at
+    )
 
 
 def without_confidence(out):
