@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dsm_mlx.errors import AudioError, BusyError, CheckpointError
+from dsm_mlx.errors import AudioError, BusyError, CheckpointError, ReplyError
 from dsm_mlx.options import Prompt, TurnPolicy
 from dsm_mlx.results import (
     Chunk,
@@ -51,6 +51,7 @@ __all__ = [
     "Progress",
     "Prompt",
     "Renewed",
+    "ReplyError",
     "Speech",
     "SpeechStream",
     "SpeechToText",

@@ -11,3 +11,7 @@ class AudioError(Exception):
 
 class BusyError(Exception):
     """No free row for another stream, or too much waiting in this one; later there may be room."""
+
+
+class ReplyError(Exception):
+    """A reply of a language model that cannot be had, or that broke off."""

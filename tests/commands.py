@@ -7,8 +7,8 @@ import time
 
 # With buffers, as users have them: what they hold is written last.
 BUFFERED = {"PYTHONUNBUFFERED": ""}
-STT, TTS, CONVERT, SERVE = (
-    [sys.executable, "-m", f"dsm_mlx.{name}"] for name in ("stt", "tts", "convert", "serve")
+STT, TTS, CONVERT, SERVE, CHAT = (
+    [sys.executable, "-m", f"dsm_mlx.{name}"] for name in ("stt", "tts", "convert", "serve", "chat")
 )
 
 

@@ -16,6 +16,7 @@ import golden as fixtures
 import mlx.core as mx
 import pytest
 import small as very_small
+import small_llm
 import virtual_microphone as microphone
 
 from dsm_mlx.runtime import blas
@@ -50,6 +51,18 @@ def small(tmp_path_factory):
     @cache
     def made(name: str):
         return very_small.checkpoint(name, tmp_path_factory.mktemp("small") / name)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def llm(tmp_path_factory):
+    """`llm(template, **config)`: the path of a very small language model, to be read only."""
+    pytest.importorskip("mlx_lm", reason="mlx-lm is not installed: pip install '.[chat]'")
+
+    @cache
+    def made(template=small_llm.TEMPLATE, **config):
+        return small_llm.make(tmp_path_factory.mktemp("llm") / "model", template, **config)
 
     return made
 

@@ -17,7 +17,7 @@ GROUND = [
     "audio",
     "runtime",
 ]
-FLOORS = [GROUND, ["transformer"], ["codec", "lm"], ["loading"], ["stt", "tts", "convert"]]
+FLOORS = [GROUND, ["transformer"], ["codec", "lm"], ["loading"], ["stt", "tts", "convert", "llm"]]
 FACES = ["cli", "serve", "chat", "__init__"]
 FLOOR = {room: i for i, rooms in enumerate([*FLOORS, FACES]) for room in rooms}
 # By import inside a function only: the stubs of `python -m`, and `save` of results.
@@ -26,6 +26,7 @@ EXCEPTIONS = {
     ("tts.__main__", "cli"),
     ("convert.__main__", "cli"),
     ("serve.__main__", "cli"),
+    ("chat.__main__", "cli"),
     ("results", "captions"),
     ("results", "audio"),
 }
@@ -85,7 +86,7 @@ def test_no_arrow_runs_up():
 
 
 def test_the_wings_do_not_know_each_other():
-    wings = {"stt", "tts", "convert"}
+    wings = {"stt", "tts", "convert", "llm"}
     assert [(name, target) for name, room, target, _ in arrows() if {room, target} <= wings] == []
 
 
@@ -117,7 +118,7 @@ def test_the_runtime_knows_no_model_and_a_session_no_arrays():
         }
         if name in HOST_SIDE:
             assert not any((module or "").startswith("mlx") for module in found), name
-        if name.split(".")[0] == "cli":
+        if name.split(".")[0] in ("cli", "chat"):
             assert not any((module or "").startswith("mlx") for module in found), name
 
 

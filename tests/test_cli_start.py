@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from commands import STT, TTS, run
+from commands import CHAT, STT, TTS, run
 
 import dsm_mlx
 from dsm_mlx import audio
@@ -19,7 +19,7 @@ from dsm_mlx.cli import common
 
 ROOT = Path(__file__).parents[1]
 BUS = ROOT / "demos/audio/bus.wav"
-COMMANDS = {"dsm-stt": STT, "dsm-tts": TTS}
+COMMANDS = {"dsm-stt": STT, "dsm-tts": TTS, "dsm-chat": CHAT}
 
 # As python -m runs a module, and what had been imported when it ended.
 IMPORTED = """
@@ -32,7 +32,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("module", ["dsm_mlx.stt", "dsm_mlx.tts"])
+@pytest.mark.parametrize("module", ["dsm_mlx.stt", "dsm_mlx.tts", "dsm_mlx.chat"])
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["--nonsense"], []])
 def test_help_and_usage_import_nothing_that_takes_a_while(module, args):
     command = [sys.executable, "-c", IMPORTED, module, *args]
@@ -48,7 +48,7 @@ def test_help_and_usage_import_nothing_that_takes_a_while(module, args):
 def test_a_command_calls_itself_as_it_was_called(name, tmp_path):
     """As a console script, and by python -m; in the usage, the version and every example."""
     script = shutil.which(name, path=os.path.dirname(sys.executable))
-    ways = {f"python -m dsm_mlx.{name[-3:]}": COMMANDS[name]}
+    ways = {f"python -m dsm_mlx.{name.removeprefix('dsm-')}": COMMANDS[name]}
     if script:
         ways[name] = [script]
     for called, command in ways.items():
@@ -67,9 +67,9 @@ def test_examples_can_be_parsed(name, monkeypatch, tmp_path):
     import shlex
     from importlib import import_module
 
-    module = import_module(
-        {"dsm-stt": "dsm_mlx.cli.transcribe_args", "dsm-tts": "dsm_mlx.cli.speak_args"}[name]
-    )
+    arguments = {"dsm-stt": "transcribe", "dsm-tts": "speak", "dsm-chat": "chat"}[name]
+    module = import_module(f"dsm_mlx.cli.{arguments}_args")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-one")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recordings").mkdir()
     shutil.copy(BUS, tmp_path / "recordings")
@@ -158,7 +158,7 @@ sounddevice.query_devices = lambda *_: []
 """
 
 
-@pytest.mark.parametrize("name", ["transcribe", "codec", "live", "speak"])
+@pytest.mark.parametrize("name", ["transcribe", "codec", "live", "speak", "chat"])
 def test_demos_without_arguments_and_sound_devices(name, tmp_path, monkeypatch):
     """They do something sensible, or say in words what they need."""
     (tmp_path / "site").mkdir()

@@ -49,7 +49,7 @@ def test_an_llm_that_speaks(tmp_path):
     assert 3 < read(tmp_path / "said.wav").size / 24_000 < 15
 
 
-@pytest.mark.parametrize("demo", ["captions", "speak_llm"])
+@pytest.mark.parametrize("demo", ["captions", "speak_llm", "chat"])
 def test_the_demos_are_short(demo):
     assert len((ROOT / f"demos/{demo}.py").read_text().splitlines()) <= 30
 

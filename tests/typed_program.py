@@ -32,7 +32,9 @@ from dsm_mlx import (
     TranscriptStream,
     TurnPolicy,
     Word,
+    chat,
 )
+from dsm_mlx.chat import Conversation, Sink
 
 
 def progress(fraction: float, what: str) -> None: ...
@@ -177,6 +179,23 @@ def speech(tts: TextToSpeech) -> Iterator[np.ndarray]:
     assert_type(tts.clones, bool)
     stream.feed(5)  # type: ignore[arg-type]
     tts.stream(voise="slt")  # type: ignore[call-arg]
+
+
+def reply(messages: list[dict[str, str]]) -> Iterator[str]:
+    yield messages[-1]["content"]
+
+
+def conversation(stt: SpeechToText, tts: TextToSpeech, pcm: np.ndarray, sink: Sink) -> None:
+    with Conversation(stt, tts, reply, source=[pcm], sink=sink, full_duplex=True) as talk:
+        assert_type(talk, Conversation)
+        talk.say("Hello")
+        for event in talk:
+            assert_type(event, chat.Event)
+            if isinstance(event, chat.Said) and event.latency:
+                assert_type(event.latency.total, float)
+    assert_type(talk.messages, list[dict[str, str]])
+    Conversation(stt, tts, reply, source=[pcm], sink=3)  # type: ignore[arg-type]
+    Conversation(stt, tts, reply, source=[pcm])  # type: ignore[call-arg]
 
 
 def errors() -> None:

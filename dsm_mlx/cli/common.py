@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from dsm_mlx.cli.interruptions import STATUS, Interruptions
-from dsm_mlx.errors import AudioError, BusyError, CheckpointError
+from dsm_mlx.errors import AudioError, BusyError, CheckpointError, ReplyError
 from dsm_mlx.files.descriptors import fill_standard
 from dsm_mlx.messages import cut, named
 
-OURS = (CheckpointError, AudioError, BusyError, ValueError, OSError)
+OURS = (CheckpointError, AudioError, BusyError, ReplyError, ValueError, OSError)
 """Errors that say what is wrong; any other is a fault of the program's."""
 
 

@@ -92,6 +92,32 @@ def download(repository: str, file: str, revision: str | None) -> Path:
         ) from None
 
 
+def snapshot(repository: str, patterns: tuple[str, ...], whole: Callable[[Path], bool]) -> Path:
+    """The folder in the cache with the files of a repository that `patterns` name; what is missing
+    is fetched first. Where `whole` says that nothing is, the network is not touched.
+
+    Raises:
+        Unreachable: it would have to be fetched, and the hub cannot be asked.
+        CheckpointError: the hub does not have it, or getting it failed.
+    """
+    from huggingface_hub import snapshot_download
+
+    config = cached(repository, "config.json")
+    if config is not None and whole(config.parent):
+        return config.parent
+    try:
+        with _quiet():
+            _ask(repository, "config.json", None)
+            log.info("downloading %s", repository)
+            return Path(snapshot_download(repository, allow_patterns=list(patterns)))
+    except CheckpointError:
+        raise
+    except Exception as error:  # as in `download`
+        raise CheckpointError(
+            f"{repository}: cannot be had from the Hugging Face hub ({_reason(error)})"
+        ) from None
+
+
 def list_files(repository: str) -> list[str]:
     """The files of a repository. CheckpointError if the hub cannot be asked."""
     from huggingface_hub import list_repo_files

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from dsm_mlx.checks import check_whole
 from dsm_mlx.files.hub import NAMED
@@ -111,7 +111,7 @@ def rows_that_fit(bytes_a_row: int, free: int) -> int:
     return rows
 
 
-def shared(key: Hashable, load: Callable[[], Core]) -> Core:
+def shared(key: Hashable, load: Callable[[], Value]) -> Value:
     """What `load` gave for an equal key, as long as somebody holds it; else it is called.
 
     Those who ask for the same at the same time wait for the first; if that one fails, the next
@@ -120,11 +120,11 @@ def shared(key: Hashable, load: Callable[[], Core]) -> Core:
     with _lock:
         loading = _loading.setdefault(key, _Loading())
     with loading.lock:
-        core = _loaded.get(key)
-        if core is None:
-            core = load()
-            _loaded[key] = core
-    return core
+        loaded: Any = _loaded.get(key)
+        if loaded is None:
+            loaded = load()
+            _loaded[key] = loaded
+    return loaded
 
 
 def identity(checkpoint: Checkpoint) -> Hashable:
@@ -134,9 +134,10 @@ def identity(checkpoint: Checkpoint) -> Hashable:
     names = [config.get(key, str, None) for key in NAMED]
     paths = [checkpoint.files.get("config.json"), checkpoint.weights]
     paths += [checkpoint.files.get(name) for name in names if name]
-    return tuple(_of_file(path) for path in paths)
+    return tuple(of_file(path) for path in paths)
 
 
-def _of_file(path: Path) -> tuple[str, int, int]:
+def of_file(path: Path) -> tuple[str, int, int]:
+    """What tells a file from another one, and from one that replaced it."""
     found = path.stat()
     return str(path.resolve()), found.st_size, found.st_mtime_ns

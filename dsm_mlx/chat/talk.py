@@ -1,0 +1,332 @@
+"""The conversation itself, in one event loop: hearing, taking turns, thinking and speaking."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from dsm_mlx import results
+from dsm_mlx.chat import turns
+from dsm_mlx.chat.asking import Asking, Reply
+from dsm_mlx.chat.events import (
+    DeviceChanged,
+    DeviceLost,
+    Failed,
+    Interrupted,
+    Latency,
+    Said,
+    Saying,
+    Thinking,
+    Writing,
+)
+from dsm_mlx.chat.hearing import Hearing, Source
+from dsm_mlx.chat.messages import Messages
+from dsm_mlx.chat.outbox import Outbox
+from dsm_mlx.chat.player import Player, Sink
+from dsm_mlx.chat.speaking import Utterance, end
+from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import reason
+from dsm_mlx.runtime.waiting import Call
+from dsm_mlx.stt.stream import TranscriptStream
+from dsm_mlx.tts.stream import SpeechStream
+
+_BEFORE_SECONDS = 2.0  # that what was stopped has to end, before the next thing is said
+_SOURCE_ENDED = object()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a conversation is made of; see `Conversation`.
+
+    open_transcript, open_speech: may block. delay: by which words lag. sample_rate: of the source.
+    """
+
+    open_transcript: Callable[[], TranscriptStream]
+    open_speech: Callable[[], SpeechStream]
+    reply: Reply
+    source: Source
+    sink: Sink
+    sample_rate: int
+    delay: float
+    full_duplex: bool
+    patience: float
+    settle: float
+    sorry: str | None
+
+
+class Talk:
+    """All methods are for the event loop in which it is opened."""
+
+    def __init__(self, parts: Parts, messages: Messages):
+        self._parts, self._messages = parts, messages
+        self.events = Outbox()
+        self._turns = turns.TurnTaking(parts.patience, parts.delay)
+        self._asking, self._player = Asking(parts.reply), Player(parts.sink)
+        self._hearing: Hearing | None = None
+        self._to_say: deque[str] = deque()
+        self._utterance: Utterance | None = None
+        self._asked: tuple[float, float] | None = None  # when the last word and the turn ended
+        self._speaking: asyncio.Task[None] | None = None
+        self._ready, self._quiet = asyncio.Event(), asyncio.Event()
+        self._unopened: Exception | None = None
+        self._failure: Exception | None = None  # of the source
+        self._lost = ""  # what was told last of a device that is gone
+
+    async def run(self) -> None:
+        """Until the source ends and all is said; what goes wrong is among the events."""
+        try:
+            self._hearing = await self._open()
+        except Exception as error:
+            self._unopened = error
+        finally:
+            self._ready.set()
+            if not self._hearing:
+                self._close()
+                self.events.end()
+        if self._hearing:
+            await self._converse(self._hearing)
+
+    async def ready(self) -> None:
+        """Until it has begun. Raises what went wrong with the models."""
+        await self._ready.wait()
+        if self._unopened:
+            raise self._unopened
+
+    async def _open(self) -> Hearing:
+        """Open what hears, and see that speech can be made."""
+        parts = self._parts
+        trying = Call(lambda: parts.open_speech().close())
+        await trying.wait_async()
+        trying.result()
+        opening = Call(parts.open_transcript)
+        try:
+            await opening.wait_async()
+        except asyncio.CancelledError:
+            Call(lambda: _close_late(opening))
+            raise
+        return Hearing(opening.result(), parts.source, parts.sample_rate, parts.settle)
+
+    async def _converse(self, hearing: Hearing) -> None:
+        giving = asyncio.ensure_future(self._give(hearing))
+        error: Exception | None = None
+        try:
+            self._say_next()
+            await self._hear(hearing)
+            error = self._failure
+        except Exception as failed:
+            error = failed
+        finally:
+            await self._end(giving)
+            self.events.end(error)
+
+    async def _end(self, giving: asyncio.Future[None]) -> None:
+        if self._utterance:
+            self._cut_short()
+        tasks = [giving, *([self._speaking] if self._speaking else [])]
+        try:
+            await end(*tasks)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self._hearing:
+            self._hearing.close()
+        self._asking.close()
+        self._player.close()
+
+    # ---- from outside
+
+    def say(self, text: str) -> None:
+        """When nothing else is being said."""
+        self._to_say.append(text)
+        if self._hearing:
+            self._say_next()
+
+    def interrupt(self) -> None:
+        self._do(self._turns.stop())
+
+    def device(self, kind: str, message: str) -> None:
+        """What happened to a microphone or loudspeaker, as a `DeviceEvent` has it."""
+        if kind == "lost":
+            self._tell_lost(message)
+        elif kind in ("stopped", "reopened", "changed", "silent"):
+            self.events.put(DeviceChanged(message, self._now))
+
+    # ---- the person
+
+    @property
+    def _now(self) -> float:
+        return self._turns.now
+
+    async def _give(self, hearing: Hearing) -> None:
+        try:
+            await hearing.give(self.events.room)
+        except Exception as error:
+            self._failure = error
+            if isinstance(error, AudioError):
+                self._tell_lost(str(error))
+        hearing.finish(_SOURCE_ENDED)
+
+    async def _hear(self, hearing: Hearing) -> None:
+        async for event in hearing.stream:
+            hearing.progress()
+            if isinstance(event, results.Mark) and event.value is _SOURCE_ENDED:
+                break
+            self._do(self._follows(event))
+        self._do(self._turns.finished(self._now))
+        while self._utterance:
+            self._quiet.clear()
+            await self._quiet.wait()
+
+    def _follows(self, event: results.Event) -> Iterable[turns.Step]:
+        """What follows from what was heard."""
+        if isinstance(event, results.Word):
+            return self._turns.word(event)
+        if isinstance(event, results.Partial):
+            return self._turns.partial(event)
+        if isinstance(event, results.Pause):
+            return self._turns.pause(event)
+        if isinstance(event, results.EndOfTurn):
+            return self._turns.end(event)
+        if isinstance(event, results.Mark):
+            return self._turns.finished(float(event.value))  # type: ignore[arg-type]
+        return ()
+
+    def _do(self, steps: Iterable[turns.Step]) -> None:
+        for step in steps:
+            if isinstance(step, turns.Finish):
+                assert self._hearing
+                self._hearing.finish(step.time)
+            elif isinstance(step, turns.Answer):
+                self._answer(step)
+            elif isinstance(step, turns.Withdraw):
+                self._fall_silent()
+                self._messages.take_back()
+            elif isinstance(step, turns.Stop):
+                self._to_say.clear()
+                utterance = self._cut_short()
+                self.events.put(Interrupted(utterance.heard, utterance.text, self._now))
+            else:
+                self.events.put(step)
+
+    # ---- the assistant
+
+    def _answer(self, step: turns.Answer) -> None:
+        assert self._hearing
+        self._messages.add("user", step.text)
+        self.events.put(Thinking(self._now))
+        asked = self._hearing.when(step.last_word), time.monotonic()
+        self._begin(self._asking.pieces(self._messages.plain()), asked)
+
+    def _say_next(self) -> None:
+        if self._to_say and not self._utterance:
+            self._begin(_whole(self._to_say.popleft()), None)
+
+    def _begin(self, pieces: AsyncGenerator[str, None], asked: tuple[float, float] | None) -> None:
+        utterance = Utterance(self._parts.open_speech, self._player, self)
+        self._turns.begun()
+        self._utterance, self._asked = utterance, asked
+        self._speaking = asyncio.ensure_future(self._speak(utterance, pieces, self._speaking))
+
+    async def _speak(
+        self,
+        utterance: Utterance,
+        pieces: AsyncGenerator[str, None],
+        before: asyncio.Task[None] | None,
+    ) -> None:
+        try:
+            if before:
+                await asyncio.wait([before], timeout=_BEFORE_SECONDS)
+                del before  # or each would hold the one before it
+            await utterance.say(pieces)
+        except Exception as error:
+            self._tell_failed(error)
+            self._cut_short()
+        else:
+            self._messages.add("assistant", utterance.heard)
+            self._unmute()
+            self._utterance = None
+            self.events.put(Said(utterance.heard, self._latency(utterance), self._now))
+        finally:
+            with suppress(RuntimeError):  # it does not end
+                await pieces.aclose()  # also where it has not begun
+        self._do(self._turns.over())
+        self._say_next()
+        self._quiet.set()
+
+    def _latency(self, utterance: Utterance) -> Latency | None:
+        token, sound = utterance.first_token, utterance.first_sound
+        if self._asked is None or token is None or sound is None:
+            return None
+        last_word, ended = self._asked
+        return Latency(max(0.0, ended - last_word), token - ended, sound - token)
+
+    def _cut_short(self) -> Utterance:
+        """Stop what is being said; its message is what of it was heard."""
+        utterance = self._fall_silent()
+        self._messages.add("assistant", utterance.heard)
+        return utterance
+
+    def _fall_silent(self) -> Utterance:
+        assert self._utterance and self._speaking
+        utterance, self._utterance = self._utterance, None
+        try:
+            utterance.stop()
+        except Exception as error:  # the sink's
+            self._tell_failed(error)
+        if self._speaking is not asyncio.current_task():
+            self._speaking.cancel()
+        self._unmute()
+        self._quiet.set()
+        return utterance
+
+    def _unmute(self) -> None:
+        if self._hearing:
+            self._hearing.unmute()
+
+    # ---- what an utterance tells
+
+    def wrote(self, piece: str) -> None:
+        self.events.put(Writing(piece, self._now))
+
+    def plays(self) -> None:
+        if self._hearing and not self._parts.full_duplex:
+            self._hearing.mute()
+
+    def sounds(self, ago: float) -> None:
+        assert self._hearing
+        self._turns.sounds(self._hearing.time - ago)
+
+    def said(self, piece: str) -> None:
+        self.events.put(Saying(piece, self._now))
+
+    def broke_off(self, error: Exception) -> str | None:
+        self.events.put(Failed(f"the reply failed: {reason(error)}", self._now))
+        return self._parts.sorry
+
+    # ---- what went wrong
+
+    def _tell_failed(self, error: Exception) -> None:
+        if isinstance(error, AudioError):
+            self._tell_lost(str(error))
+        self.events.put(Failed(f"the speech failed: {reason(error)}", self._now))
+
+    def _tell_lost(self, message: str) -> None:
+        """Once: who opened the device may tell it, too."""
+        if message != self._lost:
+            self._lost = message
+            self.events.put(DeviceLost(message, self._now))
+
+
+def _close_late(opening: Call[TranscriptStream]) -> None:
+    """Whoever wanted the stream has gone."""
+    opening.wait()
+    opening.result().close()
+
+
+async def _whole(text: str) -> AsyncGenerator[str, None]:
+    yield text
