@@ -176,8 +176,9 @@ def test_three_turns_and_an_interruption():
 
 def test_the_program_of_the_docs(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    programs = (ROOT / "docs/conversation.md").read_text().split("```python\n")[1:]
-    (program,) = (text.split("```")[0] for text in programs if "Microphone" not in text)
+    parts = (ROOT / "docs/conversation.md").read_text().split("```python\n")[1:]
+    programs = [part.split("```")[0] for part in parts]
+    (program,) = (program for program in programs if "Microphone" not in program)
     exec(program, {"__name__": "docs"})
     heard, said = capsys.readouterr().out.splitlines()
     close_to(heard, (SOUND / "bus.txt").read_text())

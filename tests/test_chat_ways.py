@@ -56,6 +56,21 @@ def test_for_gives_everything_and_ends_with_the_source():
         talk.say("more")
 
 
+def test_what_is_to_be_said_after_the_end_is_not():
+    async def main():
+        it = Scene(Closing("text"))
+        async with it.talk:
+            it.source.end()
+            while not it.talk._running.done():
+                await asyncio.sleep(0.001)
+            it.talk.say("Too late.")
+            await asyncio.sleep(0.01)
+            assert it.talk.messages == [] and await anext(it.talk, None) is None
+
+    run(main())
+    assert no_threads()
+
+
 def test_in_a_with_block_it_is_closed_when_that_is_left():
     gate, reply = threading.Event(), Endless("generator")
     with conversation(reply, forever(gate)) as talk:

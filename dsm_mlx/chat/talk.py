@@ -67,6 +67,7 @@ class Talk:
         self._turns = turns.TurnTaking(parts.patience, parts.delay)
         self._asking, self._player = Asking(parts.reply), Player(parts.sink)
         self._hearing: Hearing | None = None
+        self._going_on = False
         self._to_say: deque[str] = deque()
         self._utterance: Utterance | None = None
         self._asked: tuple[float, float] | None = None  # when the last word and the turn ended
@@ -113,6 +114,7 @@ class Talk:
     async def _converse(self, hearing: Hearing) -> None:
         giving = asyncio.ensure_future(self._give(hearing))
         error: Exception | None = None
+        self._going_on = True
         try:
             self._say_next()
             await self._hear(hearing)
@@ -124,6 +126,7 @@ class Talk:
             self.events.end(error)
 
     async def _end(self, giving: asyncio.Future[None]) -> None:
+        self._going_on = False
         if self._utterance:
             self._cut_short()
         tasks = [giving, *([self._speaking] if self._speaking else [])]
@@ -143,8 +146,7 @@ class Talk:
     def say(self, text: str) -> None:
         """When nothing else is being said."""
         self._to_say.append(text)
-        if self._hearing:
-            self._say_next()
+        self._say_next()
 
     def interrupt(self) -> None:
         self._do(self._turns.stop())
@@ -223,7 +225,7 @@ class Talk:
         self._begin(self._asking.pieces(self._messages.plain()), asked)
 
     def _say_next(self) -> None:
-        if self._to_say and not self._utterance:
+        if self._to_say and self._going_on and not self._utterance:
             self._begin(_whole(self._to_say.popleft()), None)
 
     def _begin(self, pieces: AsyncGenerator[str, None], asked: tuple[float, float] | None) -> None:
