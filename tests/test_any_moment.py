@@ -21,7 +21,7 @@ import dsm_mlx
 from dsm_mlx import BusyError
 from dsm_mlx.runtime import worker
 
-SCHEDULES = int(os.environ.get("DSM_MLX_SCHEDULES", "250"))
+SCHEDULES = int(os.environ.get("DSM_MLX_SCHEDULES", "100"))
 PARTS = 5
 FRAMES = np.random.default_rng(0).normal(0, 0.2, 1920 * 60).astype(np.float32)
 TEXT = "one two three four five "

@@ -35,7 +35,7 @@ from dsm_mlx.transformer import ring
 from dsm_mlx.tts.frame import TtsFrames
 from dsm_mlx.tts.prompt import SpeechOptions
 
-SEEDS = int(os.environ.get("DSM_MLX_SEEDS", "500"))
+SEEDS = int(os.environ.get("DSM_MLX_SEEDS", "150"))
 NEARLY = os.environ.get("DSM_MLX_TOKENS") == "1"
 PARTS = 10  # of the seeds, each a test of its own
 

@@ -141,10 +141,13 @@ def test_tiny_hears_the_same_words(openblas, recording):
         assert (status, out) == (0, path.with_suffix(".txt").read_text())
 
 
-_SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("tts_golden", "batch_property")]
+_SLOW = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("codec_golden", "tts_golden", "batch_property")
+]
 
 
-@pytest.mark.parametrize("file", ["lm_golden", "codec_golden", *_SLOW])
+@pytest.mark.parametrize("file", ["lm_golden", *_SLOW])
 def test_results_are_within_the_same_tolerance(openblas, file):
     """The suite's own tests: those of the reference as they are, those of batches by tokens."""
     environment = {"DSM_MLX_BLAS": OPENBLAS, "DSM_MLX_TOKENS": "1", "DSM_MLX_SEEDS": "40"}

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-EXITS = int(os.environ.get("DSM_MLX_EXITS", "16"))
+EXITS = int(os.environ.get("DSM_MLX_EXITS", "8"))
 
 BEGIN = """
 import asyncio, gc, itertools, logging, os, signal, sys, threading, time

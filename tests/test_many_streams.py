@@ -20,7 +20,7 @@ import dsm_mlx
 from dsm_mlx import BusyError
 from dsm_mlx.runtime import worker
 
-STREAMS = int(os.environ.get("DSM_MLX_STREAMS", "500"))
+STREAMS = int(os.environ.get("DSM_MLX_STREAMS", "200"))
 FRAMES = np.random.default_rng(0).normal(0, 0.2, 1920 * 60).astype(np.float32)
 
 
