@@ -194,6 +194,12 @@ def conversation(stt: SpeechToText, tts: TextToSpeech, pcm: np.ndarray, sink: Si
             if isinstance(event, chat.Said) and event.latency:
                 assert_type(event.latency.total, float)
     assert_type(talk.messages, list[dict[str, str]])
+    server = chat.ServerReply("localhost:11434", "m", temperature=0.5)
+    for answers in (server, chat.LocalReply("folder", max_tokens=99), chat.EchoReply()):
+        Conversation(stt, tts, answers, source=[pcm], sink=sink)
+    for piece in server([{"role": "user", "content": "Hello"}]):
+        assert_type(piece, str)
+    chat.ServerReply(3)  # type: ignore[arg-type]
     Conversation(stt, tts, reply, source=[pcm], sink=3)  # type: ignore[arg-type]
     Conversation(stt, tts, reply, source=[pcm])  # type: ignore[call-arg]
 
