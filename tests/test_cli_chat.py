@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,6 +35,7 @@ from dsm_mlx.errors import AudioError
 ROOT = Path(__file__).parents[1]
 BUS = "the bus was late because the road was full of snow"
 FULL = Path("/dev/full")
+INSTALLED = find_spec("mlx_lm") is not None
 LATENCY = Latency(0.2, 0.1, 0.3)
 
 
@@ -224,7 +226,7 @@ def test_what_is_missing_is_told_before_anything_is_loaded(devices, capsys, monk
         (["--echo", "--voice", "nobody"], "nobody"),
         (["--echo", "--transcript", str(missing)], "there is no folder"),
         (["--echo", "--transcript", str(tmp_path)], "s a"),
-        (["--llm", str(tmp_path / "none")], "no such folder"),
+        (["--llm", str(tmp_path / "none")], "no such folder" if INSTALLED else "dsm-mlx[chat]"),
         (["--llm-url", "http://127.0.0.1:9"], "nothing listens there"),
         (["--llm-url", "ftp://host"], "expected http://HOST:PORT"),
         (["--llm-url", "host", "--system-file", str(missing)], "No such file"),
