@@ -83,8 +83,28 @@ def test_in_a_with_block_it_is_closed_when_that_is_left():
 def test_closing_from_another_thread_ends_the_iteration():
     gate = threading.Event()
     talk = conversation(Closing("text"), forever(gate))
-    threading.Timer(0.05, talk.close).start()
-    assert texts(talk)[:1] == ["hello"]
+    closer = threading.Thread(target=talk.close)
+    for event in talk:
+        if isinstance(event, Said):
+            closer.start()
+    closer.join(SOON)
+    assert not closer.is_alive()
+    gate.set()
+    assert no_threads()
+
+
+def test_closing_by_several_threads_at_once_at_any_moment():
+    gate = threading.Event()
+    for i in range(20):
+        talk = conversation(Closing("text"), forever(gate))
+        next(talk)
+        closers = [threading.Timer(0.0003 * i, talk.close) for _ in range(3)]
+        for closer in closers:
+            closer.start()
+        assert texts(talk) in ([], ["hello"], ["hello", ANSWER])
+        for closer in closers:
+            closer.join(SOON)
+            assert not closer.is_alive()
     gate.set()
     assert no_threads()
 
@@ -155,6 +175,18 @@ def test_one_way_at_a_time():
     closed.close()
     with pytest.raises(ValueError, match="is closed"):
         next(closed)
+
+
+def test_closed_in_the_moment_in_which_it_begins():
+    async def main():
+        talk = conversation(Closing("text"), FRAMES)
+        beginning = asyncio.ensure_future(anext(talk, None))
+        closing = asyncio.ensure_future(talk.aclose())
+        assert await beginning is None
+        await closing
+
+    run(main())
+    assert no_threads()
 
 
 def test_a_loop_that_ends_before_the_conversation():

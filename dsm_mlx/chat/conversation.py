@@ -13,7 +13,7 @@ import numpy as np
 from dsm_mlx.chat.asking import Reply
 from dsm_mlx.chat.events import Event
 from dsm_mlx.chat.messages import Messages
-from dsm_mlx.chat.plain import LoopThread
+from dsm_mlx.chat.plain import EndedError, LoopThread
 from dsm_mlx.chat.player import Sink
 from dsm_mlx.chat.talk import Parts, Talk
 from dsm_mlx.checks import check_flag, check_number, check_text
@@ -112,7 +112,7 @@ class Conversation:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[None] | None = None
         self._thread: LoopThread | None = None  # which has the loop, under `for`
-        self._closed = False
+        self._closed = self._stopped = False
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -156,6 +156,8 @@ class Conversation:
         thread = self._plain()
         try:
             event = thread.run(self._talk.events.take())
+        except EndedError:  # another thread has closed it
+            raise StopIteration from None
         except Exception:
             self.close()
             raise
@@ -192,32 +194,40 @@ class Conversation:
         thread = self._thread
         if thread and not thread.is_current:
             self._thread = None
-            thread.run(self.aclose())
+            with suppress(EndedError):  # another thread does it
+                thread.run(self.aclose())
             thread.close()
         elif self._loop and self._running:
             with suppress(RuntimeError):  # the loop has been closed
-                self._loop.call_soon_threadsafe(self._running.cancel)
+                self._loop.call_soon_threadsafe(self._stop)
 
     async def aclose(self) -> None:
         """End it, and wait until all has ended."""
         self._closed = True
         if self._running:
-            self._running.cancel()
+            self._stop()
             await asyncio.wait([self._running])
 
     # ---- within
 
+    def _stop(self) -> None:
+        """Once: what ends in it shall not be disturbed."""
+        if self._running and not self._stopped:
+            self._stopped = True
+            self._running.cancel()
+
     def _plain(self) -> LoopThread:
-        """The thread in which it goes on."""
-        if self._thread is None:
-            self._check_new("for")
-            self._thread = LoopThread()
-            try:
-                self._thread.run(self._open())
-            except BaseException:
-                self.close()
-                raise
-        return self._thread
+        """The thread in which it goes on; `close` may take it away at any moment."""
+        if thread := self._thread:
+            return thread
+        self._check_new("for")
+        self._thread = thread = LoopThread()
+        try:
+            thread.run(self._open())
+        except BaseException:
+            self.close()
+            raise
+        return thread
 
     async def _begin(self) -> None:
         if self._running is None or self._thread:
@@ -238,6 +248,7 @@ class Conversation:
     async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._running = asyncio.ensure_future(self._talk.run())
+        self._running.add_done_callback(lambda _: self._talk.ended())
         await self._talk.ready()
 
     def _call(self, function: Callable[[], object]) -> None:

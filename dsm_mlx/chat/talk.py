@@ -81,15 +81,18 @@ class Talk:
         """Until the source ends and all is said; what goes wrong is among the events."""
         try:
             self._hearing = await self._open()
+            self._ready.set()
+            await self._converse(self._hearing)
         except Exception as error:
             self._unopened = error
         finally:
-            self._ready.set()
-            if not self._hearing:
-                self._close()
-                self.events.end()
-        if self._hearing:
-            await self._converse(self._hearing)
+            self._close()
+            self.ended()
+
+    def ended(self) -> None:
+        """`run` is over, or was cancelled before it began."""
+        self._ready.set()
+        self.events.end()
 
     async def ready(self) -> None:
         """Until it has begun. Raises what went wrong with the models."""
@@ -129,11 +132,7 @@ class Talk:
         self._going_on = False
         if self._utterance:
             self._cut_short()
-        tasks = [giving, *([self._speaking] if self._speaking else [])]
-        try:
-            await end(*tasks)
-        finally:
-            self._close()
+        await end(giving, *([self._speaking] if self._speaking else []))
 
     def _close(self) -> None:
         if self._hearing:
