@@ -42,6 +42,7 @@ def add_model(
     group.add_argument("--list-models", action="store_true", help="show those here, and exit")
     group.add_argument("--revision", help="of the hub repository")
     group.add_argument("--bits", type=int, choices=(4, 8), help="quantise while loading")
+    group.add_argument("--lora", metavar="FILE", help="a LoRA to fuse into it, or hf://…")
     return group
 
 

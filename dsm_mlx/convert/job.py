@@ -96,6 +96,9 @@ def _write_config(source: Source, folder: Path, planned: Plan, conversion: dict)
     else:
         values = dict(source.lm.config.values)
         values["moshi_name"] = planned.lm.name
+        if lora := planned.lm.outline.lora:  # which is in the weights now
+            values = {k: v for k, v in values.items() if not k.startswith("lora")}
+            conversion["lora"] = {"file": lora.file.path.name, "scaling": lora.file.scaling}
         model_id = dict(values.get("model_id") or {})
         before = model_id.get("conversion")
         values["model_id"] = {**model_id, "conversion": conversion}

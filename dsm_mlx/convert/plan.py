@@ -16,7 +16,7 @@ from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.weights import leaves, spec_of, specs_of
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.loading.checkpoint import MIMI_CONFIG, Outline
+from dsm_mlx.loading.checkpoint import DTYPES, MIMI_CONFIG, Outline
 from dsm_mlx.messages import cut, named, shown
 
 _NAME = "model.safetensors"
@@ -111,8 +111,10 @@ def plan(source: Source, wanted: Wanted) -> Plan:
 
 
 def _language_model(source: Source, wanted: Wanted, names: _Names) -> Weights:
-    outline = source.lm.outline_lm()
+    outline = source.lm.outline_lm(wanted.dtype and DTYPES[wanted.dtype])
     source.own(outline.path)
+    if outline.lora and not source.lm.given_lora:
+        source.own(outline.lora.file.path)
     outline.tensors()  # refuses a file that does not fit its config
     target = MultistreamLM(outline.model.config)
     _quantize(outline, target, wanted.recipe, wanted.dequantize)

@@ -43,7 +43,7 @@ PREFERRED = {
 }
 
 # Besides the weights, what a config names.
-NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name")
+NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name", "lora_name")
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,15 @@ class HubFiles:
 
 
 Files = LocalFiles | HubFiles
+
+
+def linked(link: str, what: str) -> Path:
+    """The file of `hf://owner/repository/path`. what: what an error calls it."""
+    owner, _, rest = link.removeprefix("hf://").partition("/")
+    repository, _, file = rest.partition("/")
+    if not file:
+        raise CheckpointError(f"{what} {shown(link)}: expected hf://owner/repository/path")
+    return HubFiles(f"{owner}/{repository}").get(file)
 
 
 def locate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -22,6 +23,7 @@ from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import MOST_VALUES, LmConfig
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.loading import fit
+from dsm_mlx.loading.lora import Lora, LoraFile
 from dsm_mlx.loading.options import DTYPES, LoadOptions, default_cache, dtype_of
 from dsm_mlx.loading.outline import Outline
 from dsm_mlx.loading.quantization import quantize, quantize_as_in_file
@@ -39,6 +41,8 @@ __all__ = [
     "load_codec",
     "load_mimi",
 ]
+log = logging.getLogger("dsm_mlx")
+
 MIMI, MIMI_CONFIG = "mimi.safetensors", "mimi_config.json"  # of a codec alone
 
 
@@ -47,29 +51,39 @@ class Checkpoint:
     """The files of one model or of a codec alone. Nothing big is read before a `load_…` is called.
 
     config: the model's; for a codec alone, what a model's config would say of it.
+    given_lora: in the place of the one that the config names, if it names one.
     """
 
     files: Files
     config: ConfigReader
     codec_alone: bool = False
+    given_lora: LoraFile | None = None
 
     @classmethod
     def find(
-        cls, model: str | Path | None, kind: str | None, revision: str | None = None
+        cls,
+        model: str | Path | None,
+        kind: str | None,
+        revision: str | None = None,
+        lora: str | PathLike[str] | None = None,
     ) -> Checkpoint:
         """Locate a model of `kind`, "stt" or "tts"; see `hub.locate`.
 
         With None it may be of either kind, or a folder without a config.json that holds a codec.
+        lora: see `LoraFile.given`.
         """
         mark = (CONFIG,) if kind else (CONFIG, MIMI)
         files = locate(model, kind or "stt", revision, mark)
         if kind is None and isinstance(files, LocalFiles) and not files.has(CONFIG):
+            if lora is not None:
+                raise CheckpointError(f"{named(files.folder)}: a codec alone, which takes no LoRA")
             return cls._of_codec(files)
         config = ConfigReader.read(files.get(CONFIG))
         found = config.get("model_type", str, kind)
         if kind and found != kind:
             raise config.wrong("model_type", found, repr(kind))
-        return cls(files, config)
+        given = None if lora is None else LoraFile.given(lora, config)
+        return cls(files, config, given_lora=given)
 
     @classmethod
     def _of_codec(cls, files: LocalFiles) -> Checkpoint:
@@ -101,8 +115,16 @@ class Checkpoint:
     def weights(self) -> Path:
         return self.files.get(self.config.get("moshi_name", str, "model.safetensors"))
 
-    def outline_lm(self) -> Outline:
-        """The language model without its weights, to be loaded or converted."""
+    @cached_property
+    def lora(self) -> LoraFile | None:
+        """What is added to the weights, given or named by the config."""
+        return self.given_lora or LoraFile.of_config(self.config, self.files)
+
+    def outline_lm(self, dtype: mx.Dtype | None = None) -> Outline:
+        """The language model without its weights, to be loaded or converted.
+
+        dtype: in which a LoRA is fused; None: in that of each weight.
+        """
         path, header = self.weights, safetensors.read_header(self.weights)
         convention = lm_layout.recognise(header.tensors)
         if convention is None:
@@ -110,9 +132,16 @@ class Checkpoint:
         config = LmConfig.read(self.config, _feed_forward_width(header))
         fit.check_lm(config, self.config.source, header, path, convention)
         model = MultistreamLM(config)
-        plain = lm_layout.layout_of(model, convention)
+        plain, published = (lm_layout.layout_of(model, kind) for kind in (convention, "pytorch"))
         quantized = quantize_as_in_file(model, header, plain)
-        return Outline(path, header, model, lm_layout.layout_of(model, convention), quantized)
+        if self.lora and quantized:
+            raise CheckpointError(
+                f"{named(path)}: is quantised, so no LoRA can be fused into it (take its original, "
+                "and quantise that while loading or with dsm-convert)"
+            )
+        lora = self.lora and Lora.of(self.lora, model, published, dtype)
+        layout = lm_layout.layout_of(model, convention)
+        return Outline(path, header, model, layout, quantized, lora)
 
     def load_lm(
         self,
@@ -126,9 +155,12 @@ class Checkpoint:
 
     def read_lm(self, options: LoadOptions) -> Pieces[MultistreamLM]:
         """The language model; layout and quantisation are recognised from the file."""
-        outline = self.outline_lm()
+        # Quantised is what would be written, of the same values.
+        outline = self.outline_lm(None if options.bits else dtype_of(options.dtype))
         model = outline.model
         outline.read_into_model()
+        if outline.lora:
+            log.info("%s", outline.lora.told())
         if options.codebooks is not None:
             model.keep_codebooks(options.codebooks)
         if options.bits and not outline.quantized:

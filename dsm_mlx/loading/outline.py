@@ -12,31 +12,37 @@ from mlx.utils import tree_flatten
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import safetensors, weight_map
+from dsm_mlx.loading.lora import Lora
 from dsm_mlx.loading.weights import bring_in, materialise_pieces
-from dsm_mlx.messages import cut, named, shown
+from dsm_mlx.messages import cut, listed, named, shown
 from dsm_mlx.runtime.worker import Pieces
 
-_LONGEST_LIST = 180  # characters
 _STORED = {mx.uint32: ("U32",), mx.uint8: ("U8",)}  # how parts of quantised weights lie in files
 
 
 @dataclass(frozen=True)
 class Outline:
-    """A model as it lies in a file, with nothing read yet but the file's header."""
+    """A model as it lies in a file, with nothing read yet but the file's header.
+
+    lora: what is added to the tensors when they are read.
+    """
 
     path: Path
     header: safetensors.Header
     model: nn.Module
     layout: weight_map.WeightMap
     quantized: bool
+    lora: Lora | None = None
 
     def tensors(self) -> dict[str, mx.array]:
         """The file's tensors, lazy. CheckpointError unless they are just those expected."""
         problems = list(self._problems())
         if problems:
-            listed = _listed(problems)
-            raise CheckpointError(f"{named(self.path)}: does not fit its config: {listed}")
-        return self._read()
+            raise CheckpointError(
+                f"{named(self.path)}: does not fit its config: {listed(problems)}"
+            )
+        tensors = self._read()
+        return self.lora.fuse(tensors, self.layout) if self.lora else tensors
 
     def _read(self) -> dict[str, mx.array]:
         try:
@@ -68,6 +74,8 @@ class Outline:
 
     def check_finite(self) -> None:
         """CheckpointError for a tensor that is not finite; only one at a time is in memory."""
+        if self.lora:
+            self.lora.check_finite()
         tensors = self.tensors()
         for name in list(tensors):
             if not bring_in(tensors.pop(name)):
@@ -88,6 +96,8 @@ class Outline:
 
     def _why_not_finite(self, parameter: str, dtype: mx.Dtype) -> str:
         """Which tensor is to blame for a parameter that is not finite."""
+        if self.lora:
+            self.lora.check_finite()
         module = parameter.rpartition(".")[0]
         tensors = self._read()
         # Its own first: but it may have been made of others, too.
@@ -100,12 +110,3 @@ class Outline:
 
 def _has(group: weight_map.Group, module: str) -> bool:
     return any(name.rpartition(".")[0] == module for name in group.names)
-
-
-def _listed(problems: list[str]) -> str:
-    """As many as fit on a line, and how many more there are."""
-    count = 1
-    while count < len(problems) and len("; ".join(problems[: count + 1])) <= _LONGEST_LIST:
-        count += 1
-    more = f"; and {len(problems) - count} more" if count < len(problems) else ""
-    return "; ".join(problems[:count]) + more

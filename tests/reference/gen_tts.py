@@ -124,13 +124,13 @@ def decode(tts: TTSModel, frames: list[torch.Tensor]) -> torch.Tensor:
 def make_case(
     folder: Path, config: dict, case: str, scripts: list[list[str]], voices: list[list[int]],
     *, cond_cfg=None, cfg_coef=1.0, n_q=8, padding_between=1, padding_bonus=0.0, prefixes=None,
-    dtype=torch.float32, cfg_is_no_text=None, max_gen_length=160,
+    dtype=torch.float32, cfg_is_no_text=None, max_gen_length=160, info=None,
 ) -> None:  # fmt: skip
     settings = dict(
         max_gen_length=max_gen_length, final_padding=4, max_padding=8, initial_padding=2,
         n_q=n_q, cfg_coef=cfg_coef, padding_bonus=padding_bonus,
     )  # fmt: skip
-    info = open_checkpoint(folder)
+    info = info or open_checkpoint(folder)
     tts = TTSModel.from_checkpoint_info(info, dtype=dtype, temp=0.0, **settings)
     entries = [tts.prepare_script(s, padding_between=padding_between) for s in scripts]
     names = [[voice_name(i, config) for i in row] for row in voices]
