@@ -108,6 +108,10 @@ def test_mutations(tmp_path, name):
         ("stt-tiny", ("hidden_scale",), math.nan),
         ("stt-tiny", ("max_period",), 0),
         ("stt-tiny", ("max_period",), 1e308),
+        ("stt-tiny", ("kv_repeat",), 3),
+        ("stt-tiny", ("kv_repeat",), 0),
+        ("tts-tiny-shared", ("depformer_kv_repeat",), 3),
+        ("tts-tiny", ("kv_repeat",), 2),  # which has cross-attention
         ("stt-tiny", ("num_heads",), 64),  # of width 1, which has no pairs to rotate
         ("stt-tiny", ("text_card_out",), 97),
         ("stt-tiny", ("existing_text_padding_id",), 0),

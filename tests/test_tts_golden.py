@@ -24,6 +24,7 @@ CASES = [
     "tts_public_prefix_cfg3",
     "tts_public_prefix_cfg3_batch2",
     "tts_single",
+    "tts_shared",
 ]
 
 

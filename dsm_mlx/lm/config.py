@@ -23,6 +23,7 @@ class DepthConfig:
     schedule: for each codebook the index of the weights it uses; weights may be shared.
     multi_linear: each schedule entry has its own projection of the main model's output.
     low_rank: width of the token embeddings before their projection to `dim`; None: full width.
+    kv_repeat: how many heads of queries share one of keys and values.
     """
 
     dim: int
@@ -33,6 +34,7 @@ class DepthConfig:
     multi_linear: bool
     low_rank: int | None
     norm: str = "rms_norm_f32"
+    kv_repeat: int = 1
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,14 @@ def _read_transformer(
     if attends and not cross:
         raise raw.wrong("cross_attention", cross, "true, because the fuser names what to attend to")
     scaled = _scaled(raw, dim)
+    heads = raw.divisor("num_heads", dim, even=True)  # pairs, which the positions rotate
+    kv_repeat = raw.divisor("kv_repeat", heads, 1)
+    if cross and kv_repeat != 1:  # the reference takes its packed weights apart in thirds
+        raise raw.wrong("kv_repeat", kv_repeat, "1, because the model has cross-attention")
     return TransformerConfig(
         dim=dim,
-        heads=raw.divisor("num_heads", dim, even=True),  # pairs, which the positions rotate
+        heads=heads,
+        kv_repeat=kv_repeat,
         layers=raw.integer("num_layers", 1, _MOST_LAYERS),
         hidden=hidden or scaled,
         context=raw.integer("context", 1, _LONGEST_CONTEXT),
@@ -143,6 +150,9 @@ def _read_depth(raw: ConfigReader, dep_q: int) -> DepthConfig:
     heads = raw.divisor("depformer_num_heads", dim)
     feed_forward = raw.integer("depformer_dim_feedforward", 2, MOST_VALUES, None)
     hidden = gated_width(feed_forward, dim) if feed_forward else _scaled(raw, dim)
+    # What it has no key of its own for is that of the main model.
+    own = raw.values.get("depformer_kv_repeat") is not None
+    key = "depformer_kv_repeat" if own else "kv_repeat"
     if not raw.get("depformer_weights_per_step", bool, False):
         raise raw.wrong("depformer_weights_per_step", False, "true")
     return DepthConfig(
@@ -154,6 +164,7 @@ def _read_depth(raw: ConfigReader, dep_q: int) -> DepthConfig:
         multi_linear=raw.get("depformer_multi_linear", bool, False),
         low_rank=raw.integer("depformer_low_rank_embeddings", 1, WIDEST, None),
         norm=raw.choice("norm", _NORMS, "rms_norm_f32"),
+        kv_repeat=raw.divisor(key, heads, 1),
     )
 
 

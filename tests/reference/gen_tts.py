@@ -56,6 +56,13 @@ TWO = [
 OTHER_FIRST = ["", "the other speaker starts here", "then me"]
 WITH_PCM = ("tts_other_first", "tts_nq4")  # sound is large, and Mimi has goldens of its own
 VOICES, FRAMES_PER_VOICE = 3, 10
+UNCONDITIONED = {
+    "conditioners": {}, "cross_attention": False, "text_card_out": 5,
+    "fuser": {
+        "cross_attention_pos_emb": False, "cross_attention_pos_emb_scale": 1,
+        "sum": [], "prepend": [], "cross": [],
+    },
+}  # fmt: skip
 FEW_LAYERS = {"num_layers": 2, "depformer_num_layers": 1}
 
 
@@ -221,15 +228,7 @@ def make_guided(out: Path) -> None:
 
 def make_prefixed(out: Path) -> None:
     """No conditioners, five text outputs, a voice given as an audio prefix: like tts-0.75b."""
-    config = copy.deepcopy(CONFIG) | dict(
-        conditioners={},
-        cross_attention=False,
-        text_card_out=5,
-        fuser=dict(
-            cross_attention_pos_emb=False, cross_attention_pos_emb_scale=1,
-            sum=[], prepend=[], cross=[],
-        ),
-    )  # fmt: skip
+    config = copy.deepcopy(CONFIG) | UNCONDITIONED
     folder = make_checkpoint(out, "tts-tiny-public", config, 43)
     g = torch.Generator().manual_seed(9)
     long, short = audio_prefix(21, g), audio_prefix(13, g)
@@ -253,8 +252,23 @@ def make_single_stream(out: Path) -> None:
     make_case(folder, config, "tts_single", [TWO], [[0, 1]], cond_cfg=2.0)
 
 
+def make_shared_keys(out: Path) -> None:
+    """Two heads of queries share one of keys and values, in the depth decoder four."""
+    config = copy.deepcopy(CONFIG) | FEW_LAYERS | UNCONDITIONED
+    config |= dict(kv_repeat=2, depformer_kv_repeat=4)
+    folder = make_checkpoint(out, "tts-tiny-shared", config, 49)
+    prefix = audio_prefix(5, torch.Generator().manual_seed(9))
+    make_case(folder, config, "tts_shared", [ONE], [[]], prefixes=[prefix])
+
+
 def make(out: Path) -> None:
-    for part in (make_conditioned, make_guided, make_prefixed, make_single_stream):
+    for part in (
+        make_conditioned,
+        make_guided,
+        make_prefixed,
+        make_single_stream,
+        make_shared_keys,
+    ):
         part(out)
 
 
