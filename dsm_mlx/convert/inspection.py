@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from mlx.utils import tree_flatten
 
+from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.convert import voices
 from dsm_mlx.convert.recipes import role
 from dsm_mlx.convert.source import Source
@@ -16,9 +16,14 @@ from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.loading.checkpoint import Outline
+from dsm_mlx.messages import cut, listed
 
 _KINDS = {"stt": "speech to text", "tts": "text to speech", "codec": "a codec alone"}
-_LAYOUTS = {"mlx": "MLX layout", "pytorch": "PyTorch layout"}
+_LAYOUTS = {
+    "mlx": "MLX layout",
+    "pytorch": "PyTorch layout",
+    "transformers": "Transformers layout",
+}
 
 
 def inspect(source: Source) -> list[str]:
@@ -51,6 +56,7 @@ def _language_model(source: Source) -> Iterator[tuple[str, str]]:
     outline.tensors()
     layout = _LAYOUTS[lm_layout.recognise(outline.header.tensors)]
     yield "weights", f"{_file(outline)}, {layout}"
+    yield from _unknown(outline)
     yield from _shape(outline.model.config)
     yield from _quantisation(outline)
 
@@ -77,6 +83,11 @@ def _shape(c: LmConfig) -> Iterator[tuple[str, str]]:
         yield "condition", f"{name} ({conditioner.kind}){values}"
 
 
+def _unknown(outline: Outline) -> Iterator[tuple[str, str]]:
+    if names := outline.unknown:
+        yield "unknown", f"{listed([cut(name, 80) for name in names])} (left out)"
+
+
 def _quantisation(outline: Outline) -> Iterator[tuple[str, str]]:
     if not outline.quantized:
         yield "quantised", "no"
@@ -95,7 +106,10 @@ def _codec(source: Source) -> Iterator[tuple[str, str]]:
     outline = source.codec
     outline.tensors()
     config = outline.model.config
-    yield "codec", _file(outline)
+    layout = codec_layout.recognise(outline.header.tensors)
+    foreign = f", {_LAYOUTS[layout]}" if layout == "transformers" else ""
+    yield "codec", f"{_file(outline)}{foreign}"
+    yield from _unknown(outline)
     yield "codes", f"{config.n_q} x {config.bins}, {config.frame_rate} frames a second"
     if outline.quantized:
         yield from _quantisation(outline)
@@ -103,7 +117,7 @@ def _codec(source: Source) -> Iterator[tuple[str, str]]:
 
 def _tokenizer(source: Source) -> Iterator[tuple[str, str]]:
     pieces = source.lm.load_tokenizer().get_piece_size()
-    yield "tokenizer", f"{source.lm.config.get('tokenizer_name', str)}, {pieces} pieces"
+    yield "tokenizer", f"{source.lm.tokenizer.name}, {pieces} pieces"
 
 
 def _conversion(source: Source) -> Iterator[tuple[str, str]]:
@@ -122,13 +136,17 @@ def _file(outline: Outline) -> str:
     plain = type(outline.model)(outline.model.config)
     numbers = sum(array.size for _, array in tree_flatten(plain.parameters()))
     return (
-        f"{outline.path.name}, {_size(outline.path)}, {len(infos)} tensors "
+        f"{outline.path.name}{_more(outline)}, {_size(outline.files.nbytes)}, {len(infos)} tensors "
         f"({', '.join(kinds)}), {numbers / 1e6:.1f} M weights"
     )
 
 
-def _size(path: Path) -> str:
-    size = path.stat().st_size
+def _more(outline: Outline) -> str:
+    count = len(outline.files.paths) - 1
+    return f" and {count} more" if count else ""
+
+
+def _size(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 

@@ -59,7 +59,7 @@ class Source:
     @property
     def folder(self) -> Path:
         """Where its files lie on this machine."""
-        file = "config.json" if self.lm else MIMI
+        file = "config.json" if self.lm or self.checkpoint.foreign else MIMI
         return self.checkpoint.files.get(file).parent.resolve()
 
     def file(self, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from dsm_mlx.files.config_reader import ConfigReader
@@ -13,6 +14,16 @@ from dsm_mlx.transformer import TransformerConfig
 MOST_VALUES = 1 << 20
 _MOST_STREAMS, _MOST_LAYERS, _MOST_HEADS = 64, 256, 64
 _LONGEST_DELAY, _LONGEST_CONTEXT = 256, 10_000  # frames
+# What brings weights or sums that no such model has; absent or null it is as here.
+_EXPECTED = {
+    "causal": True,
+    "norm_emb": False,
+    "bias_proj": False,
+    "layer_scale": None,
+    "depformer_layer_scale": None,
+    "depformer_norm": None,
+    "skip_self_attn": False,
+}
 _NORMS = ("rms_norm_f32", "rms_norm", "layer_norm")
 
 
@@ -73,8 +84,9 @@ class LmConfig:
         conditioners = ConditionersConfig.read(raw)
         if conditioners.cross_positions:
             check_sinusoids(raw, dim)
-        if not raw.get("causal", bool, True):
-            raise raw.wrong("causal", False, "true")
+        for key, expected in _EXPECTED.items():
+            if raw.values.get(key, expected) not in (expected, None):
+                raise raw.wrong(key, raw.values[key], json.dumps(expected))
         raw.integer("existing_text_padding_id", PADDING, PADDING, PADDING)
         text_card = raw.integer("text_card", PADDING + 1, MOST_VALUES)
         return cls(

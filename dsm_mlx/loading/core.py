@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from dsm_mlx.checks import check_whole
-from dsm_mlx.files.hub import NAMED
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime import worker
@@ -131,13 +130,8 @@ def shared(key: Hashable, load: Callable[[], Value]) -> Value:
 def identity(checkpoint: Checkpoint) -> Hashable:
     """What tells one model's files from another's, and from those that replaced them: the path,
     size and time of each."""
-    config = checkpoint.config
-    names = [config.get(key, str, None) for key in NAMED if key != "lora_name"]
-    paths = [checkpoint.files.get("config.json"), checkpoint.weights]
-    paths += [checkpoint.files.get(name) for name in names if name]
-    lora = checkpoint.lora
-    added = lora and (of_file(lora.path), lora.scaling)
-    return tuple(of_file(path) for path in paths), added
+    paths = tuple(of_file(path) for path in checkpoint.paths)
+    return paths, checkpoint.lora and checkpoint.lora.scaling
 
 
 def of_file(path: Path) -> tuple[str, int, int]:

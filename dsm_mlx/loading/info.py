@@ -62,7 +62,7 @@ def _of_lora(lora: LoraFile) -> dict:
 def fingerprint(checkpoint: Checkpoint, lm: MultistreamLM) -> str:
     """What two loaded models have in common whose states can be exchanged: the config, the names,
     shapes and places of the tensors, the bits, dtype and cache, and the kind of device."""
-    header = safetensors.read_header(checkpoint.weights)
+    header = checkpoint.weights.header
     modules = [m for m in lm.modules() if isinstance(m, _QUANTIZED)]
     parts = {
         "config": checkpoint.config.values,

@@ -20,6 +20,7 @@ from dsm_mlx.checks import check_path
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import hub, network, safetensors, weight_map
 from dsm_mlx.files.config_reader import ConfigReader
+from dsm_mlx.files.tensors import TensorFiles
 from dsm_mlx.files.weight_map import WeightMap
 from dsm_mlx.lm.conditioning import WIDEST
 from dsm_mlx.messages import cut, listed, named, shown
@@ -141,8 +142,7 @@ class Lora:
 
     def fuse(self, tensors: dict[str, mx.array], layout: WeightMap) -> dict[str, mx.array]:
         """The base's tensors, which lie as `layout` says, with the LoRA in them. Lazy."""
-        with safetensors.name_for_mlx(self.file.path) as name:
-            own = mx.load(name, format="safetensors")
+        own = TensorFiles((self.file.path,)).load()
         changed = {*self.pairs, *self.whole}
         if changed <= tensors.keys():  # the base lies as it is published
             return tensors | {file: self._fused(file, tensors[file], own) for file in changed}
@@ -159,8 +159,7 @@ class Lora:
 
     def check_finite(self) -> None:
         """CheckpointError for a tensor that is not finite; only one at a time is in memory."""
-        with safetensors.name_for_mlx(self.file.path) as name:
-            own = mx.load(name, format="safetensors")
+        own = TensorFiles((self.file.path,)).load()
         for name in list(own):
             if not mx.isfinite(own.pop(name)).all().item():
                 raise CheckpointError(
