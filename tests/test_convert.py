@@ -34,7 +34,7 @@ from dsm_mlx.loading.checkpoint import Checkpoint, Outline
 LISTENERS = ["stt-tiny", "stt-tiny-26", "stt-tiny-cond", "stt-tiny-delayed", "stt-q64"]
 LISTENERS += ["stt-tiny-shared"]
 SPEAKERS = ["tts-tiny", "tts-tiny-public", "tts-tiny-single", "tts-tiny-nativecfg"]
-SPEAKERS += ["tts-tiny-shared"]
+SPEAKERS += ["tts-tiny-shared", "tts-tiny-partial", "tts-tiny-two"]
 MOSHI_MLX = {"stt-tiny-mlx": None, "stt-q64-mlx-q4": blanket(4), "stt-q64-mlx-q8": blanket(8)}
 CODEC_RECIPE = RECIPES["small-4"]
 

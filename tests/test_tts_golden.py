@@ -25,6 +25,9 @@ CASES = [
     "tts_public_prefix_cfg3_batch2",
     "tts_single",
     "tts_shared",
+    "tts_partial",
+    "tts_two",
+    "tts_two_nq8",
 ]
 
 

@@ -57,21 +57,25 @@ def _language_model(source: Source) -> Iterator[tuple[str, str]]:
     layout = _LAYOUTS[lm_layout.recognise(outline.header.tensors)]
     yield "weights", f"{_file(outline)}, {layout}"
     yield from _unknown(outline)
+    if outline.lora:
+        yield "LoRA", f"{outline.lora.file.path.name}, {outline.lora.about}"
     yield from _shape(outline.model.config)
     yield from _quantisation(outline)
 
 
 def _shape(c: LmConfig) -> Iterator[tuple[str, str]]:
     t = c.transformer
+    shared = f" that share {t.heads // t.kv_repeat} of keys and values" if t.kv_repeat > 1 else ""
     yield (
         "transformer",
         (
-            f"dim {c.dim}, {t.layers} blocks, {t.heads} heads, feed-forward 2 x {t.hidden}, "
-            f"window {t.context} frames"
+            f"dim {c.dim}, {t.layers} blocks, {t.heads} heads{shared}, "
+            f"feed-forward 2 x {t.hidden}, window {t.context} frames"
         ),
     )
     written = f", of which it writes {c.dep_q}" if c.dep_q else ""
-    yield "streams", f"text {c.text_card}, {c.n_q} x audio {c.card}{written}"
+    voices = f", of {c.voices} voices" if c.voices > 1 else ""
+    yield "streams", f"text {c.text_card}, {c.n_q} x audio {c.card}{written}{voices}"
     yield "delays", ", ".join(str(delay) for delay in c.delays) + " frames"
     if c.depth:
         sets = max(c.depth.schedule) + 1

@@ -52,8 +52,12 @@ class DepthConfig:
 class LmConfig:
     """A multistream model: one text stream and `n_q` audio streams.
 
-    dep_q: how many audio streams the model writes itself; 0 for speech to text, `n_q` for
-    text to speech. delays: frames by which each stream lags, text first.
+    dep_q: how many audio streams the model writes itself; 0 for speech to text, for text to speech
+    `n_q`, or fewer where it was made from a dialogue model. delays: frames by which each stream
+    lags, text first.
+    voices: how many sounds the streams are, each with as many codebooks: two where two people
+    speak at once. used: how many codebooks of each are not silenced, see
+    `MultistreamLM.keep_codebooks`; None: all.
     """
 
     dim: int
@@ -69,6 +73,13 @@ class LmConfig:
     demux_second_stream: bool
     conditioners: ConditionersConfig
     depth: DepthConfig | None
+    voices: int = 1
+    used: int | None = None
+
+    @property
+    def codebooks(self) -> int:
+        """How many codebooks of the codec the model reads or writes."""
+        return self.used or (self.dep_q or self.n_q) // self.voices
 
     @classmethod
     def read(cls, raw: ConfigReader, hidden: int | None = None) -> LmConfig:
@@ -79,8 +90,7 @@ class LmConfig:
         """
         dim, n_q = raw.integer("dim", 1, WIDEST), raw.integer("n_q", 1, _MOST_STREAMS)
         dep_q = raw.integer("dep_q", 0, n_q)
-        if dep_q not in (0, n_q):
-            raise raw.wrong("dep_q", dep_q, f"0 or n_q, {n_q}")
+        voices = _read_voices(raw, n_q, dep_q)
         conditioners = ConditionersConfig.read(raw)
         if conditioners.cross_positions:
             check_sinusoids(raw, dim)
@@ -103,12 +113,24 @@ class LmConfig:
             demux_second_stream=raw.get("demux_second_stream", bool, False),
             conditioners=conditioners,
             depth=_read_depth(raw, dep_q) if dep_q else None,
+            voices=voices,
         )
 
 
 def gated_width(feed_forward: int, dim: int) -> int:
     """Width of each half of SwiGLU (reference: ActivationGating)."""
     return 21 * dim // 8 if feed_forward == 4 * dim else 2 * feed_forward // 3
+
+
+def _read_voices(raw: ConfigReader, n_q: int, dep_q: int) -> int:
+    tts = raw.section("tts_config", {})
+    if not tts.get("multistream", bool, False):
+        return 1
+    if dep_q != n_q:
+        raise raw.wrong("dep_q", dep_q, f"n_q, {n_q}, because the model is 'multistream'")
+    if n_q % 2:
+        raise raw.wrong("n_q", n_q, "an even number, because the model is 'multistream'")
+    return 2
 
 
 def _read_delays(raw: ConfigReader, n_q: int) -> tuple[int, ...]:

@@ -36,6 +36,7 @@ from dsm_mlx.loading.lora import Lora, LoraFile
 from dsm_mlx.loading.options import DTYPES, LoadOptions, default_cache, dtype_of
 from dsm_mlx.loading.outline import Outline
 from dsm_mlx.loading.quantization import quantize, quantize_as_in_file
+from dsm_mlx.loading.refused import read_config
 from dsm_mlx.loading.tokenizer import sentencepiece_of
 from dsm_mlx.loading.weights import FLOAT32
 from dsm_mlx.messages import named
@@ -90,7 +91,7 @@ class Checkpoint:
             if lora is not None:
                 raise CheckpointError(f"{named(files.folder)}: a codec alone, which takes no LoRA")
             return cls._of_codec(files)
-        config = ConfigReader.read(files.get(CONFIG))
+        config = read_config(files)
         checkpoint = cls.of(files, config)
         found = checkpoint.config.get("model_type", str, kind)
         if kind and (found != kind or checkpoint.codec_alone):
@@ -213,7 +214,7 @@ class Checkpoint:
         model = outline.model
         outline.read_into_model()
         if outline.lora:
-            log.info("%s", outline.lora.told())
+            log.info("LoRA %s: %s", named(outline.lora.file.path), outline.lora.about)
         if options.codebooks is not None:
             model.keep_codebooks(options.codebooks)
         if options.bits and not outline.quantized:
@@ -253,11 +254,10 @@ class Checkpoint:
 
     def check_codec_fits(self, lm: LmConfig, codec: MimiConfig) -> None:
         """CheckpointError unless the codes of `codec` are those that `lm` reads or writes."""
-        codebooks = lm.dep_q or lm.n_q
-        if codebooks > codec.n_q:
+        if lm.codebooks > codec.n_q:
             raise CheckpointError(
                 f"{named(self.name)}: the codec does not fit: it has {codec.n_q} codebooks, the "
-                f"model expects {codebooks}"
+                f"model expects {lm.codebooks}"
             )
         if codec.bins != lm.card:
             raise CheckpointError(

@@ -133,12 +133,12 @@ class Lora:
             raise CheckpointError(f"{named(file.path)}: no LoRA of this model: {listed(problems)}")
         return cls(file, header, pairs, tuple(others), published, dtype, len(linear))
 
-    def told(self) -> str:
+    @property
+    def about(self) -> str:
         """In a line, what it changes."""
         count = f"{len(self.pairs)} of {self.adaptable} tensors"
         whole = f", {len(self.whole)} replaced" if self.whole else ""
-        scaling = f"scaling {self.file.scaling:g}"
-        return f"LoRA {named(self.file.path)}: fused into {count}{whole}, {scaling}"
+        return f"fused into {count}{whole}, scaling {self.file.scaling:g}"
 
     def fuse(self, tensors: dict[str, mx.array], layout: WeightMap) -> dict[str, mx.array]:
         """The base's tensors, which lie as `layout` says, with the LoRA in them. Lazy."""
