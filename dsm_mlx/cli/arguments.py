@@ -46,6 +46,14 @@ def add_model(
     return group
 
 
+def add_loras(group: argparse._ArgumentGroup) -> None:
+    """A LoRA for each of two models."""
+    for part in ("stt", "tts"):
+        group.add_argument(
+            f"--{part}-lora", metavar="FILE", help=f"a LoRA to fuse into --{part}, or hf://…"
+        )
+
+
 def add_sampling(group: argparse._ArgumentGroup, default: str) -> None:
     """How tokens are chosen. default: what the temperature is if it is not given."""
     group.add_argument(

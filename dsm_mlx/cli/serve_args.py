@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from dsm_mlx.cli.arguments import new_parser, whole
+from dsm_mlx.cli.arguments import add_loras, new_parser, whole
 from dsm_mlx.messages import shown
 
 KEY_VARIABLE = "DSM_API_KEY"
@@ -54,10 +54,7 @@ def parser() -> argparse.ArgumentParser:
     default = "default: the best on this machine, else tiny"
     models.add_argument("--stt", metavar="MODEL", help=f"what listens, or none ({default})")
     models.add_argument("--tts", metavar="MODEL", help=f"what speaks, or none ({default})")
-    for part in ("stt", "tts"):
-        models.add_argument(
-            f"--{part}-lora", metavar="FILE", help="a LoRA to fuse into it, or hf://…"
-        )
+    add_loras(models)
     models.add_argument("--bits", type=int, choices=(4, 8), help="quantise both while loading")
     models.add_argument(
         "--max-streams",
