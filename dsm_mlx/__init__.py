@@ -102,6 +102,7 @@ def load_stt(
     codebooks: int | None = None,
     cache: str | None = None,
     max_streams: int | None = None,
+    lora: str | PathLike[str] | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> SpeechToText:
     """Load a speech-to-text model.
@@ -122,6 +123,9 @@ def load_stt(
             `dtype`, or "bfloat16" where the weights are quantised.
         max_streams: how many streams of this handle may be open. None: the largest power of two
             up to 16 whose rows fit in a quarter of the memory that is free after loading.
+        lora: a LoRA that is fused into the weights: a file, or hf://owner/repository/path. Scaling
+            and rank are those of the config.json beside it, else of the model's config. None: the
+            one that the model's config names, if it does.
         progress: called with the fraction done and what is being done, on this thread. An error
             in it ends this load and no other.
 
@@ -135,7 +139,7 @@ def load_stt(
     from dsm_mlx.stt.model import SpeechToText
 
     options = LoadOptions(bits, dtype, cache, codebooks)
-    return SpeechToText(*open_core(SttCore, model, options, revision, max_streams, progress))
+    return SpeechToText(*open_core(SttCore, model, options, revision, max_streams, progress, lora))
 
 
 def load_tts(
@@ -147,6 +151,7 @@ def load_tts(
     codebooks: int | None = None,
     cache: str | None = None,
     max_streams: int | None = None,
+    lora: str | PathLike[str] | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> TextToSpeech:
     """Load a text-to-speech model.
@@ -154,7 +159,7 @@ def load_tts(
     Args:
         model: as for `load_stt`, with "tts-1.6b" and "tts-0.75b" as short names.
         codebooks: how many to speak with; fewer than the model has are faster and sound poorer.
-        bits, dtype, revision, cache, max_streams, progress: as for `load_stt`.
+        bits, dtype, revision, cache, max_streams, lora, progress: as for `load_stt`.
 
     Raises:
         CheckpointError: what is wrong with which file.
@@ -166,7 +171,7 @@ def load_tts(
     from dsm_mlx.tts.model import TextToSpeech
 
     options = LoadOptions(bits, dtype, cache, codebooks)
-    return TextToSpeech(*open_core(TtsCore, model, options, revision, max_streams, progress))
+    return TextToSpeech(*open_core(TtsCore, model, options, revision, max_streams, progress, lora))
 
 
 def load_codec(model: str | PathLike[str] | None = None, *, codebooks: int | None = None) -> Mimi:

@@ -32,6 +32,16 @@ def reason(error: BaseException) -> str:
     return cut(text, 200)
 
 
+def listed(problems: list[str], most: int = 180) -> str:
+    """As many as fit on a line of `most` characters, the first always, and how many more there
+    are."""
+    count = 1
+    while count < len(problems) and len("; ".join(problems[: count + 1])) <= most:
+        count += 1
+    more = f"; and {len(problems) - count} more" if count < len(problems) else ""
+    return "; ".join(problems[:count]) + more
+
+
 def cut(text: str, most: int) -> str:
     """`text` in one line of at most `most` characters; the middle of a longer one goes."""
     if len(text) > 2 * most:

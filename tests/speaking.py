@@ -132,7 +132,8 @@ def compared(rows: list[Row], meta: dict, arrays: dict) -> Iterator[tuple[str, l
         yield "tokens", row.tokens, given[row.first : end]
         first_frame = max(0, row.first - longest)
         codes = np.stack(row.codes[first_frame + longest - row.first :])
-        expected = arrays["frames"][i, 1 : 1 + meta["n_q"], first_frame : end - longest]
+        written = 1 + codes.shape[1]  # of two voices all, also where some are silenced
+        expected = arrays["frames"][i, 1:written, first_frame : end - longest]
         yield "codes", codes.tolist(), expected.T.tolist()
         words = [[w.text, round(w.start * 12.5) + row.first] for w in row.session.words]
         yield "words", words, meta["transcripts"][i]

@@ -11,7 +11,6 @@ import threading
 
 import golden as fixtures
 import mlx.core as mx
-import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -92,11 +91,37 @@ def test_a_tensor_is_missing(folder):
     assert "missing: text_linear.weight [96, 64]" in error_of(folder)
 
 
-def test_a_tensor_is_unexpected(folder):
-    path = folder / MIMI
-    save_file(load_file(path) | {"decoder.extra": np.zeros(3, np.float32)}, path)
+MORE = [
+    (MODEL, "transformer.layers.3.norm1.alpha"),
+    (MODEL, "text_linear.bias"),
+    (MODEL, "emb.8.weight"),
+    (MIMI, "quantizer.rvq_first.vq.layers.0._codebook.extra"),
+    (MIMI, "decoder.model.2.convtr.convtr.g"),
+]
+
+
+@pytest.mark.parametrize(("file", "name"), MORE)
+def test_a_tensor_is_more_of_what_the_model_has(folder, file, name):
+    """Another layer, a bias: the model would not be what its makers meant."""
+    change_tensors(folder / file, lambda tensors: tensors.update({name: mx.zeros(3)}))
     message = error_of(folder)
-    assert str(path) in message and "unexpected: decoder.extra" in message
+    assert str(folder / file) in message and f"unexpected: {name}" in message
+
+
+@pytest.mark.parametrize("file", [MODEL, MIMI])
+def test_tensors_of_no_concern_are_left_out_with_a_warning(folder, file, caplog):
+    extra = {"vad.weight": mx.zeros((2, 3)), "decoder.extra": mx.zeros(3), "steps": mx.array([5])}
+    change_tensors(folder / file, lambda tensors: tensors.update(extra))
+    assert dsm_mlx.load_stt(folder).sample_rate == 24000
+    told = [record.message for record in caplog.records if "left out" in record.message]
+    assert told == [
+        f"{folder / file}: holds 3 tensors that the model does not have, left out: "
+        "decoder.extra; steps; vad.weight"
+    ]
+    # Where one is missing they are not what matters.
+    needed = "text_linear.weight" if file == MODEL else "upsample.convtr.convtr.convtr.weight"
+    change_tensors(folder / file, lambda tensors: tensors.pop(needed))
+    assert f"missing: {needed}" in error_of(folder) and "vad" not in error_of(folder)
 
 
 def test_a_tensor_is_misshapen(folder):

@@ -108,10 +108,17 @@ def test_mutations(tmp_path, name):
         ("stt-tiny", ("hidden_scale",), math.nan),
         ("stt-tiny", ("max_period",), 0),
         ("stt-tiny", ("max_period",), 1e308),
+        ("stt-tiny", ("kv_repeat",), 3),
+        ("stt-tiny", ("kv_repeat",), 0),
+        ("tts-tiny-shared", ("depformer_kv_repeat",), 3),
+        ("tts-tiny", ("kv_repeat",), 2),  # which has cross-attention
         ("stt-tiny", ("num_heads",), 64),  # of width 1, which has no pairs to rotate
         ("stt-tiny", ("text_card_out",), 97),
         ("stt-tiny", ("existing_text_padding_id",), 0),
         ("stt-tiny", ("causal",), False),
+        ("stt-tiny", ("bias_proj",), True),
+        ("stt-tiny", ("layer_scale",), 0.01),
+        ("tts-tiny", ("depformer_norm",), "layer_norm"),
         ("stt-tiny", ("extra_heads_num_heads",), 10**6),
         ("stt-tiny", ("stt_config", "audio_silence_prefix_seconds"), 1e6),
         ("stt-tiny", ("stt_config", "audio_silence_prefix_seconds"), -5),

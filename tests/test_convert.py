@@ -32,7 +32,9 @@ from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.loading.checkpoint import Checkpoint, Outline
 
 LISTENERS = ["stt-tiny", "stt-tiny-26", "stt-tiny-cond", "stt-tiny-delayed", "stt-q64"]
+LISTENERS += ["stt-tiny-shared"]
 SPEAKERS = ["tts-tiny", "tts-tiny-public", "tts-tiny-single", "tts-tiny-nativecfg"]
+SPEAKERS += ["tts-tiny-shared", "tts-tiny-partial", "tts-tiny-two"]
 MOSHI_MLX = {"stt-tiny-mlx": None, "stt-q64-mlx-q4": blanket(4), "stt-q64-mlx-q8": blanket(8)}
 CODEC_RECIPE = RECIPES["small-4"]
 
@@ -52,7 +54,7 @@ def converted(checkpoint, tmp_path):
 
 
 def weights(folder) -> dict[str, mx.array]:
-    return mx.load(str(Checkpoint.find(folder, None).weights))
+    return mx.load(str(Checkpoint.find(folder, None).weights.paths[0]))
 
 
 def codec_file(folder):
@@ -100,7 +102,7 @@ def test_the_mlx_layout_is_just_what_moshi_mlx_writes(name, checkpoint, converte
     source = name.partition("-mlx")[0]
     folder = converted(source, recipe=MOSHI_MLX[name], dtype="bfloat16")
     official = Checkpoint.find(checkpoint(name), "stt")
-    assert Checkpoint.find(folder, "stt").weights.name == official.weights.name
+    assert Checkpoint.find(folder, "stt").weights.paths[0].name == official.weights.paths[0].name
     assert_same(weights(folder), weights(checkpoint(name)))
 
 

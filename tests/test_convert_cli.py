@@ -260,7 +260,13 @@ def test_usage_errors(args, capsys):
     assert "usage:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["stt-tiny", "tts-tiny", "stt-q64-mlx-q8", "tiny"])
+INSPECTED = [
+    *("stt-tiny", "tts-tiny", "stt-q64-mlx-q8", "tiny", "stt-tiny-shared", "tts-tiny-partial"),
+    "tts-tiny-two",
+]
+
+
+@pytest.mark.parametrize("name", INSPECTED)
 def test_inspect(name, checkpoint, capsys):
     assert run("--inspect", name if name == "tiny" else checkpoint(name)) == 0
     text = capsys.readouterr().out
@@ -268,10 +274,31 @@ def test_inspect(name, checkpoint, capsys):
         "stt-tiny": ["speech to text", "PyTorch layout", "quantised       no", "pause heads"],
         "tts-tiny": ["of which it writes 8", "sets of weights", "3 beside it: voice0.wav"],
         "stt-q64-mlx-q8": ["MLX layout", "attention: 8 bits, groups of 64"],
+        "stt-tiny-shared": ["4 heads that share 2 of keys and values, feed-forward"],
+        "tts-tiny-partial": ["8 x audio 64, of which it writes 6"],
+        "tts-tiny-two": ["16 x audio 64, of which it writes 16, of 2 voices"],
         "tiny": ["delay (lut): 0.16", "8 x 512, 12.5 frames a second", "6.5 M weights"],
     }[name]
     for part in [*expected, "problem         none: it is complete", "tokenizer"]:
         assert part in text
+
+
+def test_inspect_what_is_added_left_out_and_of_another_layout(tmp_path, capsys):
+    source = fixtures.assemble("stt-tiny", tmp_path / "source")
+    lora = fixtures.CHECKPOINTS / "lora-stt-tiny/lora.safetensors"
+    weights = source / "model.safetensors"
+    tensors = mx.load(str(weights)) | {"vad.weight": mx.zeros(3)}
+    mx.eval(tensors)
+    mx.save_safetensors(str(weights), tensors)
+    assert run("--inspect", source, "--lora", lora) == 0
+    text = capsys.readouterr().out
+    assert "LoRA            lora.safetensors, fused into 17 of 17 tensors, scaling 1.5" in text
+    assert "unknown         vad.weight (left out)" in text and "none: it is complete" in text
+    assert run("--inspect", fixtures.CHECKPOINTS / "stt-trfs") == 0
+    text = capsys.readouterr().out
+    assert text.count("Transformers layout") == 2 and "tokenizer.json, 96 pieces" in text
+    assert run("--inspect", fixtures.CHECKPOINTS / "mimi-trfs") == 0
+    assert "a codec alone" in capsys.readouterr().out
 
 
 def test_inspect_without_a_recipe(source, tmp_path, capsys):

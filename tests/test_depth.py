@@ -176,7 +176,7 @@ def test_files_are_read_as_they_are_written(checkpoint, layout):
         ({"depformer_weights_per_step": False}, "depformer_weights_per_step"),
         ({"depformer_pos_emb": "sin"}, "depformer_pos_emb"),
         ({"depformer_dim": "wide"}, "depformer_dim"),
-        ({"dep_q": 3}, "dep_q"),
+        ({"dep_q": 9}, "dep_q"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(checkpoint, change, message):

@@ -15,7 +15,8 @@ from dsm_mlx.stt.step import SttStep
 from dsm_mlx.transformer import ring
 
 FRAMES = 80
-PLAIN = ["stt-tiny", "stt-tiny-26", "stt-q64"]
+PLAIN = ["stt-tiny", "stt-tiny-26", "stt-q64", "stt-tiny-shared"]
+SHARED = (1, 6, 2, 32), (1, 2, 2, 2, 32)
 QUANTISED = {"stt-tiny-mlx": "stt-tiny", "stt-q64-mlx-q4": "stt-q64", "stt-q64-mlx-q8": "stt-q64"}
 
 
@@ -64,6 +65,18 @@ def test_attention_to_a_part_of_a_ring(bits):
         found.append(ring.attend(q, *ring.keys_and_values(cache, seen), mask))
     assert mx.array_equal(found[0], found[2]) and mx.array_equal(found[1], found[2])
     assert [ring.reach(n, 750) for n in (1, 192, 193, 384, 385)] == [192, 192, 384, 384, None]
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_heads_that_share_keys_are_as_if_each_had_its_own(bits):
+    q, new = (mx.random.normal(shape, key=mx.random.key(1)) for shape in SHARED)
+    cache = ring.empty((1, 2, 2, 8, 32), mx.float32, bits)
+    window = ring.Window.of(mx.array([3]), 2, 6, 8)
+    k, v = ring.keys_and_values(ring.write(cache, window.slots, new), 8)
+    repeated = ring.empty((1, 6, 2, 8, 32), mx.float32, bits)
+    repeated = ring.write(repeated, window.slots, mx.repeat(new, 3, axis=1))
+    expected = ring.attend(q, *ring.keys_and_values(repeated, 8), window.mask)
+    np.testing.assert_allclose(ring.attend(q, k, v, window.mask), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["stt-tiny", "stt-q64"])

@@ -24,6 +24,10 @@ CASES = [
     "tts_public_prefix_cfg3",
     "tts_public_prefix_cfg3_batch2",
     "tts_single",
+    "tts_shared",
+    "tts_partial",
+    "tts_two",
+    "tts_two_nq8",
 ]
 
 

@@ -42,7 +42,16 @@ def add_model(
     group.add_argument("--list-models", action="store_true", help="show those here, and exit")
     group.add_argument("--revision", help="of the hub repository")
     group.add_argument("--bits", type=int, choices=(4, 8), help="quantise while loading")
+    group.add_argument("--lora", metavar="FILE", help="a LoRA to fuse into it, or hf://…")
     return group
+
+
+def add_loras(group: argparse._ArgumentGroup) -> None:
+    """A LoRA for each of two models."""
+    for part in ("stt", "tts"):
+        group.add_argument(
+            f"--{part}-lora", metavar="FILE", help=f"a LoRA to fuse into --{part}, or hf://…"
+        )
 
 
 def add_sampling(group: argparse._ArgumentGroup, default: str) -> None:

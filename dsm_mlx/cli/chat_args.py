@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from dsm_mlx.cli.arguments import new_parser, not_negative, whole
+from dsm_mlx.cli.arguments import add_loras, new_parser, not_negative, whole
 
 KEY_VARIABLE = "DSM_MLX_LLM_KEY"
 LANGUAGES = {"en": "English", "fr": "French"}
@@ -24,7 +24,17 @@ EXAMPLES = """\
 """
 
 # Shown by --help-all alone.
-RARE = ("bits", "max_tokens", "context", "seed", "timeout", "list_devices", "list_models")
+RARE = (
+    "bits",
+    "stt_lora",
+    "tts_lora",
+    "max_tokens",
+    "context",
+    "seed",
+    "timeout",
+    "list_devices",
+    "list_models",
+)
 _OF_SERVER = ("llm_model", "llm_key", "timeout")
 _OF_LOCAL = ("context", "seed")
 _OF_MODEL = ("system", "system_file", "temperature", "max_tokens")
@@ -95,6 +105,7 @@ def _add_speech(p: argparse.ArgumentParser) -> None:
     default = "default: the best on this machine, else tiny"
     group.add_argument("--stt", metavar="MODEL", help=f"what listens ({default})")
     group.add_argument("--tts", metavar="MODEL", help="what speaks (the same)")
+    add_loras(group)
     group.add_argument("--bits", type=int, choices=(4, 8), help="quantise both while loading")
     group.add_argument("--list-models", action="store_true", help="show those here, and exit")
     group.add_argument("--voice", metavar="NAME", help="or a path, or hf://owner/repository/path")

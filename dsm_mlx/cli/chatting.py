@@ -53,8 +53,9 @@ def _talk(args: argparse.Namespace, stack: ExitStack) -> int:
     system = _system(args)
     reply = _reply_of_others(args)
     speech = _speech(args)
-    stt = stack.enter_context(dsm_mlx.load_stt(models["stt"], bits=args.bits))
-    tts = stack.enter_context(dsm_mlx.load_tts(models["tts"], bits=args.bits))
+    how = {"bits": args.bits}
+    stt = stack.enter_context(dsm_mlx.load_stt(models["stt"], lora=args.stt_lora, **how))
+    tts = stack.enter_context(dsm_mlx.load_tts(models["tts"], lora=args.tts_lora, **how))
     _tell_language(stt.languages, args)
     reply = reply or stack.enter_context(_local_reply(args))
     microphone = stack.enter_context(Microphone(args.mic_device, stt.sample_rate))

@@ -202,6 +202,12 @@ def found_model(model: str | None, kind: str, revision: str | None) -> tuple[str
     return (model if checkpoint.files.bundled else checkpoint.name), checkpoint
 
 
+def loading(args: Any) -> dict[str, Any]:
+    """How a model is to be loaded, for `load_stt` and `load_tts`."""
+    names = "bits", "revision", "codebooks", "lora"
+    return {name: getattr(args, name) for name in names}
+
+
 def list_devices() -> int:
     """One line for each sound device: number, channels, rate, name."""
     from dsm_mlx import audio

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="replace the checkpoint in DEST when all is written",
     )
+    p.add_argument("--lora", metavar="FILE", help="a LoRA to fuse into the model, or hf://…")
     p.add_argument("--layout", choices=("mlx", "pytorch"), default="mlx", help="default: mlx")
     p.add_argument("--dtype", choices=tuple(DTYPES), help="of what is not quantised")
     p.add_argument("-d", "--dequantize", action="store_true", help="undo a quantisation first")
@@ -113,7 +114,7 @@ def _recipe(args: argparse.Namespace) -> recipes.Recipe | None:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    print("\n".join(inspect(Source.find(args.inspect, args.revision, args.kind))))
+    print("\n".join(inspect(Source.find(args.inspect, args.revision, args.kind, args.lora))))
     return 0
 
 
@@ -127,7 +128,7 @@ def _convert(args: argparse.Namespace) -> int:
         codec_bits=args.codec_bits,
         voices=args.voices,
     )
-    source = Source.find(args.source, args.revision, args.kind)
+    source = Source.find(args.source, args.revision, args.kind, args.lora)
     if args.dest.resolve() in (source.folder, *source.folder.parents):
         raise ValueError(f"{args.dest}: holds the source (give another folder)")
     write_folder(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from dsm_mlx.cli.arguments import new_parser, whole
+from dsm_mlx.cli.arguments import add_loras, new_parser, whole
 from dsm_mlx.messages import shown
 
 KEY_VARIABLE = "DSM_API_KEY"
@@ -26,6 +26,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = p.parse_args(argv)
     if args.stt == args.tts == NO_MODEL:
         p.error("--stt and --tts are both none: there would be nothing to serve")
+    for part in ("stt", "tts"):
+        if getattr(args, part) == NO_MODEL and getattr(args, f"{part}_lora") is not None:
+            p.error(f"--{part}-lora needs a model, and --{part} is none")
     if args.port > 65535:
         p.error("--port goes up to 65535")
     if not args.api_key and (key := os.environ.get(KEY_VARIABLE)):
@@ -51,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     default = "default: the best on this machine, else tiny"
     models.add_argument("--stt", metavar="MODEL", help=f"what listens, or none ({default})")
     models.add_argument("--tts", metavar="MODEL", help=f"what speaks, or none ({default})")
+    add_loras(models)
     models.add_argument("--bits", type=int, choices=(4, 8), help="quantise both while loading")
     models.add_argument(
         "--max-streams",

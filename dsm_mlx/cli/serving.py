@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
     def load() -> Models:
         how = {"bits": args.bits, "max_streams": args.max_streams}
-        stt = None if args.stt == NO_MODEL else load_stt(args.stt, **how)
-        tts = None if args.tts == NO_MODEL else load_tts(args.tts, **how)
+        stt = None if args.stt == NO_MODEL else load_stt(args.stt, lora=args.stt_lora, **how)
+        tts = None if args.tts == NO_MODEL else load_tts(args.tts, lora=args.tts_lora, **how)
         return Models(stt, tts)
 
     return serve(options, load, check if args.check else None)

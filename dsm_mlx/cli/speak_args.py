@@ -29,14 +29,14 @@ EXAMPLES = """\
 """
 
 # Shown by --help-all alone.
-RARE = ("revision", "bits", "seed", "api_key", "list_devices")
+RARE = ("revision", "bits", "lora", "seed", "api_key", "list_devices")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """What was asked for; `live` tells whether the text comes through stdin."""
     p = parser()
     args = p.parse_args(argv)
-    own = "model", "revision", "bits", "codebooks", "list_voices", "pace", "max_seconds"
+    own = "model", "revision", "bits", "lora", "codebooks", "list_voices", "pace", "max_seconds"
     check_server(p, args, *own)
     args.live = args.text == ["-"]
     if args.list_voices:

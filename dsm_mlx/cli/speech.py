@@ -94,7 +94,7 @@ def _model(model: str | None, args: argparse.Namespace) -> TextToSpeech:
     """On this machine, or what a server has of one."""
     if args.server:
         return remote.module("remote_tts").RemoteTextToSpeech(args.server)
-    return dsm_mlx.load_tts(model, bits=args.bits, revision=args.revision, codebooks=args.codebooks)
+    return dsm_mlx.load_tts(model, **common.loading(args))
 
 
 def _check_world(args: argparse.Namespace) -> str | None:

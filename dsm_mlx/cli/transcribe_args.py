@@ -44,7 +44,7 @@ EXAMPLES = """\
 
 # Shown by --help-all alone.
 RARE = (
-    "track", "speakers", "rate", "encoding", "device", "list_devices", "revision", "bits",
+    "track", "speakers", "rate", "encoding", "device", "list_devices", "revision", "bits", "lora",
     "codebooks", "delay", "temperature", "seed", "api_key", "output_name", "min_duration",
     "language", "word_timestamps", "prompt", "prompt_audio", "boost_file",
 )  # fmt: skip
@@ -226,6 +226,7 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         "model",
         "revision",
         "bits",
+        "lora",
         "codebooks",
         "delay",
         "temperature",

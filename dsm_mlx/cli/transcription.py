@@ -49,8 +49,7 @@ def _model(args: argparse.Namespace) -> SpeechToText:
     """On this machine, or what a server has of one."""
     if args.server:
         return remote.module("remote_stt").RemoteSpeechToText(args.server)
-    options = {"bits": args.bits, "revision": args.revision, "codebooks": args.codebooks}
-    return dsm_mlx.load_stt(args.model, **options)
+    return dsm_mlx.load_stt(args.model, **common.loading(args))
 
 
 def _tell_whisper(stt: SpeechToText, args: argparse.Namespace) -> None:

@@ -28,9 +28,8 @@ def show(args: argparse.Namespace) -> int:
 
 def _play(model: str | None, names: list[str], args: argparse.Namespace) -> int:
     text, options = " ".join(args.text) or _SENTENCE, stream_options(args)
-    loading = {"bits": args.bits, "revision": args.revision, "codebooks": args.codebooks}
     failed = False
-    with Speaker(args.device) as speaker, dsm_mlx.load_tts(model, **loading) as tts:
+    with Speaker(args.device) as speaker, dsm_mlx.load_tts(model, **common.loading(args)) as tts:
         for name in names:
             put(f"{shown_name(name)}\n")
             try:

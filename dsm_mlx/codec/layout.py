@@ -1,17 +1,63 @@
-"""Mimi's parameters and the tensors of the published files (PyTorch layout)."""
+"""Mimi's parameters and the tensors of the published files, in Kyutai's layout (PyTorch) and in
+that of Transformers."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from dsm_mlx.codec.conv import CausalConv1d, CausalConvTranspose1d
 from dsm_mlx.codec.model import MimiModel
-from dsm_mlx.files.weight_map import Group, WeightMap, rename
+from dsm_mlx.files.weight_map import Group, WeightMap, rename, turned
 
 _CODEBOOK = re.compile(r"(quantizer\.rvq_\w+)\.codebooks\.(\d+)\.weight")
+
+
+# What tensors are called in the Transformers layout, the first that fits.
+_TRANSFORMERS = {
+    r"(\.conv(tr)?)+(?=\.)": ".conv",
+    r"rvq_first(\.vq)?": "semantic_residual_vector_quantizer",
+    r"rvq_rest(\.vq)?": "acoustic_residual_vector_quantizer",
+    r"\b_codebook": "codebook",
+    r"\b_initialized": "initialized",
+    "embedding_sum": "embed_sum",
+    r"coder\.model": "coder.layers",
+    r"transformer\.transformer": "transformer",
+    "linear1": "mlp.fc1",
+    "linear2": "mlp.fc2",
+    "out_proj": "o_proj",
+    "norm1": "input_layernorm",
+    "norm2": "post_attention_layernorm",
+    "layer_scale_1": "self_attn_layer_scale",
+    "layer_scale_2": "mlp_layer_scale",
+}
+
+
+def recognise(names) -> str:
+    """Which layout these tensor names are of: "pytorch" or "transformers"."""
+    return "transformers" if "encoder.layers.0.conv.weight" in names else "pytorch"
+
+
+def layout_of(model: MimiModel, layout: str) -> WeightMap:
+    """How the parameters of `model` lie in a file of this layout."""
+    groups = pytorch(model)
+    return [_as_transformers(model, g) for g in groups] if layout == "transformers" else groups
+
+
+def _as_transformers(model: MimiModel, group: Group) -> Group:
+    files = {}
+    for file, shape in group.files.items():
+        for ours, theirs in _TRANSFORMERS.items():
+            file = re.sub(ours, theirs, file)
+        files[file] = shape
+    if file.endswith(".self_attn.in_proj_weight"):
+        heads, start = model.config.transformer.heads, file.removesuffix("in_proj_weight")
+        names = [f"{start}{each}_proj.weight" for each in "qkv"]
+        return turned(group.names[0], names, heads, heads, shape)
+    return replace(group, files=files)
 
 
 def pytorch(model: MimiModel) -> WeightMap:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from mlx.utils import tree_flatten
 
+from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.convert import voices
 from dsm_mlx.convert.recipes import role
 from dsm_mlx.convert.source import Source
@@ -16,9 +16,14 @@ from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.loading.checkpoint import Outline
+from dsm_mlx.messages import cut, listed
 
 _KINDS = {"stt": "speech to text", "tts": "text to speech", "codec": "a codec alone"}
-_LAYOUTS = {"mlx": "MLX layout", "pytorch": "PyTorch layout"}
+_LAYOUTS = {
+    "mlx": "MLX layout",
+    "pytorch": "PyTorch layout",
+    "transformers": "Transformers layout",
+}
 
 
 def inspect(source: Source) -> list[str]:
@@ -51,21 +56,26 @@ def _language_model(source: Source) -> Iterator[tuple[str, str]]:
     outline.tensors()
     layout = _LAYOUTS[lm_layout.recognise(outline.header.tensors)]
     yield "weights", f"{_file(outline)}, {layout}"
+    yield from _unknown(outline)
+    if outline.lora:
+        yield "LoRA", f"{outline.lora.file.path.name}, {outline.lora.about}"
     yield from _shape(outline.model.config)
     yield from _quantisation(outline)
 
 
 def _shape(c: LmConfig) -> Iterator[tuple[str, str]]:
     t = c.transformer
+    shared = f" that share {t.heads // t.kv_repeat} of keys and values" if t.kv_repeat > 1 else ""
     yield (
         "transformer",
         (
-            f"dim {c.dim}, {t.layers} blocks, {t.heads} heads, feed-forward 2 x {t.hidden}, "
-            f"window {t.context} frames"
+            f"dim {c.dim}, {t.layers} blocks, {t.heads} heads{shared}, "
+            f"feed-forward 2 x {t.hidden}, window {t.context} frames"
         ),
     )
     written = f", of which it writes {c.dep_q}" if c.dep_q else ""
-    yield "streams", f"text {c.text_card}, {c.n_q} x audio {c.card}{written}"
+    voices = f", of {c.voices} voices" if c.voices > 1 else ""
+    yield "streams", f"text {c.text_card}, {c.n_q} x audio {c.card}{written}{voices}"
     yield "delays", ", ".join(str(delay) for delay in c.delays) + " frames"
     if c.depth:
         sets = max(c.depth.schedule) + 1
@@ -75,6 +85,11 @@ def _shape(c: LmConfig) -> Iterator[tuple[str, str]]:
     for name, conditioner in c.conditioners.by_name.items():
         values = f": {', '.join(conditioner.values)}" if conditioner.values else ""
         yield "condition", f"{name} ({conditioner.kind}){values}"
+
+
+def _unknown(outline: Outline) -> Iterator[tuple[str, str]]:
+    if names := outline.unknown:
+        yield "unknown", f"{listed([cut(name, 80) for name in names])} (left out)"
 
 
 def _quantisation(outline: Outline) -> Iterator[tuple[str, str]]:
@@ -95,7 +110,10 @@ def _codec(source: Source) -> Iterator[tuple[str, str]]:
     outline = source.codec
     outline.tensors()
     config = outline.model.config
-    yield "codec", _file(outline)
+    layout = codec_layout.recognise(outline.header.tensors)
+    foreign = f", {_LAYOUTS[layout]}" if layout == "transformers" else ""
+    yield "codec", f"{_file(outline)}{foreign}"
+    yield from _unknown(outline)
     yield "codes", f"{config.n_q} x {config.bins}, {config.frame_rate} frames a second"
     if outline.quantized:
         yield from _quantisation(outline)
@@ -103,7 +121,7 @@ def _codec(source: Source) -> Iterator[tuple[str, str]]:
 
 def _tokenizer(source: Source) -> Iterator[tuple[str, str]]:
     pieces = source.lm.load_tokenizer().get_piece_size()
-    yield "tokenizer", f"{source.lm.config.get('tokenizer_name', str)}, {pieces} pieces"
+    yield "tokenizer", f"{source.lm.tokenizer.name}, {pieces} pieces"
 
 
 def _conversion(source: Source) -> Iterator[tuple[str, str]]:
@@ -122,13 +140,17 @@ def _file(outline: Outline) -> str:
     plain = type(outline.model)(outline.model.config)
     numbers = sum(array.size for _, array in tree_flatten(plain.parameters()))
     return (
-        f"{outline.path.name}, {_size(outline.path)}, {len(infos)} tensors "
+        f"{outline.path.name}{_more(outline)}, {_size(outline.files.nbytes)}, {len(infos)} tensors "
         f"({', '.join(kinds)}), {numbers / 1e6:.1f} M weights"
     )
 
 
-def _size(path: Path) -> str:
-    size = path.stat().st_size
+def _more(outline: Outline) -> str:
+    count = len(outline.files.paths) - 1
+    return f" and {count} more" if count else ""
+
+
+def _size(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 

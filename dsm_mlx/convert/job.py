@@ -54,6 +54,8 @@ def _write(source: Source, folder: Path, wanted: Wanted, planned: Plan) -> None:
         )
     for name, path in planned.copied.items():
         parts[name] = output.copy(path, folder / name)
+    for name, data in planned.made.items():
+        parts[name] = output.write(data, folder / name)
     conversion = {
         "source": source.published_name,
         "revision": source.commit,
@@ -90,12 +92,15 @@ def _write_config(source: Source, folder: Path, planned: Plan, conversion: dict)
     over what it does not know.
     """
     if planned.lm is None:
-        values = source.codec_values
+        values = dict(source.codec_values)
         before = values.get("conversion")
         values["conversion"] = conversion
     else:
         values = dict(source.lm.config.values)
         values["moshi_name"] = planned.lm.name
+        if lora := planned.lm.outline.lora:  # which is in the weights now
+            values = {k: v for k, v in values.items() if not k.startswith("lora")}
+            conversion["lora"] = {"file": lora.file.path.name, "scaling": lora.file.scaling}
         model_id = dict(values.get("model_id") or {})
         before = model_id.get("conversion")
         values["model_id"] = {**model_id, "conversion": conversion}

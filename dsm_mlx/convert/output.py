@@ -76,6 +76,14 @@ def _bytes(name: str, array: mx.array) -> memoryview:
     return memoryview(mx.contiguous(array).reshape(-1).view(mx.uint8))
 
 
+def write(data: bytes, target: Path) -> str:
+    """Write a small file; returns its sha256."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        file.write(data)
+    return hashlib.sha256(data).hexdigest()
+
+
 def copy(source: Path, target: Path) -> str:
     """Copy a file as it is; returns its sha256."""
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.weights import leaves, spec_of, specs_of
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.loading.checkpoint import MIMI_CONFIG, Outline
+from dsm_mlx.loading.checkpoint import DTYPES, MIMI_CONFIG, Outline
 from dsm_mlx.messages import cut, named, shown
 
 _NAME = "model.safetensors"
@@ -65,7 +66,8 @@ class Plan:
     """The files of a new folder.
 
     config: the name of the config. lm, codec: weights to compute; None where there is no such
-    model, or its file is copied. copied: names in the new folder -> files. modules: of each role,
+    model, or its file is copied. copied: names in the new folder -> files. made: of a source in the
+    Transformers layout, names -> what Kyutai's files would hold. modules: of each role,
     how many modules will be how: {"attention": {"4 bits, groups of 32": 12}}.
     """
 
@@ -73,6 +75,7 @@ class Plan:
     lm: Weights | None
     codec: Weights | None
     copied: dict[str, Path]
+    made: dict[str, bytes]
     modules: dict[str, dict[str, int]]
 
 
@@ -95,7 +98,8 @@ def plan(source: Source, wanted: Wanted) -> Plan:
         source.file("config.json")
         lm = _language_model(source, wanted, names)
         source.lm.load_tokenizer()  # refuses what is none
-        copied |= _copied(source, "tokenizer_name", names, "the tokenizer")
+        if not source.lm.foreign:
+            copied |= _copied(source, "tokenizer_name", names, "the tokenizer")
         modules |= _as_record(lm.target)
     codec, files = _codec(source, wanted, names)
     if lm:
@@ -105,15 +109,20 @@ def plan(source: Source, wanted: Wanted) -> Plan:
             part.outline.check_finite()  # which quantising would hide
     modules |= _as_record(codec.target)
     copied |= files
+    made = _made(source, names)
     for name, path in voices.chosen(source, wanted.voices):
         copied[names.claim(name, f"the voice {path}")] = path
-    return Plan(config, lm, None if codec.name in files else codec, copied, modules)
+    return Plan(config, lm, None if codec.name in files else codec, copied, made, modules)
 
 
 def _language_model(source: Source, wanted: Wanted, names: _Names) -> Weights:
-    outline = source.lm.outline_lm()
-    source.own(outline.path)
+    outline = source.lm.outline_lm(wanted.dtype and DTYPES[wanted.dtype])
+    for path in outline.files.paths:
+        source.own(path)
+    if outline.lora and not source.lm.given_lora:
+        source.own(outline.lora.file.path)
     outline.tensors()  # refuses a file that does not fit its config
+    outline.tell_unknown()
     target = MultistreamLM(outline.model.config)
     _quantize(outline, target, wanted.recipe, wanted.dequantize)
     name = _weights_name(target) if wanted.layout == "mlx" else _NAME
@@ -122,8 +131,11 @@ def _language_model(source: Source, wanted: Wanted, names: _Names) -> Weights:
 
 def _codec(source: Source, wanted: Wanted, names: _Names) -> tuple[Weights, dict[str, Path]]:
     """The codec, and what of its files is copied: its weights if they shall be as they are."""
-    copied, settings = {}, source.checkpoint.config
-    if config := settings.get("mimi_config_name", str, None):
+    copied, settings, foreign = {}, source.checkpoint.config, source.checkpoint.foreign
+    if foreign:
+        for path in source.codec.files.paths:
+            source.own(path)
+    elif config := settings.get("mimi_config_name", str, None):
         if source.lm:
             copied |= _copied(source, "mimi_config_name", names, "the codec's config")
         else:  # it becomes the new folder's own
@@ -132,10 +144,29 @@ def _codec(source: Source, wanted: Wanted, names: _Names) -> tuple[Weights, dict
     outline.tensors()
     target = MimiModel(outline.model.config)
     _quantize(outline, target, wanted.codec_recipe, wanted.dequantize)
+    if foreign:
+        outline.tell_unknown()
+        name = names.claim(settings.get("mimi_name", str), "the codec")
+        return Weights(name, outline, target), {}
     file = _copied(source, "mimi_name", names, "the codec")
     if specs_of(target) == specs_of(outline.model) and not wanted.codec_dtype:
         copied |= file
+    else:
+        outline.tell_unknown()
     return Weights(next(iter(file)), outline, target), copied
+
+
+def _made(source: Source, names: _Names) -> dict[str, bytes]:
+    """What a model in the Transformers layout has in a file of another kind."""
+    if source.lm is None or not source.lm.foreign:
+        return {}
+    source.own(source.lm.tokenizer)
+    codec = json.dumps(source.lm.foreign.codec, indent=1) + "\n"
+    made = {"tokenizer_name": source.lm.sentencepiece(), "mimi_config_name": codec.encode()}
+    config = source.lm.config
+    return {
+        names.claim(config.get(key, str), f"the {key[:-5]}"): data for key, data in made.items()
+    }
 
 
 def _copied(source: Source, key: str, names: _Names, what: str) -> dict[str, Path]:

@@ -18,16 +18,23 @@ class Source:
     checkpoint: Checkpoint
 
     @classmethod
-    def find(cls, name: str | Path, revision: str | None = None, kind: str | None = None) -> Source:
+    def find(
+        cls,
+        name: str | Path,
+        revision: str | None = None,
+        kind: str | None = None,
+        lora: str | Path | None = None,
+    ) -> Source:
         """From a folder, its config.json, a hub id or a short name such as "tiny".
 
         kind: "stt" or "tts", which of the two models of a name is meant; None takes what there
             is, and of "tiny" the one that hears.
+        lora: a LoRA that is fused into the model, see `LoraFile.given`.
 
         Raises:
             CheckpointError: there is no such thing, or it is neither a model nor a codec.
         """
-        return cls(Checkpoint.find(name, kind, revision))
+        return cls(Checkpoint.find(name, kind, revision, lora))
 
     @property
     def kind(self) -> str:
@@ -52,7 +59,7 @@ class Source:
     @property
     def folder(self) -> Path:
         """Where its files lie on this machine."""
-        file = "config.json" if self.lm else MIMI
+        file = "config.json" if self.lm or self.checkpoint.foreign else MIMI
         return self.checkpoint.files.get(file).parent.resolve()
 
     def file(self, name: str) -> Path:

@@ -30,18 +30,18 @@ class ConfigReader:
         self.values, self.source = values, source
 
     @classmethod
-    def read(cls, path: Path) -> ConfigReader:
-        """Read a JSON file that holds one object."""
+    def read(cls, path: Path, most: int = _MOST_BYTES) -> ConfigReader:
+        """Read a JSON file that holds one object, of at most so many bytes."""
         source = named(path)
         try:
             with path.open("rb") as file:
-                raw = file.read(_MOST_BYTES + 1)
+                raw = file.read(most + 1)
         except FileNotFoundError:
             raise CheckpointError(f"{source}: no such file") from None
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{source}: cannot be read ({cut(str(error), 80)})") from None
-        if len(raw) > _MOST_BYTES:
-            raise CheckpointError(f"{source}: larger than a config can be ({_MOST_BYTES} bytes)")
+        if len(raw) > most:
+            raise CheckpointError(f"{source}: larger than a config can be ({most} bytes)")
         try:
             values = json.loads(raw.decode("utf-8"))
         except (ValueError, RecursionError) as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -43,7 +44,7 @@ PREFERRED = {
 }
 
 # Besides the weights, what a config names.
-NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name")
+NAMED = ("mimi_name", "mimi_config_name", "tokenizer_name", "lora_name")
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ class HubFiles:
     def name(self) -> str:
         return self.repository
 
+    def has(self, file: str) -> bool:
+        """Whether there is a file of that name in the cache."""
+        return network.cached(self.repository, file, self.revision) is not None
+
     def get(self, file: str) -> Path:
         file = safe_name(file, self.name)
         try:
@@ -101,6 +106,32 @@ class HubFiles:
 
 
 Files = LocalFiles | HubFiles
+
+
+def first_of(files: Files, names: Sequence[str]) -> Path:
+    """The first of these files that is on this machine, else the first that there is.
+
+    Raises:
+        NoFile: there is none of them.
+        CheckpointError: it cannot be asked whether there is.
+    """
+    for name in names:
+        if files.has(name):
+            return files.get(name)
+    *others, last = names
+    for name in others:
+        with suppress(network.NoFile):
+            return files.get(name)
+    return files.get(last)
+
+
+def linked(link: str, what: str) -> Path:
+    """The file of `hf://owner/repository/path`. what: what an error calls it."""
+    owner, _, rest = link.removeprefix("hf://").partition("/")
+    repository, _, file = rest.partition("/")
+    if not file:
+        raise CheckpointError(f"{what} {shown(link)}: expected hf://owner/repository/path")
+    return HubFiles(f"{owner}/{repository}").get(file)
 
 
 def locate(

@@ -48,6 +48,10 @@ class TensorInfo:
     shape: tuple[int, ...]
     dtype: str
 
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * _BYTES[self.dtype]
+
 
 @dataclass(frozen=True)
 class Header:

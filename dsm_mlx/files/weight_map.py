@@ -25,6 +25,7 @@ class Group:
 
     files: tensor name -> shape, in the order that `load` takes and `save` gives them.
     blocks: where the group is one parameter in blocks of rows, the block that each file holds.
+    divided: the same with such blocks as parameters of their own, where `blocks` cannot tell it.
     """
 
     names: list[str]
@@ -32,6 +33,7 @@ class Group:
     load: Callable[..., list[mx.array]] = _same
     save: Callable[..., list[mx.array]] = _same
     blocks: tuple[int, ...] = ()
+    divided: Group | None = None
 
 
 WeightMap = list[Group]
@@ -112,6 +114,26 @@ def split(names: list[str], file: str, shapes: list[tuple[int, ...]]) -> Group:
     )
 
 
+def turned(name: str, files: list[str], heads: int, kv_heads: int, shape: tuple[int, ...]) -> Group:
+    """One packed [q; k; v] that lies as three tensors, q and k with rows of each head in the order
+    in which a rotation of halves wants them, where ours rotates neighbours."""
+    width = shape[0] // (heads + 2 * kv_heads)
+    rows = heads * width, kv_heads * width, kv_heads * width
+
+    def load(q: mx.array, k: mx.array, v: mx.array) -> list[mx.array]:
+        parts = [w.reshape(-1, 2, width // 2, *w.shape[1:]).swapaxes(1, 2) for w in (q, k)]
+        q, k = (w.reshape(-1, *shape[1:]) for w in parts)
+        return [mx.concatenate([q, k, v])]
+
+    def save(whole: mx.array) -> list[mx.array]:
+        q, k, v = mx.split(whole, [rows[0], rows[0] + rows[1]])
+        parts = [w.reshape(-1, width // 2, 2, *w.shape[1:]).swapaxes(1, 2) for w in (q, k)]
+        return [*(w.reshape(-1, *shape[1:]) for w in parts), v]
+
+    shapes = [(count, *shape[1:]) for count in rows]
+    return Group([name], dict(zip(files, shapes, strict=True)), load, save)
+
+
 def repeat(name: str, files: list[str], shape: tuple[int, ...]) -> Group:
     """One parameter that the file holds several times."""
     return blocks(name, files, [0] * len(files), shape)
@@ -125,7 +147,7 @@ def apart(layout: WeightMap) -> WeightMap:
     groups = []
     for group in layout:
         if not group.blocks or max(group.blocks) == 0:
-            groups.append(group)
+            groups.append(group.divided or group)
             continue
         for i in range(max(group.blocks) + 1):
             files = [file for file, of in zip(group.files, group.blocks, strict=True) if of == i]

@@ -74,8 +74,10 @@ class ConditionersConfig:
             count = len(conditioners.values)
             raise raw.error("conditioners", f"are {count} (expected at most {_MOST})")
         by_name = {name: _read_named(conditioners, name) for name in conditioners.values}
-        if fuser.strings("prepend", _MOST, []):
-            raise fuser.error("prepend", "is not supported (expected an empty list)")
+        if prepended := fuser.strings("prepend", _MOST, []):
+            names = ", ".join(prepended)
+            problem = f"names {names} (expected none: the reference does not prepend, either)"
+            raise fuser.error("prepend", problem)
         return cls(
             by_name,
             sum=_read_fused(fuser, "sum", by_name, ("lut", "continuous")),

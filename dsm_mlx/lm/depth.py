@@ -38,22 +38,28 @@ class DepthAttention(nn.Module):
     def __init__(self, config: DepthConfig, sets: int):
         super().__init__()
         dim = config.dim
-        self.heads = config.heads
-        self.in_proj = [nn.Linear(dim, 3 * dim, bias=False) for _ in range(sets)]
+        self.heads, self.kv_repeat = config.heads, config.kv_repeat
+        width = dim + 2 * (dim // self.kv_repeat)
+        self.in_proj = [nn.Linear(dim, width, bias=False) for _ in range(sets)]
         self.out_proj = [nn.Linear(dim, dim, bias=False) for _ in range(sets)]
 
     def __call__(self, x: mx.array, y: mx.array, weights: int, past: Past):
         """x + attention of y, both (rows, dim) -> the same shape, past with one slice more."""
         rows, dim = y.shape
         buffer, n = past
-        qkv = self.in_proj[weights](y).reshape(rows, 3, self.heads, 1, dim // self.heads)
-        q, kv = qkv[:, 0], qkv[:, 1:].swapaxes(1, 2)
+        repeat, kv_heads = self.kv_repeat, self.heads // self.kv_repeat
+        shape = rows, repeat + 2, kv_heads, 1, dim // self.heads
+        qkv = self.in_proj[weights](y).reshape(shape)
+        q, kv = qkv[:, 0], qkv[:, repeat:].swapaxes(1, 2)
+        if repeat > 1:
+            q = qkv[:, :repeat].reshape(rows, self.heads, 1, shape[-1])
         buffer = _with(buffer, n, kv)
         if n:
             k, v = buffer[:, :, 0, : n + 1], buffer[:, :, 1, : n + 1]
             y = mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5)
         else:
             y = kv[:, :, 1]  # all attention is on the only slice there is
+            y = mx.repeat(y, repeat, axis=1) if repeat > 1 else y
         return plus(x, self.out_proj[weights], y.reshape(rows, dim)), (buffer, n + 1)
 
 
@@ -185,7 +191,8 @@ class DepthDecoder(nn.Module):
         """What `slice` takes for the first slice. inputs: what `linear_in` gave."""
         depth = self.config
         width = depth.dim // depth.heads
-        shape = inputs.shape[0], depth.heads, 2, len(depth.schedule), width
+        kv_heads = depth.heads // depth.kv_repeat
+        shape = inputs.shape[0], kv_heads, 2, len(depth.schedule), width
         return [(mx.broadcast_to(mx.array(0, inputs.dtype), shape), 0) for _ in self.layers]
 
     def slice(self, k: int, token: mx.array, inputs: mx.array, past: list):

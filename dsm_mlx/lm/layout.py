@@ -1,4 +1,4 @@
-"""The language model's parameters and the tensors of the published files, in both layouts.
+"""The language model's parameters and the tensors of the published files, in all layouts.
 
 Parameters are named as in the MLX layout, except where one array serves a step better than many:
 `audio_emb` and `extra_heads` join the tables of all codebooks and heads, and cross-attention
@@ -9,13 +9,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from dsm_mlx.files.weight_map import Group, Shapes, WeightMap, join, rename, reshape, split
+from dsm_mlx.files.weight_map import Group, Shapes, WeightMap, join, rename, reshape, split, turned
 from dsm_mlx.lm import depth_layout
 from dsm_mlx.lm.model import MultistreamLM
 
 _DEPTH = "depformer."
+# Of the Transformers layout: one table of all embeddings, and after them a row of zeros.
+_TABLE = "model.embed_tokens.embed_tokens.weight"
+_TRANSFORMERS = {
+    "self_attn.out_proj": "self_attn.o_proj.linear",
+    "gating.linear_in": "mlp.fc1",
+    "gating.linear_out": "mlp.fc2",
+    "norm1": "input_layernorm",
+    "norm2": "post_attention_layernorm",
+}
 
 # File names of what the parameters join, by layout.
 _JOINED = {
@@ -25,7 +35,9 @@ _JOINED = {
 
 
 def recognise(names) -> str | None:
-    """Which layout these tensor names are of: "pytorch", "mlx", or None for neither."""
+    """Which layout these tensor names are of: "pytorch", "mlx", "transformers", or None."""
+    if _TABLE in names:
+        return "transformers"
     if "out_norm.alpha" in names or "emb.0.weight" in names:
         return "pytorch"
     return "mlx" if "audio_embs.0.weight" in names else None
@@ -34,7 +46,9 @@ def recognise(names) -> str | None:
 def layout_of(model: MultistreamLM, layout: str) -> WeightMap:
     """How the parameters of `model`, quantised or not, lie in a file of this layout."""
     shapes = {name: array.shape for name, array in tree_flatten(model.parameters())}
-    groups = []
+    if layout == "transformers":
+        return _transformers(model, shapes)
+    groups: list[Group] = []
     if model.config.depth:
         depth = {n.removeprefix(_DEPTH): s for n, s in shapes.items() if n.startswith(_DEPTH)}
         shapes = {n: s for n, s in shapes.items() if not n.startswith(_DEPTH)}
@@ -76,3 +90,66 @@ def _plain(name: str, shape: tuple[int, ...], layout: str) -> Group:
 def _in_proj(module: str, leaf: str, layout: str) -> str:
     """PyTorch's attention writes `in_proj_weight` where all else writes `in_proj.weight`."""
     return f"{module}.{leaf}" if layout == "mlx" else f"{module}_{leaf}"
+
+
+def _transformers(model: MultistreamLM, shapes: Shapes) -> WeightMap:
+    """Of a model that hears; there are no heads for pauses in this layout."""
+    groups = [_table(shapes["text_emb.weight"], shapes["audio_emb.weight"], model.config.n_q)]
+    config = model.config.transformer
+    for name, shape in shapes.items():
+        module, _, leaf = name.rpartition(".")
+        start, _, part = module.partition("self_attn.")
+        if module.endswith("_emb"):
+            continue
+        if module == "text_linear":
+            groups.append(_head(name, shape))
+        elif part == "in_proj":
+            start = start.removeprefix("transformer.")
+            files = [f"model.{start}self_attn.{each}_proj.linear.{leaf}" for each in "qkv"]
+            kv_heads = config.heads // config.kv_repeat
+            groups.append(turned(name, files, config.heads, kv_heads, shape))
+        else:
+            groups.append(rename(name, f"model.{_transformers_name(module)}.{leaf}", shape))
+    return groups
+
+
+def _transformers_name(module: str) -> str:
+    """ "transformer.layers.0.gating.linear_in" -> "layers.0.mlp.fc1"."""
+    if module == "out_norm":
+        return "norm"
+    for ours, theirs in _TRANSFORMERS.items():
+        module = module.replace(ours, theirs)
+    return module.removeprefix("transformer.")
+
+
+def _table(text: tuple[int, ...], audio: tuple[int, ...], codebooks: int) -> Group:
+    """The embeddings of the text and of each codebook, one below another."""
+    start, dim = text
+    end, rows = start + audio[0], audio[0] // codebooks
+    files = {_TABLE: (end + 1, dim)}
+
+    def save(*parts: mx.array) -> list[mx.array]:
+        return [mx.concatenate([*parts, mx.zeros((1, dim), parts[0].dtype)])]
+
+    def divided(table: mx.array) -> list[mx.array]:
+        return mx.split(table[:end], range(start, end, rows))
+
+    names = ["text_emb.weight", *(f"audio_emb.weight#{k}" for k in range(codebooks))]
+    return Group(
+        ["text_emb.weight", "audio_emb.weight"],
+        files,
+        load=lambda table: [table[:start], table[start:end]],
+        save=save,
+        divided=Group(names, files, divided, save) if codebooks > 1 else None,
+    )
+
+
+def _head(name: str, shape: tuple[int, ...]) -> Group:
+    """It has a row of zeros for the initial token, which is never said."""
+    rows, dim = shape
+    return Group(
+        [name],
+        {"lm_head.weight": (rows + 1, dim)},
+        load=lambda head: [head[:-1]],
+        save=lambda head: [mx.concatenate([head, mx.zeros((1, dim), head.dtype)])],
+    )

@@ -62,7 +62,8 @@ class MultistreamLM(nn.Module):
 
         One that writes keeps its embeddings of all of them, as the reference does: it still hears
         their initial tokens, then nothing. To one that hears, the others say nothing from the first
-        step on, as if they were token -1.
+        step on, as if they were token -1. One that writes two sounds goes on to write all of both,
+        as the last ones of each do not lie at the end; what they write is not heard.
         """
         most = self.config.dep_q or self.config.n_q
         if not 1 <= codebooks <= most:
@@ -72,9 +73,28 @@ class MultistreamLM(nn.Module):
             self.config = replace(self.config, n_q=codebooks, delays=delays)
             keep_rows(self.audio_emb, codebooks * (self.config.card + 1))
             return
+        if self.config.voices > 1:
+            self._silence(codebooks)
+            return
         depth = replace(self.config.depth, schedule=self.config.depth.schedule[:codebooks])
         self.config = replace(self.config, dep_q=codebooks, depth=depth)
         self.depformer.keep_codebooks(depth)
+
+    def _silence(self, codebooks: int) -> None:
+        """Of each voice, all but its part of the first `codebooks` embed to zero."""
+        voices, card, n_q = self.config.voices, self.config.card, self.config.n_q
+        used, rest = divmod(codebooks, voices)
+        if rest:
+            raise ValueError(f"codebooks is {codebooks} (expected a multiple of {voices})")
+        silent = [k for k in range(n_q) if k % (n_q // voices) >= used]
+        self.config = replace(self.config, used=used)
+        heard = mx.repeat(mx.array([k not in silent for k in range(n_q)]), card + 1)[:, None]
+        for table in (self.audio_emb, *(self.depformer.embs[k] for k in silent if k < n_q - 1)):
+            table = getattr(table, "table", table)  # of one of low rank
+            for name in ("weight", "scales", "biases"):
+                if name in table:
+                    shown = heard if table is self.audio_emb else mx.array(False)
+                    table[name] = mx.where(shown, table[name], mx.array(0, table[name].dtype))
 
     def prepare(self) -> Iterator[None]:
         """Give the weights, which must be there by now, the form in which a step reads them; piece

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from dsm_mlx.checks import check_whole
-from dsm_mlx.files.hub import NAMED
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime import worker
@@ -68,6 +67,7 @@ def open_core(
     revision: str | None,
     max_streams: int | None,
     progress: Callable[[float, str], None] | None,
+    lora: str | PathLike[str] | None = None,
 ) -> tuple[Core, int]:
     """What handles of this model share, loaded if nobody holds it, and how many streams the new
     handle may have. Arguments as for `dsm_mlx.load_stt`."""
@@ -77,7 +77,7 @@ def open_core(
     tell = progress and (lambda news: progress(*news))
     if progress:
         progress(0.0, "finding the files")
-    checkpoint = Checkpoint.find(model, kind_of_core.kind, revision)
+    checkpoint = Checkpoint.find(model, kind_of_core.kind, revision, lora)
 
     def load() -> Core:
         return worker.run_pieces(kind_of_core.load(checkpoint, options), tell)
@@ -130,11 +130,8 @@ def shared(key: Hashable, load: Callable[[], Value]) -> Value:
 def identity(checkpoint: Checkpoint) -> Hashable:
     """What tells one model's files from another's, and from those that replaced them: the path,
     size and time of each."""
-    config = checkpoint.config
-    names = [config.get(key, str, None) for key in NAMED]
-    paths = [checkpoint.files.get("config.json"), checkpoint.weights]
-    paths += [checkpoint.files.get(name) for name in names if name]
-    return tuple(of_file(path) for path in paths)
+    paths = tuple(of_file(path) for path in checkpoint.paths)
+    return paths, checkpoint.lora and checkpoint.lora.scaling
 
 
 def of_file(path: Path) -> tuple[str, int, int]:

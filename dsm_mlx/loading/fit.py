@@ -30,13 +30,22 @@ _PLACES = {
         "dep_q": "depformer.slices.",
         "depformer_num_layers": "depformer.slices.0.transformer.layers.",
     },
+    "transformers": {},
+}
+_BLOCKS = {"transformers": "model.layers."}  # others: "transformer.layers."
+_OF_CODEC = {
+    "pytorch": ("decoder_transformer.transformer.layers.", "quantizer.rvq_rest.vq.layers."),
+    "transformers": (
+        "decoder_transformer.layers.",
+        "quantizer.acoustic_residual_vector_quantizer.layers.",
+    ),
 }
 
 
 def check_lm(config: LmConfig, source: str, header: Header, path: Path, layout: str) -> None:
     """CheckpointError if a language model's config asks for more than its weights hold.
 
-    source: what the config is called. layout: "pytorch" or "mlx".
+    source: what the config is called. layout: "pytorch", "mlx" or "transformers".
     """
     counts = {"n_q": config.n_q}
     if config.depth:
@@ -45,16 +54,19 @@ def check_lm(config: LmConfig, source: str, header: Header, path: Path, layout: 
         counts["depformer_weights_per_step_schedule"] = max(config.depth.schedule) + 1
     places = _PLACES[layout]
     parts = {key: (count, places[key]) for key, count in counts.items() if key in places}
-    parts["num_layers"] = config.transformer.layers, "transformer.layers."
+    parts["num_layers"] = config.transformer.layers, _BLOCKS.get(layout, "transformer.layers.")
     parts["extra_heads_num_heads"] = config.extra_heads, "extra_heads."
     _check(parts, source, header, path)
 
 
-def check_mimi(config: MimiConfig, source: str, header: Header, path: Path) -> None:
-    """The same for a codec."""
-    layers = config.transformer.layers, "decoder_transformer.transformer.layers."
-    codebooks = config.n_q - 1, "quantizer.rvq_rest.vq.layers."
-    _check({"num_layers": layers, "n_q": codebooks}, source, header, path)
+def check_mimi(config: MimiConfig, source: str, header: Header, path: Path, layout: str) -> None:
+    """The same for a codec. layout: "pytorch" or "transformers"."""
+    blocks, codebooks = _OF_CODEC[layout]
+    parts = {
+        "num_layers": (config.transformer.layers, blocks),
+        "n_q": (config.n_q - 1, codebooks),
+    }
+    _check(parts, source, header, path)
 
 
 def _check(parts: Parts, source: str, header: Header, path: Path) -> None:

@@ -14,6 +14,7 @@ from dsm_mlx.files import safetensors
 from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.lora import LoraFile
 from dsm_mlx.results import ModelInfo
 from dsm_mlx.runtime.device import on_cpu
 
@@ -52,10 +53,16 @@ def model_info(
     )
 
 
+def _of_lora(lora: LoraFile) -> dict:
+    header = safetensors.read_header(lora.path)
+    shapes = {name: [list(t.shape), t.dtype] for name, t in header.tensors.items()}
+    return {"tensors": shapes, "bytes": lora.path.stat().st_size, "scaling": lora.scaling}
+
+
 def fingerprint(checkpoint: Checkpoint, lm: MultistreamLM) -> str:
     """What two loaded models have in common whose states can be exchanged: the config, the names,
     shapes and places of the tensors, the bits, dtype and cache, and the kind of device."""
-    header = safetensors.read_header(checkpoint.weights)
+    header = checkpoint.weights.header
     modules = [m for m in lm.modules() if isinstance(m, _QUANTIZED)]
     parts = {
         "config": checkpoint.config.values,
@@ -67,4 +74,6 @@ def fingerprint(checkpoint: Checkpoint, lm: MultistreamLM) -> str:
         "lm": asdict(lm.config),
         "device": "cpu" if on_cpu() else "gpu",
     }
+    if checkpoint.lora:
+        parts["lora"] = _of_lora(checkpoint.lora)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

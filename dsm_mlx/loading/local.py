@@ -43,15 +43,15 @@ def _if_whole(repository: str) -> LocalModel | None:
 
 def _of(files: hub.Files) -> LocalModel:
     """CheckpointError for what is no model of ours."""
-    config = ConfigReader.read(files.get(hub.CONFIG))
-    config.get("mimi_name", str)
-    checkpoint = Checkpoint(files, config)
-    named = [config.get(key, str, None) for key in hub.NAMED]
-    paths = [checkpoint.weights, *(files.get(file) for file in named if file)]
+    checkpoint = Checkpoint.of(files, ConfigReader.read(files.get(hub.CONFIG)))
+    if checkpoint.codec_alone:
+        raise CheckpointError(f"{files.name}: a codec alone")
+    checkpoint.config.get("mimi_name", str)
+    paths = [path for path in checkpoint.paths if path.name != hub.CONFIG]
     return LocalModel(
         hub.short_name(files.name),
         checkpoint.kind,
         sum(path.stat().st_size for path in paths),
-        languages_of(config),
+        languages_of(checkpoint.config),
         files.get(hub.CONFIG).parent,
     )

@@ -18,7 +18,14 @@ import numpy as np
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import network, safetensors
-from dsm_mlx.files.hub import Files, HubFiles, LocalFiles, did_you_mean, stays_inside
+from dsm_mlx.files.hub import (
+    Files,
+    HubFiles,
+    LocalFiles,
+    did_you_mean,
+    linked,
+    stays_inside,
+)
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.messages import cut, named, shown
 
@@ -121,11 +128,8 @@ class Voices:
 
     def _locate(self, voice: str) -> Path:
         if voice.startswith("hf://"):
-            owner, _, rest = voice.removeprefix("hf://").partition("/")
-            repository, _, file = rest.partition("/")
-            if not file:
-                raise CheckpointError(f"voice {shown(voice)}: expected hf://owner/repository/path")
-            return HubFiles(f"{owner}/{repository}").get(self._file(file))
+            whole = voice.count("/") >= 4 and not voice.endswith("/")
+            return linked(self._file(voice) if whole else voice, "voice")
         for path in map(os.path.expanduser, (self._file(voice), voice)):
             if os.path.isfile(path):
                 return Path(path)

@@ -22,6 +22,13 @@ def merge_heads(x: mx.array) -> mx.array:
     return x.swapaxes(1, 2).reshape(batch, steps, -1)
 
 
+def in_order(q: mx.array) -> mx.array:
+    """Queries as they lie beside fewer keys, (batch, heads / repeat, repeat, steps, head_dim) with
+    the heads counted along `repeat` last -> (batch, heads, steps, head_dim)."""
+    batch, fewer, repeat, steps, width = q.shape
+    return q.swapaxes(1, 2).reshape(batch, repeat * fewer, steps, width)
+
+
 def plus(x: mx.array, linear: nn.Module, y: mx.array) -> mx.array:
     """x + linear(y); one kernel where the weights are no packed ones."""
     if isinstance(linear, nn.QuantizedLinear):
@@ -34,14 +41,15 @@ class Attention(nn.Module):
 
     Reference: StreamingMultiheadAttention.
 
-    `in_proj` packs [q; k; v], each heads x head_dim. RoPE is interleaved (`traditional`).
+    `in_proj` packs [q; k; v], q of heads x head_dim; of keys and values there are as many heads, or
+    one for `kv_repeat` neighbours of q's. RoPE is interleaved (`traditional`).
     """
 
-    def __init__(self, dim: int, heads: int, max_period: float | None):
+    def __init__(self, dim: int, heads: int, max_period: float | None, kv_repeat: int = 1):
         super().__init__()
-        self.heads = heads
+        self.heads, self.kv_repeat = heads, kv_repeat
         self.max_period = max_period
-        self.in_proj = nn.Linear(dim, 3 * dim, bias=False)
+        self.in_proj = nn.Linear(dim, dim + 2 * (dim // kv_repeat), bias=False)
         self.out_proj = nn.Linear(dim, dim, bias=False)
 
     def __call__(
@@ -49,11 +57,12 @@ class Attention(nn.Module):
     ) -> tuple[mx.array, Cache]:
         """x + attention of y, both (batch, steps, dim); the ring with what y has brought."""
         batch, steps, dim = y.shape
-        shape = batch, steps, 3, self.heads, dim // self.heads
+        repeat, kv_heads = self.kv_repeat, self.heads // self.kv_repeat
+        shape = batch, steps, repeat + 2, kv_heads, dim // self.heads
         qkv = self.in_proj(y)
         if self.max_period is not None:
             qkv = mx.fast.rope(
-                qkv.reshape(-1, self.heads, 1, shape[-1]),
+                qkv.reshape(-1, kv_heads, 1, shape[-1]),
                 shape[-1],
                 traditional=True,
                 base=self.max_period,
@@ -61,8 +70,9 @@ class Attention(nn.Module):
                 offset=window.turns,
             )
         qkv = qkv.reshape(shape).transpose(0, 3, 2, 1, 4)
-        ring = write(ring, window.slots, qkv[:, :, 1:])
-        attended = attend(qkv[:, :, 0], *keys_and_values(ring, window.mask.shape[-1]), window.mask)
+        ring = write(ring, window.slots, qkv[:, :, repeat:])
+        q = qkv[:, :, 0] if repeat == 1 else in_order(qkv[:, :, :repeat])
+        attended = attend(q, *keys_and_values(ring, window.mask.shape[-1]), window.mask)
         return plus(x, self.out_proj, merge_heads(attended)), ring
 
 

@@ -20,6 +20,7 @@ class TransformerConfig:
     norm: "rms_norm_f32" (eps 1e-8), "rms_norm" (1e-5) or "layer_norm" (1e-5, with bias).
     hidden: inner width of the feed-forward; with `gated` that of each half of SwiGLU.
     max_period: of the rotary embedding; None means no positions at all.
+    kv_repeat: how many heads of queries share one of keys and values.
     """
 
     dim: int
@@ -32,6 +33,7 @@ class TransformerConfig:
     max_period: float | None = 10000.0
     layer_scale: bool = False
     cross_attention: bool = False
+    kv_repeat: int = 1
 
 
 def make_norm(kind: str, dim: int) -> nn.Module:
@@ -76,7 +78,7 @@ class Block(nn.Module):
         super().__init__()
         dim = config.dim
         self.norm1 = make_norm(config.norm, dim)
-        self.self_attn = Attention(dim, config.heads, config.max_period)
+        self.self_attn = Attention(dim, config.heads, config.max_period, config.kv_repeat)
         if config.cross_attention:
             self.norm_cross = nn.LayerNorm(dim, eps=1e-5)
             self.cross_attention = CrossAttention(dim, config.heads)
@@ -148,7 +150,8 @@ class Transformer(nn.Module):
         them in 8 bits, with scales of `dtype`.
         """
         c = self.config
-        shape = (batch, c.heads, 2, c.context + steps - 1, c.dim // c.heads)
+        kv_heads = c.heads // c.kv_repeat
+        shape = (batch, kv_heads, 2, c.context + steps - 1, c.dim // c.heads)
         rings = [empty(shape, dtype, bits) for _ in self.layers]
         return {"offset": mx.zeros((batch,), mx.int32), "rings": rings}
 
@@ -176,7 +179,8 @@ class Transformer(nn.Module):
         """
         steps = x.shape[1]
         ring = size(state["rings"][0])
-        window = Window.of(state["offset"], steps, self.config.context, ring, seen)
+        context, repeat = self.config.context, self.config.kv_repeat
+        window = Window.of(state["offset"], steps, context, ring, seen, repeat)
         if len(x) > 1 and compiles():
             # Metal's attention reads a mask of several rows only if it has one for each head, and
             # would make that anew in every layer.

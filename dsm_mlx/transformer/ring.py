@@ -20,8 +20,8 @@ class Window(NamedTuple):
 
     slots:  int32 (batch, steps), ring slot of each new position.
     mask:   bool (batch, 1, steps, seen), True where a key is visible.
-    turns:  int32 (batch * steps * 3,), by which position queries, keys and values are rotated. For
-            values that is 0, which leaves them as they are: so one kernel rotates all.
+    turns:  int32 (batch * steps * (repeat + 2),), by which position queries, keys and values are
+            rotated. For values that is 0, which leaves them as they are: so one kernel rotates all.
     """
 
     slots: mx.array
@@ -30,7 +30,13 @@ class Window(NamedTuple):
 
     @classmethod
     def of(
-        cls, offset: mx.array, steps: int, context: int, ring: int, seen: int | None = None
+        cls,
+        offset: mx.array,
+        steps: int,
+        context: int,
+        ring: int,
+        seen: int | None = None,
+        repeat: int = 1,
     ) -> Window:
         """The window of `steps` new positions: a key is visible if 0 <= query - key < context.
 
@@ -38,6 +44,7 @@ class Window(NamedTuple):
         `ring` must be at least `context + steps - 1`, so that writing the last new position
         does not cover a key that the first one still sees.
         seen: how many slots are looked at, see `reach`; None: all.
+        repeat: how many heads of queries share one of keys and values.
         """
         if ring < context + steps - 1:
             raise ValueError(f"a ring of {ring} slots is too small for {steps} steps of {context}")
@@ -49,7 +56,7 @@ class Window(NamedTuple):
         queries = first + count(steps)[:, None]
         visible = (keys >= 0) & (queries >= keys) & (queries - keys < context)
         positions = offset[:, None, None] + count(steps)[:, None]
-        turns = (positions * mx.array([1, 1, 0], mx.int32)).reshape(-1)
+        turns = (positions * mx.array([1] * (repeat + 1) + [0], mx.int32)).reshape(-1)
         return cls(slots, visible, turns)
 
 
@@ -140,14 +147,23 @@ def reach(positions: int, ring: int) -> int | None:
 
 
 def attend(q: mx.array, k: Cache, v: Cache, mask: mx.array | None = None) -> mx.array:
-    """Attention of queries (batch, heads, steps, head_dim) over keys and values; the same shape."""
+    """Attention of queries (batch, heads, steps, head_dim) over keys and values; the same shape.
+
+    Of keys and values there may be fewer heads, each for as many neighbours of the queries'.
+    """
     scale = q.shape[-1] ** -0.5
     if isinstance(k, mx.array):
         k, v = k.astype(q.dtype), v.astype(q.dtype)
         return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
-    scores = mx.quantized_matmul(q * scale, *k, transpose=True, group_size=_GROUP, bits=8)
+    batch, heads, steps, width = q.shape
+    shared = (batch, k[0].shape[1], -1)  # the rows of neighbours below one another
+    q = (q * scale).reshape(*shared, width)
+    scores = mx.quantized_matmul(q, *k, transpose=True, group_size=_GROUP, bits=8)
+    scores = scores.reshape(batch, heads, steps, -1)
     weights = mx.softmax(mx.where(mask, scores, -mx.inf), axis=-1, precise=True)
-    return mx.quantized_matmul(weights, *v, transpose=False, group_size=_GROUP, bits=8)
+    weights = weights.reshape(*shared, weights.shape[-1])
+    y = mx.quantized_matmul(weights, *v, transpose=False, group_size=_GROUP, bits=8)
+    return y.reshape(batch, heads, steps, width)
 
 
 def select_rows(rows: mx.array, new, old):

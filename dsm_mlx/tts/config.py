@@ -32,8 +32,6 @@ class TtsConfig:
     def read(cls, raw: ConfigReader) -> TtsConfig:
         """From a `config.json`."""
         tts, sampling = raw.section("tts_config", {}), raw.section("lm_gen_config", {})
-        if tts.get("multistream", bool, False):
-            raise tts.wrong("multistream", True, "false")
         ahead = tts.integer("second_stream_ahead", 0, _MOST_AHEAD, 0)
         if ahead and not raw.get("demux_second_stream", bool, False):
             raise tts.wrong("second_stream_ahead", ahead, "0 without demux_second_stream")

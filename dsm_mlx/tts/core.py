@@ -81,7 +81,11 @@ class TtsCore:
         if set(conditioners.cross) - {SPEAKER_CONDITIONER}:
             raise CheckpointError(f"{checkpoint.name}: attends to more than {SPEAKER_CONDITIONER}")
         clones = SPEAKER_CONDITIONER not in conditioners.by_name
-        reading = checkpoint.read_codec_for(lm, lm.config.dep_q, encoder=clones)
+        if clones and lm.config.voices > 1:  # of whose sound the reference knows no prefix either
+            raise CheckpointError(
+                f"{checkpoint.name}: 'multistream' without the conditioner {SPEAKER_CONDITIONER}"
+            )
+        reading = checkpoint.read_codec_for(lm, lm.config.codebooks, encoder=clones)
         mimi = yield from told(reading, 0.9, 1.0, "loading the codec")
         return cls(checkpoint, config, languages, lm, mimi, tokenizer)
 
@@ -100,7 +104,7 @@ class TtsCore:
             self.codec,
             name=self.name,
             kind="tts",
-            codebooks=self.lm.config.dep_q,
+            codebooks=self.lm.config.codebooks * self.lm.config.voices,
             delay=self.config.audio_delay,
             languages=self.languages,
         )

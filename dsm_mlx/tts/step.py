@@ -34,7 +34,8 @@ class TtsStep:
     uint32 (batch, 2)}. "conditions" stay the same in a session: {"temperature", "padding_bonus"
     float32 (batch,)}, and where the model or the session has them {"sum" (rows, 1, dim),
     "guidance" float32 (batch,), "null_until" int32 (batch,)}. With guidance, rows of the language
-    model are twice the batch: for each session one with the conditions and one without.
+    model are twice the batch: for each session one with the conditions and one without. So are
+    those of the decoder where the model writes two voices, which are heard together.
 
     Args:
         null_hears_text: with guidance, whether the rows without conditions are given the text.
@@ -44,7 +45,7 @@ class TtsStep:
         self.lm, self.mimi = lm, mimi
         self.codebooks = lm.config.dep_q
         self.pattern = DelayPattern(lm.config.delays[1 : 1 + self.codebooks])
-        self._null_hears_text = null_hears_text
+        self._voices, self._null_hears_text = lm.config.voices, null_hears_text
         self._delays = mx.array(lm.config.delays, mx.int32)
         # What does not change between steps is part of the compiled graph's key.
         self._compiled: dict = {}
@@ -53,7 +54,7 @@ class TtsStep:
         """A fresh state of one session."""
         return {
             "lm": self.lm.init_state(1 + ("guidance" in conditions)),
-            "decoder": self.mimi.decoder_state(1),
+            "decoder": self.mimi.decoder_state(self._voices),
             "row": {
                 "text": mx.zeros((1,), mx.int32),
                 "audio": mx.zeros((1, self.codebooks), mx.int32),
@@ -223,4 +224,11 @@ class TtsStep:
         return frame[..., None], keep_resting(active, new, row)
 
     def _decode(self, active, codes, decoder):
-        return self.mimi.decode_step(mx.maximum(codes, 0), decoder, active)
+        codes = mx.maximum(codes, 0)
+        if self._voices == 1:
+            return self.mimi.decode_step(codes, decoder, active)
+        batch, used = codes.shape[0], self.lm.config.codebooks
+        each = codes.reshape(batch * self._voices, -1, codes.shape[-1])[:, :used]
+        rows = active if active is None else mx.repeat(active, self._voices)
+        pcm, decoder = self.mimi.decode_step(each, decoder, rows)
+        return pcm.reshape(batch, self._voices, -1).sum(axis=1), decoder

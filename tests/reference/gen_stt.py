@@ -39,6 +39,8 @@ VARIANTS = {
     }),
     # Every width divides by 64, so that q4 and q8 can be made from it.
     "stt-q64": (24, {"hidden_scale": 4.5}),
+    # Two heads of queries share one of keys and values.
+    "stt-tiny-shared": (26, {"kv_repeat": 2, "num_layers": 2, "extra_heads_num_heads": 0}),
     # hidden_scale 4: the one value for which the reference has another rule for the gate's width.
     "stt-tiny-cond": (25, {
         "hidden_scale": 4, "extra_heads_num_heads": 0,

@@ -54,8 +54,20 @@ TWO = [
     'Very well <break time="0.4s"/> indeed',
 ]
 OTHER_FIRST = ["", "the other speaker starts here", "then me"]
-WITH_PCM = ("tts_other_first", "tts_nq4")  # sound is large, and Mimi has goldens of its own
+# Sound is large, and Mimi has goldens of its own.
+WITH_PCM = ("tts_other_first", "tts_nq4", "tts_two_nq8")
 VOICES, FRAMES_PER_VOICE = 3, 10
+UNCONDITIONED = {
+    "conditioners": {}, "cross_attention": False, "text_card_out": 5,
+    "fuser": {
+        "cross_attention_pos_emb": False, "cross_attention_pos_emb_scale": 1,
+        "sum": [], "prepend": [], "cross": [],
+    },
+}  # fmt: skip
+SMALL_DEPTH = {
+    "depformer_dim": 16, "depformer_num_heads": 2, "depformer_dim_feedforward": 48,
+    "depformer_low_rank_embeddings": 8,
+}  # fmt: skip
 FEW_LAYERS = {"num_layers": 2, "depformer_num_layers": 1}
 
 
@@ -120,17 +132,24 @@ def decode(tts: TTSModel, frames: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat([tts.mimi.decode(f[:, 1:].clamp(min=0)) for f in kept], -1)
 
 
+def decode_both(tts: TTSModel, frames: list[torch.Tensor]) -> torch.Tensor:
+    """Two people's sound: the reference says which codes are whose, and decodes none of it."""
+    used, starts = tts.n_q // 2, (1, 1 + tts.lm.n_q // 2)
+    both = [[f[:, [0, *range(k, k + used)]] for f in frames] for k in starts]
+    return sum(decode(tts, each) for each in both)
+
+
 @torch.no_grad()
 def make_case(
     folder: Path, config: dict, case: str, scripts: list[list[str]], voices: list[list[int]],
     *, cond_cfg=None, cfg_coef=1.0, n_q=8, padding_between=1, padding_bonus=0.0, prefixes=None,
-    dtype=torch.float32, cfg_is_no_text=None, max_gen_length=160,
+    dtype=torch.float32, cfg_is_no_text=None, max_gen_length=160, info=None,
 ) -> None:  # fmt: skip
     settings = dict(
         max_gen_length=max_gen_length, final_padding=4, max_padding=8, initial_padding=2,
         n_q=n_q, cfg_coef=cfg_coef, padding_bonus=padding_bonus,
     )  # fmt: skip
-    info = open_checkpoint(folder)
+    info = info or open_checkpoint(folder)
     tts = TTSModel.from_checkpoint_info(info, dtype=dtype, temp=0.0, **settings)
     entries = [tts.prepare_script(s, padding_between=padding_between) for s in scripts]
     names = [[voice_name(i, config) for i in row] for row in voices]
@@ -152,7 +171,7 @@ def make_case(
     )
     arrays = recorder.arrays(tts.lm.dep_q, tts.delay_steps) | conditions(tts, attributes)
     if case in WITH_PCM:
-        arrays["pcm"] = decode(tts, result.frames)
+        arrays["pcm"] = (decode_both if tts.multistream else decode)(tts, result.frames)
     arrays |= {f"prefix{i}": p for i, p in enumerate(prefixes or [])}
     golden = folder.parents[1] / "golden"
     save_arrays(golden / f"{case}.npz", frames=torch.cat(result.frames, -1), **arrays)
@@ -221,15 +240,7 @@ def make_guided(out: Path) -> None:
 
 def make_prefixed(out: Path) -> None:
     """No conditioners, five text outputs, a voice given as an audio prefix: like tts-0.75b."""
-    config = copy.deepcopy(CONFIG) | dict(
-        conditioners={},
-        cross_attention=False,
-        text_card_out=5,
-        fuser=dict(
-            cross_attention_pos_emb=False, cross_attention_pos_emb_scale=1,
-            sum=[], prepend=[], cross=[],
-        ),
-    )  # fmt: skip
+    config = copy.deepcopy(CONFIG) | UNCONDITIONED
     folder = make_checkpoint(out, "tts-tiny-public", config, 43)
     g = torch.Generator().manual_seed(9)
     long, short = audio_prefix(21, g), audio_prefix(13, g)
@@ -253,8 +264,46 @@ def make_single_stream(out: Path) -> None:
     make_case(folder, config, "tts_single", [TWO], [[0, 1]], cond_cfg=2.0)
 
 
+def make_shared_keys(out: Path) -> None:
+    """Two heads of queries share one of keys and values, in the depth decoder four."""
+    config = copy.deepcopy(CONFIG) | FEW_LAYERS | UNCONDITIONED
+    config |= dict(kv_repeat=2, depformer_kv_repeat=4)
+    folder = make_checkpoint(out, "tts-tiny-shared", config, 49)
+    prefix = audio_prefix(5, torch.Generator().manual_seed(9))
+    make_case(folder, config, "tts_shared", [ONE], [[]], prefixes=[prefix])
+
+
+def make_partial(out: Path) -> None:
+    """It writes six of the eight codebooks that it hears."""
+    config = copy.deepcopy(CONFIG) | FEW_LAYERS | SMALL_DEPTH
+    config |= dict(dep_q=6, depformer_weights_per_step_schedule=[0, 1, 2, 3, 3, 3])
+    folder = make_checkpoint(out, "tts-tiny-partial", config, 50, text_boost=5)
+    make_voices(folder, config)
+    make_case(folder, config, "tts_partial", [ONE], [[0]], cond_cfg=2.0, n_q=6)
+
+
+def make_two_voices(out: Path) -> None:
+    """Two people's sound at once, each with eight codebooks."""
+    config = copy.deepcopy(CONFIG) | FEW_LAYERS | SMALL_DEPTH
+    config |= dict(n_q=16, dep_q=16, delays=[0] + [0] + [2] * 7 + [0] + [2] * 7)
+    config["depformer_weights_per_step_schedule"] = [0, 1, 2, 3, 3, 3, 3, 3] * 2
+    config["tts_config"]["multistream"] = True
+    folder = make_checkpoint(out, "tts-tiny-two", config, 51, text_boost=5)
+    make_voices(folder, config)
+    for case, n_q in (("tts_two", 16), ("tts_two_nq8", 8)):
+        make_case(folder, config, case, [TWO[:1]], [[0, 1]], cond_cfg=1.5, n_q=n_q)
+
+
 def make(out: Path) -> None:
-    for part in (make_conditioned, make_guided, make_prefixed, make_single_stream):
+    for part in (
+        make_conditioned,
+        make_guided,
+        make_prefixed,
+        make_single_stream,
+        make_shared_keys,
+        make_partial,
+        make_two_voices,
+    ):
         part(out)
 
 

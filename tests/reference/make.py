@@ -11,7 +11,8 @@ from pathlib import Path
 os.environ |= {"NO_TORCH_COMPILE": "1", "NO_CUDA_GRAPH": "1", "OMP_NUM_THREADS": "1"}
 
 HERE = Path(__file__).parent
-PARTS = ("mimi", "stt", "tts", "mlx", "manifests")  # in this order: mlx reads what stt wrote
+# In this order: lora, trfs and mlx read what those before them wrote.
+PARTS = ("mimi", "stt", "tts", "lora", "trfs", "mlx", "manifests")
 FULL = ("mimi_full", "stt_full", "tts_full")  # in this order: all have the Mimi of mimi_full
 
 
