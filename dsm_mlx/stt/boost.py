@@ -19,7 +19,7 @@ from dsm_mlx.messages import shown
 Phrases: TypeAlias = Sequence[str] | Mapping[str, float | None]
 """Phrases, or phrase -> strength, where None is `STRENGTH`."""
 
-STRENGTH = 6.0
+STRENGTH = 5.0
 """Of a phrase that has none of its own: how much is added to logits. `docs/hearing.md` says why."""
 
 MOST_STRENGTH = 20.0

@@ -99,7 +99,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             wait: seconds to wait for a stream to be closed where all are in use.
             prompt: what comes before the sound, see `Prompt`. It is heard once, and kept for other
                 streams that begin with it; after a reset its sound is heard again.
-            boost: phrases or names to prefer, or phrase -> how much, 0 to 20 (None: 6). See
+            boost: phrases or names to prefer, or phrase -> how much, 0 to 20 (None: 5). See
                 docs/hearing.md.
             gain: "auto" brings speech that is far too soft or too loud to a level that models
                 know, and takes away an offset; sound of a right level stays as it is, bit for bit.
