@@ -155,7 +155,7 @@ def test_phrases_are_read():
 
 
 def test_a_model_that_is_sure_is_not_talked_into_a_phrase():
-    """Where that is asked for: of a token alone that is likelier than `SURE`."""
+    """The first piece alone asks for that: what follows it goes on with what was begun."""
     logits = mx.log(mx.array([[0.2, 0.8, 1e-4], [0.4, 0.6, 1e-4], [0.01, 0.98, 0.01]]))
     wishes = [Wish((2,), (9.0,), sure=SURE)] * 2 + [Wish((2,), (9.0,))]
     assert mx.argmax(steered(logits, steer_of(wishes)), axis=-1).tolist() == [1, 2, 2]
@@ -163,17 +163,12 @@ def test_a_model_that_is_sure_is_not_talked_into_a_phrase():
     assert mx.array_equal(unsure[::2], logits[::2])
 
 
-def test_where_a_word_begins_the_model_may_be_sure():
-    steering = Steering(Boost({"abc ab": 6.0}, Letters()))
-    first, *rest = ids("abc ab")
+def test_the_first_piece_alone_asks_whether_the_model_is_sure():
+    steering = Steering(Boost({"abc": 6.0}, Letters()))
     steering.push(NEW_WORD, 0.9)
     assert steering.wish().sure == SURE < 1
-    for token in first, rest[0]:
-        steering.push(token, 0.1)
-        assert steering.wish().sure > 1
-    for token in rest[1], NEW_WORD:
-        steering.push(token, 0.1)
-    assert steering.wish().sure == SURE
+    steering.push(ids("abc")[0], 0.1)
+    assert steering.wish().sure > 1
 
 
 def test_wishes_are_granted():

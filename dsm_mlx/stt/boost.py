@@ -1,9 +1,9 @@
 """Phrases that a transcript shall prefer: a prefix tree over the tokenizer's pieces.
 
 A phrase is followed piece by piece. Where a word may begin, the first piece of every phrase is
-made more likely by half its strength; after the first pieces of a phrase the next one by all of it.
-Where the model is sure of how a word begins, nothing is. As soon as anything else is said the
-phrase is over, and nothing of it is left. Plain Python.
+made more likely by half its strength, unless the model is sure of another token; after the first
+pieces of a phrase the next one by all of it. As soon as anything else is said the phrase is over,
+and nothing of it is left. Plain Python.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FIRST = 0.5
 """Of a phrase's strength, for its first piece: nothing speaks for the phrase yet."""
 
 SURE = 0.75
-"""A model that gives its own beginning of a word more than that is not talked into another."""
+"""A model that gives its own token more than that is not talked into a phrase."""
 
 _OWN = 0.5  # a token at least as likely is what the model itself says
 _WORD_START = "\u2581"  # how SentencePiece marks a leading space

@@ -90,8 +90,7 @@ class Steering:
         if self._boost is None:
             return None
         ids, values = self._boost.wishes(self._at, self._last)
-        sure = SURE if self._last == NEW_WORD else math.inf
-        return Wish(ids, values, sure=sure) if ids else None
+        return Wish(ids, values, sure=math.inf if self._at.node else SURE) if ids else None
 
     def push(self, token: int, probability: float) -> None:
         """A frame's token has been said, which the model itself gave that probability."""
