@@ -133,7 +133,7 @@ def run(*args, command=TTS, **options):
 
 def spoken(tmp_path, *args, **options):
     path = tmp_path / "words.json"
-    out = ["--out", tmp_path / "a.wav", "--words", path, "--seed", 1]
+    out = ["--out", tmp_path / "a.wav", "--words", path, "--seed", 3]
     status, _, err = run("--model", "tiny", *args, *out, **options)
     assert status == 0, err
     return json.loads(path.read_text()), err
@@ -155,7 +155,7 @@ def test_a_pipe_a_lexicon_and_paragraphs(tmp_path):
     assert [word["text"] for word in words] == ["Xyz", "people", "sit.", "Xyz", "is", "7."]
     assert words[3]["start"] - words[2]["end"] >= 0.8 - 1e-6
     heard = run(tmp_path / "a.wav", command=STT)[1]
-    assert sum(word.startswith("seven") for word in heard.split()) == 3  # "seventy", too
+    assert heard.split().count("seven") == 3
 
 
 def test_off(tmp_path):
@@ -194,7 +194,7 @@ def test_with_a_server_the_command_says_the_same(tmp_path):
     here.mkdir(), there.mkdir()
     expected, _ = spoken(here, *args)
     with Served(*SERVE[1:], "--tts", "tiny", "--port", "0") as served:
-        out = ["--out", there / "a.wav", "--words", there / "words.json", "--seed", 1]
+        out = ["--out", there / "a.wav", "--words", there / "words.json", "--seed", 3]
         status, _, err = run(*args, *out, "--server", f"http://127.0.0.1:{served.port}")
     assert status == 0, err
     assert json.loads((there / "words.json").read_text()) == expected
