@@ -54,5 +54,5 @@ class Meter:
 
 
 def decibels(amplitude: float) -> float:
-    """20 log10 of it, and -120 at least."""
+    """Of an amplitude from 0 up: 20 log10 of it, and -120 at least."""
     return max(FLOOR, 20 * math.log10(amplitude)) if amplitude > 0 else FLOOR

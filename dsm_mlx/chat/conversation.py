@@ -21,13 +21,12 @@ from dsm_mlx.messages import shown
 from dsm_mlx.options import TurnPolicy
 from dsm_mlx.stt.model import SpeechToText
 from dsm_mlx.tts.model import TextToSpeech
-from dsm_mlx.tts.text.rules import WithoutNumbers, numbers_can_be_said
+from dsm_mlx.tts.text.rules import as_far_as_it_can
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # of Python 3.11
 
 _WAIT_SECONDS = 2.0  # for a row of the speech model that others have
-_NORMALIZE = "auto"
 
 
 class Conversation:
@@ -92,7 +91,11 @@ class Conversation:
                 check_text(name, text)
         _check_parts(reply, source, sink)
         heard: dict[str, Any] = {"turns": turns or TurnPolicy(), **(hearing or {})}
-        said: dict[str, Any] = {"normalize": _normalize(), "wait": _WAIT_SECONDS, **(speech or {})}
+        said: dict[str, Any] = {
+            "normalize": as_far_as_it_can("auto"),
+            "wait": _WAIT_SECONDS,
+            **(speech or {}),
+        }
         delay = heard.get("delay")
         parts = Parts(
             open_transcript=partial(stt.stream, **heard),
@@ -270,7 +273,3 @@ def _check_parts(reply: Any, source: Any, sink: Any) -> None:
     missing = [name for name in ("write", "drain", "stop", "position") if not hasattr(sink, name)]
     if missing:
         raise TypeError(f"sink is {shown(sink)}, without {', '.join(missing)} (expected a Speaker)")
-
-
-def _normalize() -> str | WithoutNumbers:
-    return _NORMALIZE if numbers_can_be_said() else WithoutNumbers(_NORMALIZE)

@@ -26,11 +26,11 @@ from dsm_mlx.cli.chat_args import LANGUAGES, SYSTEM
 from dsm_mlx.cli.common import put, say, say_error
 from dsm_mlx.cli.dialogue import ASSISTANT, Live, Turn, Turns, latency_line, line_of
 from dsm_mlx.cli.models import list_models
+from dsm_mlx.cli.wording import told_normalize
 from dsm_mlx.errors import AudioError
 from dsm_mlx.files.text import load
 from dsm_mlx.llm.loading import find
 from dsm_mlx.loading.voices import Voices
-from dsm_mlx.tts.text.rules import NEEDS, WithoutNumbers, numbers_can_be_said
 
 _SORRY = {"en": "Sorry, I cannot answer now.", "fr": "Pardon, je ne peux pas répondre."}
 _HINT = "talk; Ctrl-C ends"
@@ -52,7 +52,7 @@ def _talk(args: argparse.Namespace, stack: ExitStack) -> int:
     models = _check_world(args)
     system = _system(args)
     reply = _reply_of_others(args)
-    speech = _speech(args)
+    speech = {"normalize": told_normalize(args.language or "auto")}
     how = {"bits": args.bits}
     stt = stack.enter_context(dsm_mlx.load_stt(models["stt"], lora=args.stt_lora, **how))
     tts = stack.enter_context(dsm_mlx.load_tts(models["tts"], lora=args.tts_lora, **how))
@@ -132,14 +132,6 @@ def _system(args: argparse.Namespace) -> str | None:
     if args.language:
         text = f"{text} Answer in {LANGUAGES[args.language]}.".strip()
     return text
-
-
-def _speech(args: argparse.Namespace) -> dict[str, Any]:
-    """How to speak, where the conversation's own way is not wanted."""
-    if not numbers_can_be_said():
-        say(f"numbers are read as they stand: to say them needs {NEEDS}")
-        return {"normalize": WithoutNumbers(args.language or "auto")}
-    return {"normalize": args.language or "auto"}
 
 
 def _tell_language(heard: Any, args: argparse.Namespace) -> None:

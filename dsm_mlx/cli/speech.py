@@ -22,6 +22,7 @@ from dsm_mlx.cli import common, remote, voices
 from dsm_mlx.cli.common import put, say, shown_name
 from dsm_mlx.cli.models import list_models
 from dsm_mlx.cli.speak_args import stream_options
+from dsm_mlx.cli.wording import told_normalize
 from dsm_mlx.files.text import load, save
 from dsm_mlx.loading.voices import Voices
 from dsm_mlx.messages import shown
@@ -29,7 +30,6 @@ from dsm_mlx.results import Word
 from dsm_mlx.tts.model import TextToSpeech
 from dsm_mlx.tts.stream import SpeechStream
 from dsm_mlx.tts.text.lexicon import read_lexicon
-from dsm_mlx.tts.text.rules import NEEDS, WithoutNumbers, numbers_can_be_said
 
 _READ_BYTES = 4096
 _MOST_WARNINGS = 20
@@ -53,9 +53,8 @@ def _read_wording(args: argparse.Namespace) -> None:
         args.lexicon = read_lexicon(args.lexicon)
     if args.normalize == "off":
         args.normalize = None
-    elif not numbers_can_be_said():
-        say(f"numbers are read as they stand: to say them needs {NEEDS}")
-        args.normalize = WithoutNumbers(args.normalize)
+    else:
+        args.normalize = told_normalize(args.normalize)
 
 
 def speak(args: argparse.Namespace) -> int:

@@ -99,8 +99,9 @@ def weight_files(files: Files) -> tuple[Path, ...]:
     return tuple(files.get(name) for name in names)
 
 
-def codec_values(raw: ConfigReader) -> dict:
-    """What Kyutai's mimi_config says of a codec whose Transformers config this is."""
+def _codec_sizes(raw: ConfigReader) -> tuple[int, int, int]:
+    """Width, heads and width of the codebooks of a codec that is Mimi; CheckpointError for what
+    differs from it in kind."""
     _expect(raw, "audio_channels", 1, 1)
     _expect(raw, "use_causal_conv", True, True)
     _expect(raw, "use_conv_shortcut", False, False)
@@ -116,6 +117,12 @@ def codec_values(raw: ConfigReader) -> dict:
     _expect(raw, "head_dim", dim // heads, dim // heads)
     width = raw.integer("codebook_dim", 1, WIDEST, 256)
     _expect(raw, "vector_quantization_hidden_dimension", width, width)
+    return dim, heads, width
+
+
+def codec_values(raw: ConfigReader) -> dict:
+    """What Kyutai's mimi_config says of a codec whose Transformers config this is."""
+    dim, heads, width = _codec_sizes(raw)
     ratios = raw.integers("upsampling_ratios", 1, 64, 8, [8, 6, 5, 4])
     seanet = {
         "channels": 1,

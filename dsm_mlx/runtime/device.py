@@ -57,7 +57,8 @@ def together(columns: list[mx.array]) -> mx.array:
     """
     if not compiles():
         return mx.stack(columns, axis=-1)
-    places, halves = range(len(columns)), [1 << bit for bit in range(len(columns).bit_length())]
+    places = range(len(columns))
+    halves = [1 << bit for bit in range((len(columns) - 1).bit_length())]
     is_right = {half: mx.array([bool(place & half) for place in places]) for half in halves}
 
     def choose(left: mx.array, right: mx.array, half: int) -> mx.array:

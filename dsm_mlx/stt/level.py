@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from dsm_mlx.audio.meter import decibels
 from dsm_mlx.messages import shown
-from dsm_mlx.stt.loudness import Loudness, decibels
+from dsm_mlx.stt.loudness import Loudness
 
 # All levels and gains are decibels.
 LOW, HIGH = -27.0, -6.0  # speech between them is left alone

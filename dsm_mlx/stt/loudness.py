@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dsm_mlx.audio.meter import decibels
+
 _WINDOW = 38  # frames, three seconds
 _ABOVE, _MOVES = 10.0, 2.0  # decibels
-_LEAST = 1e-6  # root mean square, -120 dB
 
 
 class Sounding(NamedTuple):
@@ -55,8 +56,3 @@ class Loudness:
     def background(self) -> float:
         """In decibels; once there was a frame."""
         return min(self.recent)
-
-
-def decibels(amplitude: float) -> float:
-    """Of an amplitude from 0 up; -120 for silence."""
-    return 20 * math.log10(max(amplitude, _LEAST))

@@ -37,6 +37,11 @@ class WithoutNumbers:
     normalize: str
 
 
+def as_far_as_it_can(normalize: str) -> str | WithoutNumbers:
+    """`normalize`, without numbers where the package that knows their names is not there."""
+    return normalize if numbers_can_be_said() else WithoutNumbers(normalize)
+
+
 def rules_of(normalize: object, languages: Sequence[str]) -> Rules | None:
     """The rules that `normalize` asks for; None: none.
 
