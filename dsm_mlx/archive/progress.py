@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from dsm_mlx.archive.listing import Recording, find
 
@@ -37,8 +38,9 @@ class Tally:
         self._known: dict[str, tuple[float, int]] = {}  # seconds and bytes of what was heard
         self._total: Counter[str] | None = None
         self._stopped = False
-        adding = threading.Thread(target=self._add_up, args=(sources, recursive), daemon=True)
-        adding.start()
+        add_up = partial(self._add_up, sources, recursive)
+        self._adding = threading.Thread(target=add_up, daemon=True)
+        self._adding.start()
 
     def hear(self, recording: Recording, seconds: float) -> None:
         """So many seconds more of it were heard."""

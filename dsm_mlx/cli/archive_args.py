@@ -9,11 +9,13 @@ from dsm_mlx.cli.arguments import whole
 _OF_CLUSTERS = ("scheduler", "workers", "send_files")
 
 
-def add_archive(group: argparse._ArgumentGroup) -> None:
-    """Folders of any size, and clusters."""
-    group.add_argument(
-        "--recursive", action="store_true", help="folders in folders, too; results lie as they do"
-    )
+def add_recursive(group: argparse._ArgumentGroup) -> None:
+    """Folders of any size."""
+    group.add_argument("--recursive", action="store_true", help="with the folders in folders")
+
+
+def add_cluster(group: argparse._ArgumentGroup) -> None:
+    """Who hears them."""
     group.add_argument(
         "--scheduler", metavar="URL", help="hear on its workers: Dask's, such as tcp://HOST:8786"
     )

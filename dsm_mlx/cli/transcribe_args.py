@@ -11,7 +11,7 @@ from pathlib import Path
 from dsm_mlx import captions
 from dsm_mlx.archive.listing import SOUND, find
 from dsm_mlx.captions import CaptionStyle
-from dsm_mlx.cli.archive_args import add_archive, check_archive
+from dsm_mlx.cli.archive_args import add_cluster, add_recursive, check_archive
 from dsm_mlx.cli.arguments import (
     add_devices,
     add_model,
@@ -30,7 +30,7 @@ from dsm_mlx.errors import AudioError
 
 EXAMPLES = """\
   %(prog)s talk.mp3 --output-format srt > talk.srt
-  %(prog)s recordings --output-dir texts --recursive --skip-existing
+  %(prog)s archive --output-dir texts --recursive --skip-existing
   %(prog)s call.wav --channels split --speakers Ann,Bob
   %(prog)s --mic
   arecord -t raw -f S16_LE -r 16000 | %(prog)s - --rate 16000
@@ -87,7 +87,7 @@ def parser() -> Parser:
     _add_hearing(p, p.add_argument_group("hearing"))
     _add_output(p.add_argument_group("output"))
     _add_captions(p.add_argument_group("captions (srt and vtt)"))
-    add_archive(p.add_argument_group("archives"))
+    add_cluster(p.add_argument_group("a cluster instead of this process"))
     return p
 
 
@@ -98,6 +98,7 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="sound files or videos, or folders of them; - reads stdin",
     )
+    add_recursive(group)
     group.add_argument("--mic", action="store_true", help="live captions from the microphone")
     group.add_argument(
         "--start", type=moment, metavar="T", help="from there on: seconds, or HH:MM:SS"
