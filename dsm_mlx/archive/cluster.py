@@ -7,28 +7,30 @@ ever knows of more, whatever the size of the archive.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
 import pickle
 import queue
 import time
-from asyncio import CancelledError
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed.comm import resolve_address
 
 from dsm_mlx.archive.hearing import Begun, Heard, Hearing, Refused, hear
 from dsm_mlx.archive.job import ClusterError, Job
 from dsm_mlx.archive.listing import Recording
 from dsm_mlx.checks import check_path
 from dsm_mlx.loading.checkpoint import Checkpoint
-from dsm_mlx.messages import named, reason
+from dsm_mlx.messages import named, reason, shown
 
 log = logging.getLogger("dsm_mlx")
 
@@ -38,7 +40,8 @@ _LOOK = 1.0  # seconds between two looks at the workers
 _RETRIES = 2  # of a task that raised an error which may go away
 _MOST_SENT = 1 << 30  # bytes of files that were sent and are not heard yet
 _GONE = "the scheduler is gone, and did not come back"
-_LOST = (OSError, TimeoutError, CancelledError)  # what a call may raise when it goes
+# What a call may raise when it goes.
+_LOST = (OSError, TimeoutError, CancelledError, asyncio.CancelledError)
 
 
 def hearing_of(
@@ -77,6 +80,7 @@ def connected(
         OSError, ValueError: nobody answers there; it is no address.
     """
     if scheduler is not None:
+        _check_address(scheduler)
         client = Client(scheduler, set_as_default=False)
         try:
             yield client
@@ -97,6 +101,15 @@ def connected(
             yield client
         finally:
             client.close(timeout=5)
+
+
+def _check_address(scheduler: str) -> None:
+    """OSError or ValueError before there is a client, which would be long in going."""
+    try:
+        resolve_address(scheduler)
+    except (OSError, ValueError) as error:
+        known = "expected such as tcp://HOST:8786"
+        raise type(error)(f"scheduler is {shown(scheduler)}: {reason(error)} ({known})") from None
 
 
 def hear_there(job: Job, client: Client, hearing: Hearing, *, send_files: bool = False) -> None:

@@ -7,6 +7,7 @@ sample and bit, wherever each is heard. So they may be cut anywhere, and need no
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import socket
@@ -255,28 +256,33 @@ class _Readers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[_Place, _Reader] = {}
+        self._kept: dict[_Place, tuple[_Reader, threading.Timer]] = {}
+        atexit.register(self.close)
 
     def keep(self, place: _Place, reader: _Reader) -> None:
-        with self._lock:
-            old, self._kept[place] = self._kept.get(place), reader
-        if old:
-            old.close()
-        timer = threading.Timer(_KEEP, self._drop, (place, reader))
+        self.drop(place)
+        timer = threading.Timer(_KEEP, self.drop, (place,))
         timer.daemon = True
+        with self._lock:
+            self._kept[place] = reader, timer
         timer.start()
 
     def take(self, place: _Place) -> _Reader | None:
+        """The one that is kept there, for whoever closes it."""
         with self._lock:
-            return self._kept.pop(place, None)
+            reader, timer = self._kept.pop(place, (None, None))
+        if timer:
+            timer.cancel()
+        return reader
 
-    def _drop(self, place: _Place, reader: _Reader) -> None:
-        with self._lock:
-            there = self._kept.get(place) is reader
-            if there:
-                del self._kept[place]
-        if there:
+    def drop(self, place: _Place) -> None:
+        """Nobody came for it."""
+        if reader := self.take(place):
             reader.close()
+
+    def close(self) -> None:
+        for place in list(self._kept):
+            self.drop(place)
 
 
 _models, _readers = _Models(), _Readers()
