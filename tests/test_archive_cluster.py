@@ -101,8 +101,9 @@ def test_a_file_stays_open_between_its_pieces(model, made):
     begun = hear(hearing, path, None, None)
     ((reader, timer),) = kept.values()
     assert isinstance(hear(hearing, path, None, begun), Begun)
-    assert reader.at == 48_000 and timer.finished.is_set() and [*kept.values()][0][0] is reader
-    ((_, timer),) = kept.values()
+    assert reader.at == 48_000 and timer.finished.is_set()
+    ((same, timer),) = kept.values()
+    assert same is reader
     timer.function(*timer.args)  # as when its time is up
     timer.cancel()
     assert not kept

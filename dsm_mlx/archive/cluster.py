@@ -192,9 +192,7 @@ class _Run:
         count, self._room = sum(map(bool, rows)), sum(rows)
         if count != self._workers:
             self._workers = count
-            some = "1 worker hears" if count == 1 else f"{count} workers hear"
-            told = f"{some} {self._room} files at a time" if count else "no workers yet; waiting"
-            log.info("%s", told)
+            log.info("%s", _told(count, self._room))
 
     def _has_room(self) -> bool:
         sent = sum(chain.size for chain in self._running)
@@ -285,6 +283,11 @@ class _Run:
     def _failed(self, chain: _Chain, error: BaseException | None) -> None:
         """After all retries. Whoever was heard beside a file that ends its workers is tried again
         when nothing else is heard, and so is that file."""
+        if error is not None and _cannot_read(error):
+            raise ClusterError(
+                f"the scheduler and all workers need what is installed here, dsm_mlx above all: "
+                f"{reason(error)}"
+            )
         recording = self._end(chain)
         self._job.forget(recording)
         if not isinstance(error, KilledWorker):
@@ -308,3 +311,18 @@ class _Run:
         self._running.discard(chain)
         chain.future = chain.data = None
         return chain.recording
+
+
+def _told(workers: int, room: int) -> str:
+    if not workers:
+        return "no workers; waiting (each needs dsm_mlx: without, it ends at its first task)"
+    some = "1 worker hears" if workers == 1 else f"{workers} workers hear"
+    return f"{some} {'1 file' if room == 1 else f'{room} files'} at a time"
+
+
+def _cannot_read(error: BaseException) -> bool:
+    """Whether the other side cannot read what it is asked to do, which is all alike."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ImportError):
+        cause = cause.__cause__
+    return cause is not None or "deserialization" in str(error)

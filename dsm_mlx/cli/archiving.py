@@ -68,10 +68,17 @@ def _hear(
 
     if not job.any_pending():
         return
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we tell what matters
+    _silence("distributed")  # we tell what matters
     hearing = hearing_of(args.model, common.loading(args), options, args.pauses)
     with connected(args.scheduler, args.workers, args.batch) as client:
         hear_there(job, client, hearing, send_files=args.send_files)
+
+
+def _silence(package: str) -> None:
+    """Its loggers, of which some have a level of their own."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] == package:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class _Lines:
