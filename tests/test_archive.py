@@ -194,6 +194,13 @@ def test_what_is_no_sound_is_named_when_asked_for(model, folder, tmp_path):
     assert len(list((tmp_path / "out").rglob("*.txt"))) == 3
 
 
+def test_a_folder_without_sound(tmp_path):
+    (tmp_path / "in").mkdir()
+    args = "--recursive", tmp_path / "in", "--output-dir", tmp_path / "out"
+    told = f"error: no sound files in {tmp_path}/in\n"
+    assert run(STT, *args) == (1, "", told) and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -273,13 +273,12 @@ def goes_on(model, folder, out, expected):
 
 
 @contextmanager
-def cluster(tmp_path):
+def cluster(file, port=0):
     """A scheduler and a worker in processes of their own: its address, and its process."""
-    file = tmp_path / "scheduler.json"
     of = "--scheduler-file", file, "--no-dashboard"
     dask_ = [sys.executable, "-m"]
     quiet = {"stdout": DEVNULL, "stderr": DEVNULL}
-    scheduler = start([*dask_, "distributed.cli.dask_scheduler"], *of, "--port", 0, **quiet)
+    scheduler = start([*dask_, "distributed.cli.dask_scheduler"], *of, "--port", port, **quiet)
     wait_for(lambda: file.exists() and file.read_text().endswith("}"))
     args = *of, "--nthreads", 2, "--no-nanny", "--death-timeout", 5
     worker = start([*dask_, "distributed.cli.dask_worker"], *args, **quiet)
@@ -293,7 +292,7 @@ def cluster(tmp_path):
 
 def test_the_scheduler_is_killed(model, folder, expected, tmp_path):
     out = tmp_path / "out"
-    with cluster(tmp_path) as (address, scheduler):
+    with cluster(tmp_path / "scheduler.json") as (address, scheduler):
         environment = os.environ | STARTED
         args = command(model, folder, out, "--scheduler", address)
         process = start(STT, *args, env=environment)
@@ -301,18 +300,35 @@ def test_the_scheduler_is_killed(model, folder, expected, tmp_path):
         scheduler.kill()
         status, stdout, err = ended(process)
     assert (status, stdout) == (1, "") and "error: the scheduler is gone" in err
-    assert "Traceback" not in err and len(err.splitlines()) <= 4
+    assert "Traceback" not in err and len(err.splitlines()) == 2
     goes_on(model, folder, out, expected)
+
+
+def test_the_scheduler_comes_back(model, folder, expected, tmp_path):
+    """With no memory of what it was asked, within the time that the client waits for it."""
+    out = tmp_path / "out"
+    with cluster(tmp_path / "first.json") as (address, scheduler):
+        process = start(STT, *command(model, folder, out, "--scheduler", address))
+        wait_for(lambda: archives.marks(out))
+        scheduler.kill()
+        before = archives.marks(out)
+        with cluster(tmp_path / "second.json", int(address.rpartition(":")[2])):
+            status, stdout, err = ended(process)
+    assert (status, stdout) == (0, "") and "Traceback" not in err
+    assert archives.written(out) == expected
+    assert before.items() <= archives.marks(out).items()
 
 
 def test_nobody_answers(model, folder, tmp_path):
     args = command(model, folder, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9")
     status, out, err = run(STT, *args, env=os.environ | STARTED)
     assert (status, out, err.count("\n")) == (1, "", 1) and "tcp://127.0.0.1:9" in err
-    for wrong in ("nonsense://", "tcp://", "tcp://nobody.invalid:1"):
-        args = command(model, folder, tmp_path / "out", "--scheduler", wrong)
-        status, out, err = run(STT, *args)
-        assert (status, out, err.count("\n")) == (1, "", 1) and f"scheduler is '{wrong}'" in err
+
+
+@pytest.mark.parametrize("wrong", ["nonsense://", "tcp://", "tcp://nobody.invalid:1"])
+def test_what_is_no_address(wrong):
+    with pytest.raises((OSError, ValueError), match=f"scheduler is '{wrong}'"), connected(wrong):
+        pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

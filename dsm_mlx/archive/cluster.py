@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 from distributed.comm import resolve_address
 
@@ -87,15 +88,20 @@ def connected(
         finally:
             client.close(timeout=5)
         return
-    with LocalCluster(
-        n_workers=workers,
-        threads_per_worker=batch,
-        resources={RESOURCE: batch},
-        memory_limit=0,  # weights count, which nothing can spill
-        dashboard_address="127.0.0.1:0",  # any: one that is taken would be told of
-        silence_logs=logging.CRITICAL,
-        preload=["dsm_mlx.archive.preload"],
-    ) as cluster:
+    # A worker that dies is started again, however long that takes: otherwise there would be none.
+    kept = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"})
+    with (
+        kept,
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=batch,
+            resources={RESOURCE: batch},
+            memory_limit=0,  # weights count, which nothing can spill
+            dashboard_address="127.0.0.1:0",  # any: one that is taken would be told of
+            silence_logs=logging.CRITICAL,
+            preload=["dsm_mlx.archive.preload"],
+        ) as cluster,
+    ):
         client = Client(cluster, set_as_default=False)
         try:
             yield client

@@ -15,6 +15,7 @@ from dsm_mlx.archive.failures import NAME
 from dsm_mlx.cli import common
 from dsm_mlx.cli.common import say, shown_name
 from dsm_mlx.cli.transcripts import formats, rendered
+from dsm_mlx.errors import AudioError
 
 _EVERY = 60.0  # seconds between two lines where there is no terminal
 INSTALL = "pip install 'dsm-mlx[cluster]'"
@@ -45,11 +46,13 @@ def transcribe_archive(
         told = f"{_told(job.progress)}; --skip-existing goes on from there"
         raise KeyboardInterrupt(f"interrupted; {told}") from None
     finally:
-        failed = job.progress.failed
-        if failed:
+        if job.progress.failed:
             say(f"what failed, and why: {shown_name(args.output_dir / NAME)}")
-    say(_told(job.progress))
-    return int(failed > 0)
+    end = job.progress
+    if not (end.done or end.failed or end.skipped):
+        raise AudioError(f"no sound files in {', '.join(map(shown_name, args.files))}")
+    say(_told(end))
+    return int(end.failed > 0)
 
 
 def _hear(
