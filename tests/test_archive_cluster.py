@@ -192,9 +192,11 @@ def test_a_model_that_is_loaded_cannot_be_given_away(model, folder, made, tmp_pa
 # ---- deaths
 
 
-@pytest.mark.parametrize("failures", [3, 0])
-def test_a_worker_that_is_killed_costs_nothing(client, model, folder, expected, tmp_path, failures):
-    """Nor where a file is blamed for its first death, as all beside it are."""
+@pytest.mark.parametrize(("failures", "send_files"), [(3, False), (0, False), (3, True)])
+def test_a_worker_that_is_killed_costs_nothing(
+    client, model, folder, expected, tmp_path, failures, send_files
+):
+    """Nor where a file is blamed for its first death, as all beside it are; nor what was sent."""
     hearing = hearing_of(model, {}, {}, piece=1.0)
     written = []
     client.run_on_scheduler(_allow, failures)
@@ -208,7 +210,7 @@ def test_a_worker_that_is_killed_costs_nothing(client, model, folder, expected, 
             finish(recording, transcript)
 
         job.finish = finished
-        hear_there(job, client, hearing)
+        hear_there(job, client, hearing, send_files=send_files)
         assert job.progress.failed == 0 and job.progress.heard == pytest.approx(24)
     assert sorted(written) == sorted(expected) and archives.written(tmp_path) == expected
     client.wait_for_workers(2, timeout=30)

@@ -37,7 +37,7 @@ log = logging.getLogger("dsm_mlx")
 
 RESOURCE = "dsm"
 PIECE = 300.0  # seconds of sound
-_LOOK = 1.0  # seconds between two looks at the workers
+_LOOK, _SOON = 1.0, 0.1  # seconds between two looks at the workers, and at what may be begun
 _RETRIES = 2  # of a task that raised an error which may go away
 _MOST_SENT = 1 << 30  # bytes of files that were sent and are not heard yet
 _GONE = "the scheduler is gone, and did not come back"
@@ -149,31 +149,32 @@ class _Run:
         self._send = send_files
         self._asked = hashlib.sha256(pickle.dumps(hearing)).digest()
         self._running: set[_Chain] = set()
+        self._waiting: deque[_Chain] = deque()  # to be begun again
         self._suspects: deque[_Chain] = deque()  # whose workers died, each time
         self._done: queue.SimpleQueue[tuple[_Chain, Future]] = queue.SimpleQueue()
         self._room, self._workers, self._resources = 0, -1, {}
         self._looked = float("-inf")
 
     def run(self) -> None:
-        pending: Iterator[Recording] | None = self._job.pending()
+        pending = self._job.pending()
         try:
-            while True:
+            while self._running or self._waiting or self._suspects or self._job.any_pending():
                 self._look()
-                while pending and self._has_room():
-                    recording = next(pending, None)
-                    if recording is None:
-                        pending = None
-                    else:
-                        self._begin(_Chain(recording))
-                if not (pending or self._running):
-                    if not self._suspects:
-                        return
-                    self._begin(self._suspects.popleft())
+                while self._has_room() and (chain := self._next(pending)):
+                    self._begin(chain)
                 with suppress(queue.Empty):
-                    self._settle(*self._done.get(timeout=_LOOK))
+                    self._settle(*self._done.get(timeout=_LOOK if self._running else _SOON))
         finally:
             for chain in self._running:
                 chain.future = chain.data = None  # a task that nobody wants is not begun
+
+    def _next(self, pending: Iterator[Recording]) -> _Chain | None:
+        """What is to be begun. Suspects come last, and one by one."""
+        if self._waiting:
+            return self._waiting.popleft()
+        if (recording := next(pending, None)) is not None:
+            return _Chain(recording)
+        return self._suspects.popleft() if self._suspects and not self._running else None
 
     # ---- the workers
 
@@ -220,7 +221,7 @@ class _Run:
             chain.size = len(data)
             try:
                 chain.data = self._client.scatter(data, hash=False)
-            except _LOST:
+            except _LOST:  # or there is no worker any more
                 self._again(chain)
                 return
         self._running.add(chain)
@@ -311,7 +312,7 @@ class _Run:
         if self._client.status != "running":
             raise ClusterError(_GONE)
         self._job.forget(self._end(chain))
-        self._begin(_Chain(chain.recording, chain.attempt + 1, chain.alone))
+        self._waiting.append(_Chain(chain.recording, chain.attempt + 1, chain.alone))
 
     def _end(self, chain: _Chain) -> Recording:
         self._running.discard(chain)

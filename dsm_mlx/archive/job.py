@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 
 from dsm_mlx import captions
@@ -80,7 +80,7 @@ class Job:
         self._render, self._progress = render, progress
         self._failures = Failures(self.output_dir)
         self._tally = Tally(self._sources, recursive)
-        self._pending: Iterator[Recording] = self._find()
+        self._found, self._next = self._find(), list[Recording]()
 
     def __enter__(self) -> Job:
         return self
@@ -96,14 +96,14 @@ class Job:
 
     def any_pending(self) -> bool:
         """Whether there is something to hear, and so a reason to load a model."""
-        first = next(self._pending, None)
-        if first is not None:
-            self._pending = chain([first], self._pending)
-        return first is not None
+        if not self._next:
+            self._next = list(islice(self._found, 1))
+        return bool(self._next)
 
     def pending(self) -> Iterator[Recording]:
         """What is to be heard, found while it is asked for, once."""
-        yield from self._pending
+        while self.any_pending():
+            yield self._next.pop()
 
     def _find(self) -> Iterator[Recording]:
         for recording in find(self._sources, self._recursive):
