@@ -122,6 +122,7 @@ class Utterance:
         finally:
             self._fall_silent()
             await end(opening, writing, following)
+            self._speech = None  # what was heard may be asked for much longer
 
     def stop(self) -> None:
         """Fall silent now. Whoever waits in `say` is to be cancelled then."""

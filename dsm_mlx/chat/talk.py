@@ -186,6 +186,12 @@ class Talk:
         """Whether something is being thought of or said."""
         return self._utterance is not None
 
+    async def quiet(self) -> None:
+        """Until it is not."""
+        while self._utterance:
+            self._quiet.clear()
+            await self._quiet.wait()
+
     @property
     def time(self) -> float:
         """Seconds of sound heard so far."""
@@ -225,9 +231,7 @@ class Talk:
                 break
             self._do(self._follows(event))
         self._do(self._turns.finished(self._now))
-        while self._utterance:
-            self._quiet.clear()
-            await self._quiet.wait()
+        await self.quiet()
 
     def _follows(self, event: results.Event) -> Iterable[turns.Step]:
         """What follows from what was heard."""
@@ -240,10 +244,8 @@ class Talk:
         if isinstance(event, results.EndOfTurn):
             return self._turns.end(event)
         if isinstance(event, results.Mark) and isinstance(event.value, Cut):
-            if event.value.kept:
-                return self._turns.committed()
-            self._turns.cleared()
-        elif isinstance(event, results.Mark):
+            return self._turns.committed() if event.value.kept else self._turns.cleared()
+        if isinstance(event, results.Mark):
             return self._turns.finished(float(event.value))  # type: ignore[arg-type]
         return ()
 

@@ -166,10 +166,11 @@ class TurnTaking:
         self._partial, self._kept = "", None
         return [*(self.stop() if self._manners.interruptible else []), *self._close(self.now)]
 
-    def cleared(self) -> None:
+    def cleared(self) -> list[Step]:
         """What was said of this turn shall not have been said."""
         self._partial, self._kept, self._reopened = "", None, None
         self.words, self._before = [], 0
+        return [Heard("", self.now)]
 
     # ---- of the assistant
 
