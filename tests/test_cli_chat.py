@@ -28,7 +28,7 @@ from dsm_mlx.chat.events import (
     Saying,
     TurnEnded,
 )
-from dsm_mlx.cli import chatting, reply_args
+from dsm_mlx.cli import chat_args, chatting, reply_args
 from dsm_mlx.cli.chat import main
 from dsm_mlx.errors import AudioError
 
