@@ -92,8 +92,8 @@ def of_item(client, name):
 
 def said(client, name):
     """The transcript that an item has."""
-    content = of_item(client, name)["content"]
-    return content[0]["transcript"] if content else ""
+    (part,) = of_item(client, name)["content"]
+    return part["transcript"]
 
 
 def manual(client, **more):

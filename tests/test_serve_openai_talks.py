@@ -1,8 +1,5 @@
 """OpenAI's realtime conversations in which somebody speaks, with `tiny`."""
 
-import base64
-import time
-
 import numpy as np
 import pytest
 from completions import END, HEAD, event, scripted, serving
@@ -57,16 +54,6 @@ def transcript(client, name):
     return part["transcript"]
 
 
-def speaks_over(client, path):
-    """Speaks in the time that it takes, until it is noticed."""
-    pcm, found = read(path), []
-    for start in range(0, len(pcm), RATE // 5):
-        client.append(pcm[start : start + RATE // 5])
-        time.sleep(0.1)
-    found += client.until("response.done")
-    return found
-
-
 def test_a_turn_and_its_answer(server):
     with Live(server, "model=echo") as client:
         talks(client)
@@ -92,77 +79,26 @@ def test_a_turn_and_its_answer(server):
     assert min(stages) >= 0 and latency["total"] == pytest.approx(sum(stages), abs=0.01)
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_who_speaks_over_an_answer_stops_it(server, told):
-    """Somebody speaks, then the answer ends: cut where it was heard, as the client tells or by the
-    clock; and the turn goes on."""
+def test_who_speaks_over_an_answer_stops_it(server):
+    """Somebody speaks, then the answer ends: cut where it was heard; and the turn goes on."""
     with Live(server, "model=talker") as client:
         talks(client)
         client.append(np.concatenate([read(BUS), PAUSE]))
-        answer = client.until("output_audio.delta")[-1]
-        name = answer["item_id"]
-        while not (told and client.receive()["type"].endswith("audio.delta")):
-            if not told:
-                client.until("dsm_mlx.said")
-                break
-        if told:
-            client.send("dsm_mlx.played", item_id=name, audio_ms=0)
-        events = speaks_over(client, CAT)
+        name = client.until("dsm_mlx.said")[-1]["item_id"]
+        client.append(read(CAT))
+        events = client.until("response.done")
         order = names(events)
         assert order.index("speech_started") < order.index("response.done")
         response = events[-1]["response"]
         details = {"type": "cancelled", "reason": "turn_detected"}
         assert response["status"] == "cancelled" and response["status_details"] == details
         kept = transcript(client, name)
-        assert STORY.startswith(kept) and len(kept) < len(STORY) - 20
-        client.send("conversation.item.truncate", item_id=name, content_index=0, audio_end_ms=1000)
-        client.until("truncated")
-        cut = transcript(client, name)
-        assert STORY.startswith(cut) and 0 < len(cut.split()) < 7
+        assert STORY.startswith(kept) and 0 < len(kept) < len(STORY) / 2
         client.append(PAUSE)
         rest = client.until("transcription.completed")
     heard = one(rest, "conversation.item.input_audio_transcription.completed")
     started = one(events, "input_audio_buffer.speech_started")
     assert heard["transcript"] == CAT_TEXT and heard["item_id"] == started["item_id"]
-
-
-def test_what_is_said_over_an_answer_may_wait(server):
-    """Where nobody is to be interrupted, and where turns are not to be answered."""
-    with Live(server, "model=echo") as client:
-        talks(client, interrupt_response=False)
-        client.append(np.concatenate([read(BUS), PAUSE]))
-        client.until("response.created")
-        client.append(np.concatenate([read(CAT), PAUSE]))
-        first = client.until("response.done")[-1]["response"]
-        assert first["status"] == "completed"
-        events = client.until("response.created")
-        heard = one(events, "conversation.item.input_audio_transcription.completed")
-        assert heard["transcript"] == CAT_TEXT
-        talks(client, create_response=False)
-        client.send("response.cancel")
-        assert client.until("response.done")[-1]["response"]["status"] == "cancelled"
-        client.append(np.concatenate([read(BUS), PAUSE]))
-        client.until("transcription.completed")
-        client.ask(output_modalities=["text"])
-        events = client.until("response.done")
-        assert one(events, "response.output_text.done")["text"] == BUS_TEXT
-
-
-def test_a_turn_that_goes_on_is_taken_back(server):
-    """Its item goes, and so does the answer; another one has all that was said."""
-    pcm = read(BUS)
-    with Live(server, "model=talker") as client:
-        talks(client)
-        client.append(np.concatenate([pcm, PAUSE[: RATE // 5], read(CAT), PAUSE]))
-        events = client.until("transcription.completed")
-        last = events[-1]["transcript"]
-        while last == BUS_TEXT:
-            events += client.until("transcription.completed")
-            last = events[-1]["transcript"]
-    assert last in (f"{BUS_TEXT} {CAT_TEXT}", CAT_TEXT)
-    if last != CAT_TEXT:
-        deleted = [e["item_id"] for e in events if e["type"] == "conversation.item.deleted"]
-        assert events[-1]["item_id"] not in deleted
 
 
 def test_what_is_cleared_was_not_said(server):
@@ -183,21 +119,3 @@ def test_what_is_cleared_was_not_said(server):
             and e["item_id"] == heard["item_id"]]  # fmt: skip
     assert heard["transcript"] == BUS_TEXT == "".join(mine)
     assert one(events, "response.output_text.done")["text"] == BUS_TEXT
-
-
-def test_the_sound_of_an_answer_can_be_understood(server):
-    """And it comes in the format that was asked for."""
-    with Live(server, "model=echo") as client:
-        client.update(audio={"output": {"format": {"type": "audio/pcmu"}, "voice": "slt"}})
-        client.write("the bus was late because the road was full of snow")
-        client.ask()
-        events = client.until("response.done")
-        sound = b"".join(
-            base64.b64decode(e["delta"]) for e in events if e["type"].endswith("audio.delta")
-        )
-        talks(client, type=None)
-        client.update(audio={"input": {"format": {"type": "audio/pcmu"}}})
-        client.append_bytes(sound, 1600)
-        client.commit()
-        heard = client.until("transcription.completed")[-1]["transcript"]
-    assert len(set(BUS_TEXT.split()) & set(heard.split())) >= 6, heard
