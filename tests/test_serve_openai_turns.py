@@ -205,7 +205,7 @@ def test_two_words_over_an_answer_stop_it_after_it_was_sent():
             done = (await it.client.until("response.done"))[-1]["response"]
             name = done["output"][0]["id"]
             await it.hears(1.0)
-            it.client.send("dsm_mlx.played", item_id=name, audio_ms=0)
+            it.client.send("dsm_mlx.played", item_id=name, audio_ms=1000)
             await it.says("no stop")
             events = await it.client.until("speech_started")
             assert not of(events, "response.done")
@@ -217,6 +217,8 @@ def test_two_words_over_an_answer_stop_it_after_it_was_sent():
             it.client.send("conversation.item.retrieve", item_id=name)
             item = (await it.client.until("retrieved"))[-1]["item"]
             assert item["content"][0]["transcript"] == "one two"
+            while len(it.replied) < 2:  # on its way, in a thread
+                await asyncio.sleep(0.001)
             return it.replied
 
     replied = run(main())
