@@ -101,3 +101,6 @@ def test_who_answers_changes_between_two_answers():
     chosen.close()
     chosen.close()
     assert happened == ["one made", "one closed", "two made", "two closed"]
+    with pytest.raises(ValueError, match="over"):
+        chosen("d")
+    assert happened[-2:] == ["two made", "two closed"], "which had begun before the end"
