@@ -7,7 +7,7 @@ from realtime import Live
 from serving import SECONDS, Served
 
 from dsm_mlx.audio import read
-from dsm_mlx.serve.openai.conversation.playing import RATE
+from dsm_mlx.serve.openai.incoming import RATE
 
 BUS, CAT = "demos/audio/bus.wav", "demos/audio/cat.flac"
 BUS_TEXT = "the bus was late because the road was full of snow"

@@ -18,6 +18,10 @@ from dsm_mlx.serve.openai.fields import WishError, encoding
 from dsm_mlx.serve.samples import Decoder
 from dsm_mlx.serve.sessions import Idle, receive
 
+RATE = 24_000
+AHEAD = 30 * RATE  # samples that are read and not yet heard: then the client has to wait
+PIECE = RATE // 5  # samples that are handed on at a time
+
 
 async def take_all(
     websocket: WebSocket,

@@ -15,18 +15,15 @@ from dsm_mlx.serve.inbox import Inbox
 from dsm_mlx.serve.models import Slot
 from dsm_mlx.serve.openai.events import error_of, event_of, new_id, send
 from dsm_mlx.serve.openai.fields import WishError
-from dsm_mlx.serve.openai.incoming import Sound, take_all, unknown
+from dsm_mlx.serve.openai.incoming import AHEAD, PIECE, RATE, Sound, take_all, unknown
 from dsm_mlx.serve.openai.wishes import Wishes
 from dsm_mlx.serve.sessions import Idle, close, first_of
 from dsm_mlx.serve.state import State
 from dsm_mlx.stt.stream import TranscriptStream
 
-_RATE = 24_000
-_AHEAD = 30 * _RATE  # samples that are read and not yet heard: then the client has to wait
 # Samples that the stream has and has not heard. What follows the end of a turn is heard after the
 # silence that brings out its last word, so not much of it may be on its way already.
-_GIVEN = _RATE // 2
-_PIECE = _RATE // 5
+_GIVEN = RATE // 2
 
 
 @dataclass
@@ -89,7 +86,7 @@ class Session:
         await take_all(self._websocket, self._idle, self._room, self._take, self._refuse)
 
     async def _room(self) -> None:
-        while self._received - self._heard > _AHEAD or self._inbox.is_crowded:
+        while self._received - self._heard > AHEAD or self._inbox.is_crowded:
             await self._inbox.less()
             self._idle.came()  # it would like to send
 
@@ -121,9 +118,9 @@ class Session:
         await self._tell(name, session=wishes.shown(self._id, self._old))
 
     def _put_sound(self, pcm: np.ndarray) -> None:
-        for start in range(0, pcm.size, _PIECE):
+        for start in range(0, pcm.size, PIECE):
             self._begun = True
-            self._inbox.put(pcm[start : start + _PIECE])
+            self._inbox.put(pcm[start : start + PIECE])
         self._received += pcm.size
 
     async def _commit(self) -> None:
@@ -205,10 +202,10 @@ class Session:
                 await self._word(event)
             elif isinstance(event, Pause):
                 self.frames += 1
-                self._heard = round(event.time * _RATE)
+                self._heard = round(event.time * RATE)
                 self._inbox.lighten()
             elif isinstance(event, EndOfTurn) and self._wishes.input.policy and self._item.words:
-                await self._turn(stream, round(event.time * _RATE))
+                await self._turn(stream, round(event.time * RATE))
             elif isinstance(event, Mark) and await self._finished(event.value):
                 return
 
@@ -218,7 +215,7 @@ class Session:
         stream.flush()
         stream.mark(finish)
         name = "input_audio_buffer.speech_stopped"
-        await self._tell(name, audio_end_ms=round(1000 * end / _RATE), item_id=finish.item.id)
+        await self._tell(name, audio_end_ms=round(1000 * end / RATE), item_id=finish.item.id)
         await self._committed(finish.item)
 
     def _whose(self, word: Word) -> tuple[_Item, bool]:
@@ -226,7 +223,7 @@ class Session:
         of a commit belongs to it; the server may see the end of a turn when more has come."""
         for finish in self._finishing:
             item = finish.item
-            if finish.why != "turn" or word.start * _RATE < item.end:
+            if finish.why != "turn" or word.start * RATE < item.end:
                 return item, finish.why == "clear"
         return self._item, False
 
@@ -255,7 +252,7 @@ class Session:
         self._finishing.popleft()
         if mark.why != "clear":
             item = mark.item
-            usage = {"type": "duration", "seconds": round((item.end - item.start) / _RATE, 3)}
+            usage = {"type": "duration", "seconds": round((item.end - item.start) / RATE, 3)}
             text = " ".join(item.words)
             await self._heard_of(item, "completed", transcript=text, usage=usage)
         return False

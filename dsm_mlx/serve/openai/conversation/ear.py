@@ -8,12 +8,8 @@ import numpy as np
 
 from dsm_mlx.chat.hearing import Cut
 from dsm_mlx.serve.inbox import Inbox
-from dsm_mlx.serve.openai.conversation.playing import RATE
 from dsm_mlx.serve.openai.fields import WishError
-from dsm_mlx.serve.openai.incoming import Sound
-
-_AHEAD = 30 * RATE  # samples that are read and not yet heard: then the client has to wait
-_PIECE = RATE // 5
+from dsm_mlx.serve.openai.incoming import AHEAD, PIECE, Sound
 
 
 class Ear:
@@ -28,7 +24,7 @@ class Ear:
 
     async def room(self) -> None:
         """Until more may come."""
-        while self._waiting > _AHEAD or self._inbox.is_crowded:
+        while self._waiting > AHEAD or self._inbox.is_crowded:
             await self._inbox.less()
 
     async def first(self) -> None:
@@ -66,8 +62,8 @@ class Ear:
         return known
 
     def _put(self, pcm: np.ndarray) -> None:
-        for start in range(0, pcm.size, _PIECE):
-            self._inbox.put(pcm[start : start + _PIECE])
+        for start in range(0, pcm.size, PIECE):
+            self._inbox.put(pcm[start : start + PIECE])
         self._waiting += pcm.size
         self._since_cut += pcm.size
 

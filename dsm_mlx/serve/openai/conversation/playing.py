@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 
-RATE = 24_000
+from dsm_mlx.serve.openai.incoming import RATE
+
 AHEAD = 5.0  # seconds that are sent before they are heard
 
 
