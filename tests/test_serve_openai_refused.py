@@ -1,4 +1,4 @@
-"""What a realtime conversation refuses: each field that is wrong is named, and the session lives."""
+"""What a realtime conversation refuses: each wrong field is named, and the session lives."""
 
 import pytest
 from realtime import Live
