@@ -37,9 +37,13 @@ PLAYED = """
     window.played = 0;
     window.loudest = 0;
     const { connect } = AudioNode.prototype;
+    const { start } = AudioBufferSourceNode.prototype;
+    AudioBufferSourceNode.prototype.start = function (...when) {
+        window.played += this.buffer.length;
+        return start.apply(this, when);
+    };
     AudioNode.prototype.connect = function (to, ...more) {
         if (to instanceof AudioDestinationNode) {
-            window.played += this.buffer.length;
             const analyser = to.context.createAnalyser();
             const wave = new Float32Array(analyser.fftSize);
             connect.call(this, analyser);
