@@ -157,9 +157,9 @@ function sound() {
   at("dialogue").setAttribute("aria-live", at("sound").checked ? "off" : "polite");
 }
 
-/** models, voices: [{id, name}] of those that answer, and of the voices. */
+/** models: [{id}] of those that answer. voices: [{id, name}]. */
 export function start(models, voices) {
-  for (const { id, name } of models) at("model").add(new Option(name, id));
+  for (const { id } of models) at("model").add(new Option(id, id));
   for (const { id, name } of voices) at("voice").add(new Option(name, id));
   ear = new Ear({
     processing: () => ({ echoCancellation: at("echo").checked, noiseSuppression: true, autoGainControl: true }),

@@ -70,7 +70,7 @@ export class Dialogue {
     const turn = this.turns.get(id);
     if (!text) return this.remove(id);
     turn.written = written;
-    turn.said.append(" ", element("span", "mark", "interrupted"));
+    turn.going.replaceWith(" ", element("span", "mark", "interrupted"));
   }
 
   /** How long it took until an answer was heard, in seconds, by stages. */
