@@ -1,6 +1,5 @@
 // A conversation: what the server tells becomes turns and sound; what was heard of it is told back.
 
-import { Answer } from "./answer.js";
 import { samples } from "./pcm.js";
 import { RATE } from "./player.js";
 
@@ -35,6 +34,13 @@ export class Conversation {
     if (this.state !== before) this.onState(this.state);
   }
 
+  /** Another answer begins; response, id: of the response that it belongs to, and of its item. */
+  begin(response, id) {
+    // pieces, seconds: of the sound that came. text: all that is to be said. done: nothing more
+    // comes of it. cut: nothing more of it is heard.
+    this.answers.set(id, { response, id, pieces: [], seconds: 0, text: "", done: false, cut: false });
+  }
+
   sound(answer, pcm) {
     if (answer.cut || !pcm.length) return;
     answer.pieces.push(this.player.write(pcm));
@@ -42,11 +48,10 @@ export class Conversation {
     this.timer ??= setInterval(() => this.tell(), TOLD_EVERY);
   }
 
-  /** What has been heard by now is shown, and the server is told of it. */
+  /** The server is told what has been heard by now; it tells which words these are. */
   tell() {
     for (const answer of this.audible) {
       const heard = this.player.heard(answer.pieces);
-      this.dialogue.show(answer.response, "assistant", answer.begun(heard));
       this.send({ type: "dsm_mlx.played", item_id: answer.id, audio_ms: milliseconds(heard) });
       if (answer.done && heard > answer.seconds - NEAR) this.leave(answer);
     }
@@ -70,7 +75,7 @@ export class Conversation {
       const heard = this.player.heard(answer.pieces);
       const where = { item_id: answer.id, content_index: 0, audio_end_ms: milliseconds(heard) };
       if (answer.pieces.length) this.send({ type: "conversation.item.truncate", ...where });
-      this.dialogue.cut(answer.response, answer.ended(heard), answer.text);
+      this.dialogue.cut(answer.response, answer.text);
       if (answer.done) this.leave(answer);
     }
   }
@@ -83,12 +88,15 @@ export class Conversation {
   }
 
   /** Of a response that will not go on. */
-  end({ id, status, status_details: details }) {
+  end({ id, status, status_details: details, output }) {
     if (this.response === id) this.response = null;
     if (status === "failed") this.onError(`There is no answer: ${details?.error?.message ?? status}.`);
     const answers = [...this.answers.values()].filter(({ response }) => response === id);
     for (const answer of answers) answer.done = true;
-    if (status === "cancelled" && answers.some((answer) => !answer.cut)) this.cut();
+    if (status === "cancelled") {
+      if (answers.some((answer) => !answer.cut)) this.cut();
+      this.dialogue.correct(id, output?.[0]?.content?.[0]?.transcript);
+    }
     for (const answer of answers) if (answer.cut || !answer.pieces.length) this.leave(answer);
   }
 
@@ -105,19 +113,23 @@ const EVENTS = {
   "input_audio_buffer.speech_started": (talk) => talk.audible.length && talk.cut(),
   "dsm_mlx.partial": (talk, { item_id: id, text }) => talk.dialogue.partial(id, text),
   "conversation.item.input_audio_transcription.delta": (talk, { item_id: id, delta }) =>
-    talk.dialogue.append(id, delta),
+    talk.dialogue.append(id, "user", delta),
   "conversation.item.input_audio_transcription.completed": (talk, { item_id: id, transcript }) =>
     talk.dialogue.show(id, "user", transcript),
-  "conversation.item.deleted": (talk, { item_id: id }) => talk.dialogue.remove(id),
+  "conversation.item.deleted": (talk, { item_id: id }) => talk.dialogue.takeBack(id),
   "response.created": (talk, { response }) => (talk.response = response.id),
   "response.output_item.added": (talk, { response_id: response, item }) =>
-    talk.answers.set(item.id, new Answer(response, item.id)),
+    talk.begin(response, item.id),
   "response.output_audio.delta": (talk, { item_id: id, delta }) =>
     talk.answers.has(id) && talk.sound(talk.answers.get(id), samples(delta)),
-  "response.output_audio_transcript.delta": (talk, { item_id: id, delta }) => talk.answers.get(id)?.add(delta),
+  "response.output_audio_transcript.delta": (talk, { item_id: id, delta }) =>
+    talk.answers.has(id) && (talk.answers.get(id).text += delta),
   "response.done": (talk, { response }) => talk.end(response),
+  "dsm_mlx.said": (talk, { response_id: id, text }) => talk.dialogue.append(id, "assistant", text),
   "dsm_mlx.latency": (talk, event) => talk.dialogue.latency(event.response_id, event),
-  error: (talk, { error }) => talk.onError(`The server says: ${error.message}.`),
+  // Whoever interrupts may come too late.
+  error: (talk, { error }) =>
+    error.code !== "response_cancel_not_active" && talk.onError(`The server says: ${error.message}.`),
 };
 
 function milliseconds(seconds) {

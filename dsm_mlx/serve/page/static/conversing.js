@@ -39,10 +39,12 @@ function state(name) {
 
 function session() {
   const voice = at("voice").value;
+  const instructions = at("instructions").value.trim();
   return {
     type: "realtime",
-    instructions: at("instructions").value.trim(),
-    include: ["dsm_mlx.partial", "dsm_mlx.latency"],
+    model: at("model").value,
+    ...(instructions && { instructions }),
+    include: ["dsm_mlx.partial", "dsm_mlx.said", "dsm_mlx.latency"],
     audio: {
       input: { format: FORMAT, turn_detection: { type: "semantic_vad" } },
       output: { format: FORMAT, ...(voice && { voice }) },
@@ -59,7 +61,7 @@ function connect() {
     model: () => at("model").value,
     session,
     history: () => dialogue.spoken,
-    onEvent: (event) => made === realtime && conversation.take(event),
+    onEvent: (event) => made === realtime && take(event),
     onState: (name) => made === realtime && connected(name),
   });
   realtime = made;
@@ -71,6 +73,12 @@ function connect() {
     onError: notice,
   });
   made.start();
+}
+
+function take(event) {
+  const own = event.session?.instructions;
+  if (event.type === "session.created" && own) at("instructions").placeholder = own;
+  conversation.take(event);
 }
 
 function connected(name) {
@@ -151,6 +159,13 @@ async function write(event) {
   realtime.ask();
 }
 
+function instruct() {
+  const text = at("instructions").value.trim();
+  wishes.set("instructions", text);
+  if (text) realtime?.update();
+  else if (realtime) connect(); // with the server's own
+}
+
 /** Answers are heard, or they are read: by a screen reader, too, which would talk into them. */
 function sound() {
   if (player) player.silent = !at("sound").checked;
@@ -175,12 +190,8 @@ export function start(models, voices) {
   at("interrupt").onclick = () => conversation?.interrupt();
   at("writing").onsubmit = write;
   at("sound").onchange = sound;
-  at("model").onchange = () => realtime && connect();
-  at("voice").onchange = () => realtime?.update();
-  at("instructions").onchange = () => {
-    wishes.set("instructions", at("instructions").value);
-    realtime?.update();
-  };
+  at("model").onchange = at("voice").onchange = () => realtime?.update();
+  at("instructions").onchange = instruct;
   at("clear").onclick = () => {
     dialogue.clear();
     if (realtime) connect();

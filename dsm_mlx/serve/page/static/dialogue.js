@@ -3,6 +3,7 @@
 import { Follow } from "./follow.js";
 import { element } from "./page.js";
 
+const LATEST = 3; // turns
 const NAMES = { user: "You", assistant: "Assistant" };
 
 export class Dialogue {
@@ -53,9 +54,10 @@ export class Dialogue {
     if (turn.latency) this.tell(turn);
   }
 
-  /** More words of the person's, which will stay. */
-  append(id, words) {
-    this.show(id, "user", this.turn(id, "user").text + words);
+  /** More words that will stay; of an answer that was cut there are none. */
+  append(id, role, words) {
+    const turn = this.turn(id, role);
+    if (turn.written === null) this.show(id, role, turn.text + words);
   }
 
   /** The person's turn as far as it is known, with the word in progress. */
@@ -64,13 +66,16 @@ export class Dialogue {
     this.show(id, "user", settled, text.startsWith(settled) ? text.slice(settled.length) : "");
   }
 
-  /** An answer was stopped. text: what was heard of it. written: what was to be said. */
-  cut(id, text, written) {
-    this.show(id, "assistant", text);
-    const turn = this.turns.get(id);
-    if (!text) return this.remove(id);
+  /** An answer was stopped. written: what was to be said. */
+  cut(id, written) {
+    const turn = this.turn(id, "assistant");
     turn.written = written;
-    turn.going.replaceWith(" ", element("span", "mark", "interrupted"));
+    turn.going?.replaceWith(" ", element("span", "mark", "interrupted"));
+  }
+
+  /** What was heard of an answer that was cut, where that is known. */
+  correct(id, text) {
+    if (text && this.turns.get(id)?.shown) this.show(id, "assistant", text);
   }
 
   /** How long it took until an answer was heard, in seconds, by stages. */
@@ -90,8 +95,10 @@ export class Dialogue {
     this.follow.scroll();
   }
 
-  /** It shall not have been said. */
-  remove(id) {
+  /** The person goes on: the turn becomes another one. What a server forgets is not the latest. */
+  takeBack(id) {
+    const place = [...this.turns.keys()].indexOf(id);
+    if (place < this.turns.size - LATEST) return;
     this.turns.get(id)?.shown?.remove();
     this.turns.delete(id);
     this.hint.hidden = this.spoken.length > 0;
