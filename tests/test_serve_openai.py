@@ -21,7 +21,8 @@ from dsm_mlx.audio import read
 from dsm_mlx.audio.pyav import has_pyav
 from dsm_mlx.serve.models import JOBS
 from dsm_mlx.serve.openai.encoders import ENCODERS
-from dsm_mlx.serve.openai.wishes import WishError, Wishes
+from dsm_mlx.serve.openai.fields import WishError
+from dsm_mlx.serve.openai.wishes import Wishes
 
 BUS = "demos/audio/bus.wav"
 SLOTS = 2

@@ -20,7 +20,8 @@ _OTHER_VOICES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 def names(state: State) -> list[str]:
     """Of the models, without the folders in which they lie."""
     models = filter(None, (state.models.stt, state.models.tts))
-    return list(dict.fromkeys(Path(model.name).name for model in models))
+    answerers = [answerer.name for answerer in state.models.answerers]
+    return list(dict.fromkeys([*(Path(model.name).name for model in models), *answerers]))
 
 
 def _entry(name: str) -> dict[str, Any]:

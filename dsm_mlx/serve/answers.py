@@ -1,0 +1,49 @@
+"""Who answers in conversations: what clients choose by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dsm_mlx.chat.asking import Reply
+from dsm_mlx.chat.replies.echo import EchoReply
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model that answers.
+
+    name: as clients ask for it. make: a reply for one conversation, which is closed at its end if
+    it can be; may block, and raise what says why there is none. system: how it is told to answer.
+    close: lets go of what all of them share.
+    """
+
+    name: str
+    make: Callable[[], Reply]
+    system: str = ""
+    close: Callable[[], None] = lambda: None
+
+
+ECHO = Answerer("echo", EchoReply)
+
+
+class Chosen:
+    """The reply of a conversation, whose answerer may change between two answers."""
+
+    def __init__(self, choice: Callable[[], Answerer]):
+        """choice: the present one."""
+        self._choice, self._made, self._reply = choice, None, None
+
+    def __call__(self, messages: list[dict[str, str]]) -> Any:
+        """As of any `Reply`; for one thread at a time."""
+        answerer = self._choice()
+        if answerer is not self._made:
+            self.close()
+            self._reply, self._made = answerer.make(), answerer
+        return self._reply(messages)
+
+    def close(self) -> None:
+        reply, self._reply, self._made = self._reply, None, None
+        if (close := getattr(reply, "close", None)) is not None:
+            close()
