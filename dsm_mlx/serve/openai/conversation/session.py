@@ -9,7 +9,7 @@ from typing import Any
 from starlette.websockets import WebSocket
 
 from dsm_mlx import AudioError, BusyError, TurnPolicy
-from dsm_mlx.chat.events import Event, Heard, Partial, Said
+from dsm_mlx.chat.events import Event, Heard, Partial, Said, Saying
 from dsm_mlx.chat.speaking import Told, Utterance
 from dsm_mlx.chat.talk import Parts, Talk
 from dsm_mlx.chat.turns import Manners
@@ -24,7 +24,7 @@ from dsm_mlx.serve.openai.conversation.playing import Playing
 from dsm_mlx.serve.openai.conversation.requests import Requests
 from dsm_mlx.serve.openai.conversation.response import FRAME, Response
 from dsm_mlx.serve.openai.conversation.wire import Wire
-from dsm_mlx.serve.openai.conversation.wishes import LATENCY, PARTIAL, Answer, Wishes
+from dsm_mlx.serve.openai.conversation.wishes import LATENCY, PARTIAL, SAID, Answer, Wishes
 from dsm_mlx.serve.openai.events import error_of, new_id
 from dsm_mlx.serve.openai.fields import WishError
 from dsm_mlx.serve.openai.incoming import take_all
@@ -230,6 +230,9 @@ class Conversing:
             self.person.heard(event.text, self.talk.turn_start, held)
         elif isinstance(event, Partial) and self._wants(PARTIAL):
             self.person.partial(event.text)
+        elif isinstance(event, Saying) and self._wants(SAID):
+            whose = {"response_id": self.response.id, "item_id": self.response.item.id}
+            self.wire.tell(SAID, text=event.text, **whose)
         elif isinstance(event, Said) and event.latency and self._wants(LATENCY):
             latency = event.latency
             seconds = {name: round(value, 3) for name, value in vars(latency).items()}

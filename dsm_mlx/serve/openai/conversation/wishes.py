@@ -12,7 +12,7 @@ from dsm_mlx.serve.openai.fields import OLD_FORMATS, WishError, given, object_of
 from dsm_mlx.serve.openai.wishes import Input
 from dsm_mlx.tts.pace import FASTEST, SLOWEST
 
-PARTIAL, LATENCY = "dsm_mlx.partial", "dsm_mlx.latency"
+PARTIAL, SAID, LATENCY = "dsm_mlx.partial", "dsm_mlx.said", "dsm_mlx.latency"
 """Events of ours, for those who ask for them by `include`."""
 _FLAGS = ("create_response", "interrupt_response")
 _MODALITIES = ("audio", "text")
