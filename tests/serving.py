@@ -3,7 +3,8 @@
     python serving.py '{"stt": FOLDER, "tts": FOLDER, "max_streams": 4, "limits": {…}, …}'
 
 starts one at a free port: for tests that need limits which the command does not offer, a machine
-on which a stream takes long to open ("slow": seconds), or one without PyAV ("pyav": false).
+on which a stream takes long to open ("slow": seconds), one without PyAV ("pyav": false), or known
+answers in conversations ("answers": texts, one after another), of a model named "script".
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def main(settings: dict) -> int:
 
     from dsm_mlx import load_stt, load_tts
     from dsm_mlx.serve import opus
+    from dsm_mlx.serve.answers import Answerer
     from dsm_mlx.serve.models import Models
     from dsm_mlx.serve.options import Limits, ServerOptions
     from dsm_mlx.serve.run import serve
@@ -45,7 +47,7 @@ def main(settings: dict) -> int:
     for name in ("keys", "origins"):
         settings[name] = tuple(settings.get(name, ()))
 
-    slow = settings.pop("slow", 0.0)
+    slow, answers = settings.pop("slow", 0.0), settings.pop("answers", None)
     if not settings.pop("pyav", True):
         opus.has_pyav = lambda: False
 
@@ -54,7 +56,8 @@ def main(settings: dict) -> int:
         found = [f and load(f, dtype="float32", max_streams=most) for load, f in pairs]
         for model in filter(None, found) if slow else ():
             model.stream = partial(slowly, slow, model.stream)
-        return Models(*found)
+        script = Answerer("script", lambda: partial(scripted, answers))
+        return Models(*found, [script] if answers else [])
 
     return serve(ServerOptions(**{"port": 0, **settings}, limits=limits), load)
 
@@ -63,6 +66,12 @@ def slowly(seconds, open, **options):
     """Open a stream as a machine that has much to do does it."""
     time.sleep(seconds)
     return open(**options)
+
+
+def scripted(answers, messages):
+    """The one whose turn it is; the last one from then on."""
+    given = sum(message["role"] == "assistant" for message in messages)
+    return answers[min(given, len(answers) - 1)]
 
 
 class Served:
