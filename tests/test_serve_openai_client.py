@@ -61,7 +61,7 @@ def test_speech(found, format):
 
 
 def test_models_and_errors(found):
-    assert found["models"] == ["tiny"]
+    assert found["models"] == ["tiny", "echo"]
     assert found["errors"]["model"] == "there is no model of that name"
     assert "not a sound file" in found["errors"]["file"]
 
