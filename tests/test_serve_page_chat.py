@@ -287,8 +287,15 @@ def test_an_answer_that_fails_is_told(talk):
     script.end("r", "failed", status_details={"error": {"message": "no model"}})
     page.locator("#notice:has-text('There is no answer: no model.')").wait_for()
     state(page, "Listening")
-    script.tell("error", error={"message": "that is not known"})
+    script.tell("error", error={"message": "that is not known", "event_id": None})
     page.locator("#notice:has-text('that is not known')").wait_for()
+    script.begin("s")
+    script.say("s", "Yes.")
+    late = script.wait_for("dsm_mlx.played")["event_id"]
+    script.tell("error", error={"message": "there is no such item", "event_id": late})
+    script.end("s")
+    state(page, "Listening")
+    assert "not known" in page.inner_text("#notice")
 
 
 def test_who_has_no_microphone_can_write(talk):

@@ -5,6 +5,7 @@ import { RATE } from "./player.js";
 
 const TOLD_EVERY = 100; // milliseconds, what has been heard of an answer
 const NEAR = 0.001; // seconds from its end: heard
+const LATE = "late"; // the name of events that may come too late, which is no error
 
 export class Conversation {
   /**
@@ -48,11 +49,15 @@ export class Conversation {
     this.timer ??= setInterval(() => this.tell(), TOLD_EVERY);
   }
 
+  tellOf(type, fields) {
+    this.send({ type, event_id: LATE, ...fields });
+  }
+
   /** The server is told what has been heard by now; it tells which words these are. */
   tell() {
     for (const answer of this.audible) {
       const heard = this.player.heard(answer.pieces);
-      this.send({ type: "dsm_mlx.played", item_id: answer.id, audio_ms: milliseconds(heard) });
+      this.tellOf("dsm_mlx.played", { item_id: answer.id, audio_ms: milliseconds(heard) });
       if (answer.done && heard > answer.seconds - NEAR) this.leave(answer);
     }
   }
@@ -74,7 +79,7 @@ export class Conversation {
       answer.cut = true;
       const heard = this.player.heard(answer.pieces);
       const where = { item_id: answer.id, content_index: 0, audio_end_ms: milliseconds(heard) };
-      if (answer.pieces.length) this.send({ type: "conversation.item.truncate", ...where });
+      if (answer.pieces.length) this.tellOf("conversation.item.truncate", where);
       this.dialogue.cut(answer.response, answer.text);
       if (answer.done) this.leave(answer);
     }
@@ -82,7 +87,7 @@ export class Conversation {
 
   /** As by a button. */
   interrupt() {
-    if (this.response) this.send({ type: "response.cancel", response_id: this.response });
+    if (this.response) this.tellOf("response.cancel", { response_id: this.response });
     this.cut();
     this.onState(this.state);
   }
@@ -127,9 +132,7 @@ const EVENTS = {
   "response.done": (talk, { response }) => talk.end(response),
   "dsm_mlx.said": (talk, { response_id: id, text }) => talk.dialogue.append(id, "assistant", text),
   "dsm_mlx.latency": (talk, event) => talk.dialogue.latency(event.response_id, event),
-  // Whoever interrupts may come too late.
-  error: (talk, { error }) =>
-    error.code !== "response_cancel_not_active" && talk.onError(`The server says: ${error.message}.`),
+  error: (talk, { error }) => error.event_id !== LATE && talk.onError(`The server says: ${error.message}.`),
 };
 
 function milliseconds(seconds) {

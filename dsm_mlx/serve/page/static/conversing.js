@@ -24,7 +24,7 @@ const TEXTS = {
 const OFTEN = ["listening", "thinking", "speaking"]; // which can be heard, and need no telling
 
 const dialogue = new Dialogue(at("dialogue"), at("newest"));
-const wishes = kept("localStorage");
+const store = kept("localStorage");
 let ear = null;
 let player = null;
 let realtime = null;
@@ -161,7 +161,7 @@ async function write(event) {
 
 function instruct() {
   const text = at("instructions").value.trim();
-  wishes.set("instructions", text);
+  store.set("instructions", text);
   if (text) realtime?.update();
   else if (realtime) connect(); // with the server's own
 }
@@ -184,7 +184,7 @@ export function start(models, voices) {
   });
   looks.start(() => dialogue.follow.scroll());
   taking.start("conversation", (kind) => dialogue.file(kind));
-  at("instructions").value = wishes.get("instructions") ?? "";
+  at("instructions").value = store.get("instructions") ?? "";
   at("listen").onclick = () => (ear.microphone ? hush() : talk());
   at("muting").onclick = mute;
   at("interrupt").onclick = () => conversation?.interrupt();
