@@ -19,6 +19,30 @@ FLAGS = [
     "--disable-sync",
 ]  # fmt: skip
 
+# Sounds of which the browser is told the time, and how loud what it plays gets.
+PLAYED = """
+    window.played = 0;
+    window.loudest = 0;
+    const { connect } = AudioNode.prototype;
+    const { start } = AudioBufferSourceNode.prototype;
+    AudioBufferSourceNode.prototype.start = function (...when) {
+        window.played += this.buffer.length;
+        return start.apply(this, when);
+    };
+    AudioNode.prototype.connect = function (to, ...more) {
+        if (to instanceof AudioDestinationNode) {
+            const analyser = to.context.createAnalyser();
+            const wave = new Float32Array(analyser.fftSize);
+            connect.call(this, analyser);
+            setInterval(() => {
+                analyser.getFloatTimeDomainData(wave);
+                window.loudest = Math.max(window.loudest, ...wave);
+            }, 20);
+        }
+        return connect.call(this, to, ...more);
+    };
+"""
+
 
 def write_microphone(path, pcm):
     """A file that the microphone plays over and over; pcm: float samples at 24 kHz."""

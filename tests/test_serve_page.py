@@ -10,6 +10,7 @@ import msgpack
 import numpy as np
 import pytest
 from browsing import (
+    PLAYED,
     SECONDS,
     downloaded,
     launched,
@@ -29,29 +30,6 @@ pytestmark = needs_chromium
 
 BUS = "demos/audio/bus.wav"
 WORDS = ("the", "bus", "was", "late", "because", "road", "full", "snow")
-# Sounds of which the browser is told the time, and how loud what it plays gets.
-PLAYED = """
-    window.played = 0;
-    window.loudest = 0;
-    const { connect } = AudioNode.prototype;
-    const { start } = AudioBufferSourceNode.prototype;
-    AudioBufferSourceNode.prototype.start = function (...when) {
-        window.played += this.buffer.length;
-        return start.apply(this, when);
-    };
-    AudioNode.prototype.connect = function (to, ...more) {
-        if (to instanceof AudioDestinationNode) {
-            const analyser = to.context.createAnalyser();
-            const wave = new Float32Array(analyser.fftSize);
-            connect.call(this, analyser);
-            setInterval(() => {
-                analyser.getFloatTimeDomainData(wave);
-                window.loudest = Math.max(window.loudest, ...wave);
-            }, 20);
-        }
-        return connect.call(this, to, ...more);
-    };
-"""
 # Every track that the microphone ever gave.
 TRACKS = """
     window.tracks = [];

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 from browsing import (
-    SECONDS,
+    PLAYED,
     downloaded,
     launched,
     needs_chromium,
@@ -15,15 +15,14 @@ from browsing import (
     unnamed,
     write_microphone,
 )
+from scripted import ANSWER, Script
 from serving import Served
 
 from dsm_mlx.cli.dialogue import Turn, line_of
 
 pytestmark = needs_chromium
 
-MODELS = [{"id": "tiny"}, {"id": "echo", "answers": True}, {"id": "qwen", "answers": True}]
 HEARD = "conversation.item.input_audio_transcription"
-ANSWER = "It is late today, because of the snow in the mountains."
 LATENCY = {"last_word": 0.41, "first_token": 0.12, "first_sound": 0.22, "total": 0.75}
 STOPPED = """async () => {
     const { Player } = await import('/page/player.js');
@@ -59,69 +58,6 @@ PCM = """async (given) => {
 }"""
 
 
-class Script:
-    """The server's side of a page's realtime sockets."""
-
-    def __init__(self):
-        self.sockets, self.got = [], []
-        self.unsaid = {}  # by the ids of items: words that were not heard, with their ends
-        self.takes = True  # whether a new socket is taken
-
-    def prepare(self, page):
-        page.route("**/v1/models", lambda route: route.fulfill(json={"data": MODELS}))
-        page.route_web_socket("**/v1/realtime**", self.connected)
-        self.page = page
-
-    def connected(self, socket):
-        self.sockets.append(socket)
-        socket.on_message(lambda message: self.take(json.loads(message)))
-        if self.takes:
-            self.tell("session.created", session={})
-        else:
-            socket.close()
-
-    def tell(self, kind, **fields):
-        self.sockets[-1].send(json.dumps({"type": kind, **fields}))
-
-    def begin(self, name):
-        self.tell("response.created", response={"id": name})
-        self.tell("response.output_item.added", response_id=name, item={"id": f"item-{name}"})
-
-    def take(self, event):
-        """Words that have been played were heard."""
-        self.got.append(event)
-        words = self.unsaid.get(event.get("item_id"), [])
-        while event["type"] == "dsm_mlx.played" and words and words[0][0] <= event["audio_ms"]:
-            name = event["item_id"].removeprefix("item-")
-            self.tell("dsm_mlx.said", response_id=name, text=words.pop(0)[1])
-
-    def say(self, name, text=ANSWER, seconds=0.08):
-        """Each word with so much sound, a tone."""
-        whose = {"response_id": name, "item_id": f"item-{name}"}
-        words = [" " * (i > 0) + word for i, word in enumerate(text.split(" "))]
-        ends = [(1000 * seconds * (i + 1), word) for i, word in enumerate(words)]
-        self.unsaid[whose["item_id"]] = ends
-        self.tell("response.output_audio_transcript.delta", delta=text, **whose)
-        tone = 3000 * np.sin(np.arange(int(24_000 * seconds)) / 10)
-        sound = base64.b64encode(tone.astype("<i2").tobytes()).decode()
-        for _ in words:
-            self.tell("response.output_audio.delta", delta=sound, **whose)
-
-    def end(self, name, status="completed", **more):
-        self.tell("response.done", response={"id": name, "status": status, **more})
-
-    def of(self, kind):
-        return [event for event in self.got if event["type"] == kind]
-
-    def wait_for(self, kind, number=1):
-        """The last of so many events of the page's."""
-        for _ in range(SECONDS // 20):
-            if len(found := self.of(kind)) >= number:
-                return found[-1]
-            self.page.wait_for_timeout(20)
-        raise AssertionError(f"no {kind} came, but {[event['type'] for event in self.got]}")
-
-
 @pytest.fixture(scope="module")
 def server():
     with Served("-m", "dsm_mlx.serve", "--stt", "tiny", "--tts", "tiny", "--port", "0") as served:
@@ -140,7 +76,7 @@ def browser(tmp_path_factory):
 def talk(browser, server):
     """A page, and the server behind it."""
     script = Script()
-    with opened(browser, server.url("/chat"), prepare=script.prepare) as page:
+    with opened(browser, server.url("/chat"), PLAYED, script.prepare) as page:
         yield page, script
         assert page.complaints == []
 
@@ -223,11 +159,13 @@ def test_who_talks_over_an_answer_stops_it_where_it_was_heard(talk):
     cut = script.wait_for("conversation.item.truncate")
     assert cut["item_id"] == "item-r" and cut["content_index"] == 0
     assert 600 <= cut["audio_end_ms"] < 3000
+    played = page.evaluate("played")
     script.say("r", " which was on its way", 0.3)
     script.tell("dsm_mlx.said", response_id="r", text=" which was on its way")
     script.tell(f"{HEARD}.delta", item_id="b", delta="stop")
     shown(page, "stop")
     state(page, "Thinking")  # until the answer is over
+    assert page.evaluate("played") == played
     heard = page.inner_text("#dialogue .assistant .settled")
     assert ANSWER.startswith(heard) and len(heard) < len(ANSWER)
     assert page.inner_text("#dialogue .mark") == "interrupted"
