@@ -53,11 +53,10 @@ export class Player {
     if (this.sounding.size) await new Promise((resolve) => (this.onDrained = resolve));
   }
 
-  /** How many seconds of these pieces have come out of the loudspeaker. */
+  /** How many seconds of these pieces have come out of the loudspeaker, or are about to. */
   heard(pieces) {
-    const now = this.context.currentTime - (this.context.outputLatency || 0);
-    const sounded = ({ start, seconds }) => Math.min(seconds, Math.max(0, now - start));
-    return pieces.reduce((sum, piece) => sum + sounded(piece), 0);
+    const waits = this.sounding.size ? this.context.outputLatency || 0 : 0;
+    return pieces.reduce((sum, piece) => sum + sounded(piece, this.context.currentTime - waits), 0);
   }
 
   /** What has not been heard is dropped; pieces are as long as they were heard. */
@@ -65,7 +64,7 @@ export class Player {
     const now = this.context.currentTime;
     this.fading.gain.setTargetAtTime(0, now, FADE / 3);
     for (const [piece, source] of this.sounding) {
-      piece.seconds = this.heard([piece]);
+      piece.seconds = sounded(piece, now);
       source.onended = null;
       source.stop(now + FADE);
     }
@@ -83,4 +82,8 @@ export class Player {
   async close() {
     if (this.context.state !== "closed") await this.context.close();
   }
+}
+
+function sounded({ start, seconds }, now) {
+  return Math.min(seconds, Math.max(0, now - start));
 }
