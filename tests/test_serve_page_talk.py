@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from browsing import downloaded, launched, needs_chromium, opened, write_microphone
+from completions import END, HEAD, event, scripted, serving
 from serving import Served
 
 from dsm_mlx import load_tts
@@ -35,6 +36,12 @@ def browser(tmp_path_factory):
         yield found
 
 
+def chat(client):
+    """The language model: each answer in its turn."""
+    given = [message for message in client.body["messages"] if message["role"] == "assistant"]
+    client.send(HEAD, event(ANSWERS[len(given)]), END)
+
+
 def heard_well(text):
     return sum(word in text.split() for word in WORDS) >= 3
 
@@ -45,11 +52,14 @@ def state(page, name):
 
 def test_three_turns_and_who_is_talked_over(browser):
     """The second answer is long, and its end is not waited for."""
-    served = Served(stt="tiny", tts="tiny", answers=ANSWERS)
-    with served, opened(browser, served.url("/chat"), before=SEEN) as page:
+    with (
+        serving(scripted(chat)) as url,
+        Served(stt="tiny", tts="tiny", llm_url=url) as served,
+        opened(browser, served.url("/chat"), before=SEEN) as page,
+    ):
         assert page.locator("#echoes").is_hidden()
         models = page.locator("#model option").all_inner_texts()
-        assert models == ["script", "echo"] and page.input_value("#model") == "script"
+        assert models == ["talker", "echo"] and page.input_value("#model") == "talker"
         page.click("#listen")
         state(page, "Thinking")
         state(page, "Speaking")

@@ -113,7 +113,7 @@ class Utterance:
                 await self._play(turn, chunk.audio)
             await self._player.drain()
             self._look()
-            if not speech.cut_short:
+            if not (speech.cut_short or self._stopped):
                 self._hear(self._spelling.finish())
         except Exception:
             with suppress(Exception):  # the player's own, perhaps

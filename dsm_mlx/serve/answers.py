@@ -33,7 +33,9 @@ class Chosen:
 
     def __init__(self, choice: Callable[[], Answerer]):
         """choice: the present one."""
-        self._choice, self._made, self._reply = choice, None, None
+        self._choice = choice
+        self._made: Answerer | None = None
+        self._reply: Any = None
 
     def __call__(self, messages: list[dict[str, str]]) -> Any:
         """As of any `Reply`; for one thread at a time."""

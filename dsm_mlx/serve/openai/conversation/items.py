@@ -38,8 +38,8 @@ class Item:
     def shown(self) -> dict[str, Any]:
         """As the client is told of it."""
         item = {"id": self.id, "object": "realtime.item", "type": "message"}
-        content = [self.part] if self.text or self.role == "user" else []
-        return item | {"role": self.role, "status": self.status, "content": content}
+        begun = self.role == "user" or self.status != "in_progress"
+        return item | {"role": self.role, "status": self.status, "content": [self.part] * begun}
 
 
 class Items:

@@ -12,12 +12,13 @@ from dsm_mlx.serve.openai.conversation.wire import Wire
 
 class _Turn(Item):
     """One that is being said, or heard. told: how much of its text the client has. begun: whether
-    it was told that somebody speaks. start: of its first word. kept: if not, it shall not have been
-    said."""
+    it was told that somebody speaks. start: of its first word. since: where the turn before it
+    ended. kept: if not, it shall not have been said."""
 
     def __init__(self) -> None:
         super().__init__("user", "input_audio", status="in_progress")
-        self.told, self.begun, self.start, self.kept = "", False, 0.0, True
+        self.told, self.begun, self.kept = "", False, True
+        self.start = self.since = 0.0
 
 
 class Person:
@@ -88,15 +89,16 @@ class Person:
         else:
             return
         self._ended, turn.text, turn.status = turn, text, "completed"
-        usage = {"type": "duration", "seconds": round(max(0.0, end - self._since), 3)}
-        self._since = end
+        turn.since, self._since = self._since, end
+        usage = {"type": "duration", "seconds": round(max(0.0, end - turn.since), 3)}
         self._tell_of(turn, "completed", transcript=text, usage=usage)
         self._items.done(turn)
 
     def take_back(self) -> None:
         """The last turn goes on: it becomes another item."""
-        if self._ended:
-            self._items.delete(self._ended)
+        assert self._ended
+        self._since = self._ended.since
+        self._items.delete(self._ended)
 
     def clear(self) -> None:
         """What was said of the present turn shall not have been said."""

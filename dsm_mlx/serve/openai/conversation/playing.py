@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import numpy as np
 
@@ -85,7 +84,11 @@ class Playing:
         return self._at
 
     async def _wait(self, seconds: float) -> None:
-        """So long, or until something changes."""
+        """So long, or until something changes. No `wait_for`: before Python 3.12 it may swallow the
+        cancellation that follows a `stop`."""
         self._changed.clear()
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+        later = asyncio.get_running_loop().call_later(seconds, self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            later.cancel()

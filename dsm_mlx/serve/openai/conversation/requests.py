@@ -113,6 +113,7 @@ class Requests:
         refuse_apart(wanted)
         speaks = session.models.tts is not None
         how = session.wishes.answer.updated(wanted, "response", speaks)
+        session.check_length(how)
         if session.asked.items or session.is_answering:
             message = "an answer is being made (response.cancel stops it)"
             raise WishError(message, "type", "conversation_already_has_active_response")
@@ -124,9 +125,7 @@ class Requests:
         if name is not None and not (response and response.id == name):
             message = f"response_id is {shown(name)} (expected that of the present response)"
             raise WishError(message, "response_id")
-        if session.asked.items:
-            session.asked.items.clear()
-        elif not session.cancel():
+        if not session.cancel():
             message = "no answer is being made or played"
             raise WishError(message, "type", "response_cancel_not_active")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -19,6 +20,7 @@ from dsm_mlx.serve.openai.fields import encoding
 from dsm_mlx.serve.samples import Encoder
 
 FRAME = 1920  # samples
+_WORD = re.compile(r"\S+")
 _TRANSCRIPT = "output_audio_transcript.delta"
 
 
@@ -42,11 +44,10 @@ class Response:
         speaks. read: words that it answers. most: characters that it may have."""
         self._wire, self._items, self._how, self._told = wire, items, how, told
         self._interrupted = interrupted
-        self._read, self._most = read, most
+        self._read, self._cap = read, Cap(how.most, most)
         self._speaks: Speaks | None = None
         self._encoder = Encoder(*encoding(how.format))
         self._samples = 0
-        self._capped = False
         self._failure: str | None = None
         self.id, self.done = new_id("resp"), False
         self.item = Item("assistant", f"output_{how.modality}", status="in_progress")
@@ -91,6 +92,7 @@ class Response:
             self.fail(reason(error))
             raise
         self.sent()
+        self.item.text = self.heard
 
     def stop(self) -> None:
         if self.why == "turn_detected":
@@ -99,6 +101,7 @@ class Response:
             self._speaks.stop()
         finally:
             self._end_with("cancelled", {"type": "cancelled", "reason": self.why})
+            self.item.text = self.heard
 
     def fail(self, message: str) -> None:
         """It will not be completed."""
@@ -106,14 +109,10 @@ class Response:
 
     async def _some(self, pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         """As much of them as is wanted."""
-        written = words = 0
         async with aclosing(pieces):
             async for piece in pieces:
-                yield piece
-                written += len(piece)
-                words += len(piece.split())
-                if written > self._most or (self._how.most and words >= self._how.most):
-                    self._capped = True
+                yield self._cap(piece)
+                if self._cap.reached:
                     return
 
     # ---- what is told of it
@@ -147,7 +146,7 @@ class Response:
         """All of it was made and told."""
         if self._failure is not None:
             self._end_with("failed", self._error(self._failure))
-        elif self._capped:
+        elif self._cap.reached:
             self._end_with("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
         else:
             self._end_with("completed", {"type": "completed"})
@@ -215,3 +214,28 @@ class Response:
 
     def _tell(self, kind: str, **fields: Any) -> None:
         self._wire.tell(f"response.{kind}", response_id=self.id, output_index=0, **fields)
+
+
+class Cap:
+    """Lets so much of a text through that comes in pieces. reached: there was more."""
+
+    def __init__(self, words: int | None, characters: int):
+        """words: None for any number."""
+        self._words, self._characters = words, characters
+        self._within = False  # a word, which may go on
+        self.reached = False
+
+    def __call__(self, piece: str) -> str:
+        """What of it may be there."""
+        for word in _WORD.finditer(piece):
+            if self._words is None or (self._within and word.start() == 0):
+                continue
+            if not self._words:
+                self.reached = True
+                return piece[: word.start()]
+            self._words -= 1
+        self._within = not piece[-1].isspace() if piece else self._within
+        self.reached = len(piece) > self._characters
+        piece = piece[: self._characters]
+        self._characters -= len(piece)
+        return piece

@@ -143,6 +143,7 @@ class Conversing:
         if self._policy and policy and policy != self._policy:
             message = "turn_detection: when turns end cannot change when sound has come"
             raise WishError(message, "session.audio.input.turn_detection")
+        self.check_length(wishes.answer)
         self.wishes = wishes
         self.ear.use(wishes.input.format)
         ends = self.person.detects = policy is not None
@@ -150,6 +151,13 @@ class Conversing:
         self._manners.answers = ends and wishes.creates
         self._manners.interruptible = ends and wishes.interrupts
         self.wire.tell("session.updated", session=self._shown())
+
+    def check_length(self, how: Answer) -> None:
+        """WishError for instructions that are too long."""
+        most = self.limits.whole_text
+        if len(how.instructions or "") > most:
+            message = f"instructions: too long (at most {most} characters)"
+            raise WishError(message, "instructions")
 
     def _shown(self) -> dict[str, Any]:
         return self.wishes.shown(self._id, self._answerer.system)
@@ -215,7 +223,12 @@ class Conversing:
         return self.talk.speaks and not (self.response and self.response.done)
 
     def cancel(self, why: str = "client_cancelled") -> bool:
-        """Stop what is being said; whether there was anything."""
+        """Stop what is being said, or will be; whether there was anything."""
+        if self.asked.items:
+            response = self._utter(self.asked.take(), self.talk)
+            response.why = why
+            response.stop()
+            return True
         if not (self.response and self.talk.speaks):
             return False
         self.response.why = why
@@ -255,10 +268,8 @@ class Conversing:
     # ---- Talk's record
 
     def add(self, role: str, text: str) -> None:
-        if role == "user":
+        if role == "user":  # of the assistant's a `Response` keeps what was heard
             self.person.ended(text, self.talk.time)
-        elif self.response:
-            self.response.item.text = text
 
     def take_back(self) -> None:
         """The turn that was answered goes on."""
