@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dsm_mlx.chat.asking import Reply
@@ -20,7 +20,7 @@ class Answerer:
     """
 
     name: str
-    make: Callable[[], Reply]
+    make: Callable[[], Reply] = field(repr=False)  # which may know a key
     system: str = ""
     close: Callable[[], None] = lambda: None
 
@@ -36,16 +36,25 @@ class Chosen:
         self._choice = choice
         self._made: Answerer | None = None
         self._reply: Any = None
+        self._closed = False
 
     def __call__(self, messages: list[dict[str, str]]) -> Any:
         """As of any `Reply`; for one thread at a time."""
         answerer = self._choice()
         if answerer is not self._made:
-            self.close()
+            self._let_go()
             self._reply, self._made = answerer.make(), answerer
+        if self._closed:  # meanwhile, by another thread
+            self._let_go()
+            raise ValueError("the conversation is over")
         return self._reply(messages)
 
     def close(self) -> None:
+        """No more answers. From any thread."""
+        self._closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         reply, self._reply, self._made = self._reply, None, None
         if (close := getattr(reply, "close", None)) is not None:
             close()
