@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.figures import words
+from evaluation.figures import matched, words
 
 EDGES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
@@ -26,30 +26,8 @@ def judge(expected: str, heard: Sequence) -> list[Judged]:
     and are not seen here."""
     reference = words(expected)
     hypothesis = [" ".join(words(word.text)) for word in heard]
-    right = _hits(reference, hypothesis)
+    right = {place for _, place in matched(reference, hypothesis)}
     return [Judged(word.confidence, i in right) for i, word in enumerate(heard)]
-
-
-def _hits(reference: list[str], hypothesis: list[str]) -> set[int]:
-    """The places in `hypothesis` of the words that are right."""
-    error = len(hypothesis) + 1  # costs more than all hits together save
-    cost = np.zeros((len(reference) + 1, len(hypothesis) + 1), int)
-    cost[:, 0] = np.arange(len(reference) + 1) * error
-    cost[0] = np.arange(len(hypothesis) + 1) * error
-    for i, word in enumerate(reference, 1):
-        for j, other in enumerate(hypothesis, 1):
-            paired = cost[i - 1, j - 1] + (-1 if word == other else error)
-            cost[i, j] = min(paired, cost[i - 1, j] + error, cost[i, j - 1] + error)
-    hits, i, j = set(), len(reference), len(hypothesis)
-    while i and j:
-        if cost[i, j] == cost[i - 1, j] + error:
-            i -= 1
-        elif cost[i, j] == cost[i, j - 1] + error:
-            j -= 1
-        else:
-            i, j = i - 1, j - 1
-            hits |= {j} if reference[i] == hypothesis[j] else set()
-    return hits
 
 
 def bins(judged: Sequence[Judged]) -> list[dict]:

@@ -44,6 +44,29 @@ def word_errors(expected: str, heard: str) -> tuple[int, int]:
     return row[-1], len(reference)
 
 
+def matched(reference: list[str], hypothesis: list[str]) -> list[tuple[int, int]]:
+    """The places in both of the words that are right, in order: those that an alignment leaves as
+    they are, of all with the fewest errors one that leaves most."""
+    error = len(hypothesis) + 1  # costs more than all hits together save
+    cost = np.zeros((len(reference) + 1, len(hypothesis) + 1), int)
+    cost[:, 0] = np.arange(len(reference) + 1) * error
+    cost[0] = np.arange(len(hypothesis) + 1) * error
+    for i, word in enumerate(reference, 1):
+        for j, other in enumerate(hypothesis, 1):
+            paired = cost[i - 1, j - 1] + (-1 if word == other else error)
+            cost[i, j] = min(paired, cost[i - 1, j] + error, cost[i, j - 1] + error)
+    found, i, j = [], len(reference), len(hypothesis)
+    while i and j:
+        if cost[i, j] == cost[i - 1, j] + error:
+            i -= 1
+        elif cost[i, j] == cost[i, j - 1] + error:
+            j -= 1
+        else:
+            i, j = i - 1, j - 1
+            found += [(i, j)] if reference[i] == hypothesis[j] else []
+    return found[::-1]
+
+
 def word_error_rate(pairs: list[tuple[str, str]]) -> float | None:
     """Of (expected, heard) texts, all together; None where nothing is expected."""
     counts = [word_errors(expected, heard) for expected, heard in pairs]
