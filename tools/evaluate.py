@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What a conversion costs in quality and gains in size and speed.
+"""How good a model is: beside the one that it was made from, and on recordings of people.
 
     python tools/evaluate.py                                every recipe on the bundled model
     python tools/evaluate.py ORIGINAL CONVERTED --audio FOLDER
@@ -8,9 +8,16 @@
     python tools/evaluate.py tiny --paces                   it says 48 sentences at five paces
 
 The first model is the reference: the others are given its tokens, and their logits compared with
-its own. docs/convert.md tells what the columns mean. What is known of the models that are done is
-printed even where another one fails. With --paces one model is compared with itself, and
-docs/speaking.md has the table.
+its own. docs/convert.md tells what the columns mean. With --paces one model is compared with
+itself, and docs/speaking.md has the table.
+
+    python tools/evaluate.py tiny --set asterisk-en         words wrong, of people's voices
+    python tools/evaluate.py stt-1b --set LibriSpeech/test-clean talks.stm calls.csv FOLDER
+    python tools/evaluate.py tiny --set talks --curve delay codebooks=8,4 level --plot curves.svg
+    python tools/evaluate.py tiny --set asterisk-en --codec  what the codec leaves of them
+    python tools/evaluate.py tts-1.6b --set asterisk-fr --stt stt-1b        it says the texts
+
+docs/figures.md tells of sets, scores and curves. What is known is printed even where more fails.
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ import tempfile
 from pathlib import Path
 
 import outputs
-from evaluation import comparable, pace, report
+from evaluation import arguments, comparable, pace, report, scores
 from evaluation.listening import Listening, recordings
 from evaluation.speaking import Speaking
 from tqdm import tqdm
@@ -31,7 +38,6 @@ from dsm_mlx.cli.common import exit_status
 from dsm_mlx.convert.job import Wanted, convert
 from dsm_mlx.convert.recipes import RECIPES
 from dsm_mlx.convert.source import Source
-from dsm_mlx.loading.checkpoint import DTYPES
 from dsm_mlx.tts.pace import padding_of
 
 _HERE = Path(__file__).parent
@@ -40,45 +46,17 @@ _TEXTS = 4  # of sentences.txt, said by a text-to-speech model
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python tools/evaluate.py", description="Compare converted models with their source."
-    )
-    p.add_argument("models", nargs="*", help="folders, hub ids, short names; the first: reference")
-    p.add_argument("--kind", choices=("stt", "tts"), help="which half of tiny (default: stt)")
-    p.add_argument(
-        "--recipes",
-        nargs="*",
-        metavar="NAME",
-        choices=tuple(RECIPES),
-        help="convert the first model by these too; without names, by all",
-    )
-    p.add_argument(
-        "--audio",
-        nargs="+",
-        type=Path,
-        metavar="PATH",
-        default=[_AUDIO],
-        help="for speech to text: sound files or folders, texts beside them as NAME.txt",
-    )
-    p.add_argument("--text", type=Path, metavar="FILE", help="for text to speech: a text a line")
-    p.add_argument("--voice", help="for text to speech")
-    p.add_argument("--stt", metavar="MODEL", help="listens to text to speech, for the WER")
-    p.add_argument(
-        "--paces",
-        nargs="*",
-        type=float,
-        metavar="X",
-        help="how fast one model speaks at each, and how well it is understood (by --stt, or tiny)",
-    )
-    p.add_argument("--dtype", choices=tuple(DTYPES), help="of activations")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
-    return p
+    return arguments.parser(_AUDIO)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit status: 0, 1 (failed), 2 (usage), 130 (interrupted)."""
     p = parser()
     args = p.parse_args(argv)
+    if arguments.scored(args):
+        if len(args.models) != 1 or args.recipes is not None or args.paces is not None:
+            p.error("--set, --curve and --codec are for one model, without --recipes and --paces")
+        return exit_status(lambda: scores.run(args, _AUDIO, _texts(args)))
     if args.paces is not None:
         if len(args.models) != 1 or args.recipes is not None:
             p.error("--paces is for one model, without --recipes")

@@ -26,8 +26,8 @@ SPEAKING = {"librispeech-clean": "1.95 (16 codebooks), 1.68 (32)"}
 LONG_TEXTS = {"en": 1.72, "fr": 2.96}  # said by the 1.8b, as long texts
 WORD_TIMES = {"F1": 0.73, "mIoU": 0.54}
 _FOLDERS = {
-    "librispeech-clean": r"(test|dev)-clean",
-    "librispeech-other": r"(test|dev)-other",
+    "librispeech-clean": "test-clean",
+    "librispeech-other": "test-other",
     "tedlium": r"ted-?lium|\.stm$",
 }
 

@@ -72,9 +72,7 @@ def _words(words: Sequence[Spoken], normal: Callable[[str], str]) -> list[tuple[
     return [(text, word) for text, word in pairs if text]
 
 
-def _right(
-    said: Sequence[tuple[str, Spoken]], heard: Sequence[tuple[str, Spoken]]
-) -> list[float]:
+def _right(said: Sequence[tuple[str, Spoken]], heard: Sequence[tuple[str, Spoken]]) -> list[float]:
     """The IoU of each word that is right in time."""
     free = list(heard)
     found = []

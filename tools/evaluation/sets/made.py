@@ -19,7 +19,9 @@ def talks() -> Set:
     from speech.libraries import available
 
     if not available():
-        raise ValueError("talks: needs espeak-ng and flite: sudo apt install libespeak-ng1 libflite1")
+        raise ValueError(
+            "talks: needs espeak-ng and flite: sudo apt install libespeak-ng1 libflite1"
+        )
     from evaluation import talks
 
     items = []
