@@ -76,7 +76,8 @@ class Set:
         if count is None or count >= len(self.items):
             return self
         kept = [self.items[i * len(self.items) // count] for i in range(count)]
-        return replace(self, items=kept, note=f"{count} of {len(self.items)} recordings")
+        notes = f"{count} of {len(self.items)} recordings", self.note
+        return replace(self, items=kept, note="; ".join(filter(None, notes)))
 
 
 def beside(stem: Path, *folders: Path) -> Path | None:

@@ -109,7 +109,7 @@ def _csv(path: Path) -> Iterator[Item]:
                 raise ValueError(f"{where}: has not as many values as there are columns")
             yield _of_row(path, where, row)
     except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {reason(error)}") from None
+        raise ValueError(f"{path}, line {reader.line_num + 1}: {reason(error)}") from None
 
 
 def _jsonl(path: Path) -> Iterator[Item]:
