@@ -23,7 +23,6 @@ LONG_FORM = {"tedlium-long": 2.9, "meanwhile": 5.7, "rev16": 12.3, "earnings21":
 LONG_FORM_AVERAGE = 7.9
 HEARING = SHORT_FORM | LONG_FORM
 SPEAKING = {"librispeech-clean": "1.95 (16 codebooks), 1.68 (32)"}
-LONG_TEXTS = {"en": 1.72, "fr": 2.96}  # said by the 1.8b, as long texts
 WORD_TIMES = {"F1": 0.73, "mIoU": 0.54}
 _FOLDERS = {
     "librispeech-clean": "test-clean",
