@@ -66,10 +66,7 @@ def asked(text: str) -> tuple[str, tuple[str, ...]]:
 
 def curve(name: str, values: Sequence[str], model: Model) -> Curve:
     """The points of a curve, for this model. ValueError where it has no such curve or value."""
-    try:
-        return CURVES[name](values, model)
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"--curve {name}: {error.args[0]} is no value of it") from None
+    return CURVES[name](values, model)
 
 
 def _delay(values: Sequence[str], model: Model) -> Curve:
@@ -106,6 +103,8 @@ def _bits(values: Sequence[str], model: Model) -> Curve:
 def _level(values: Sequence[str], model: Model) -> Curve:
     _one_that("hears", SpeechToText, "level", model)
     known = {condition.name: condition for condition in CONDITIONS}
+    if wrong := next((value for value in values if value not in known), None):
+        raise ValueError(f"--curve level: {wrong} (expected {'; '.join(known)})")
     wanted = [known[value] for value in values] or CONDITIONS
     points = [
         Point(condition.name, condition=condition, use={"gain": gain}, line=line)

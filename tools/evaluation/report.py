@@ -52,8 +52,9 @@ def table(rows: list[dict], columns: dict = COLUMNS) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def as_json(rows: list[dict], data: str, what: str = "models") -> str:
-    """All figures, with what they were measured on. what: there is a row for each of."""
+def as_json(rows: list[dict] | dict, data: str, what: str = "models") -> str:
+    """All figures, with what they were measured on. what: there is a row for each of, or a list of
+    rows by name."""
     device = mx.default_device()
     where = {
         "device": f"{device.type.name}, {platform.machine()}",

@@ -60,9 +60,20 @@ class Job:
     def __init__(self, args: argparse.Namespace, audio: Path, texts: tuple[Path, list[str]]):
         self._args, self._model = args, args.models[0]
         self._kind = Source.find(self._model, kind=args.kind).kind
-        self._scorers = {}
+        self._check()
+        self._scorers: dict[str, Scorer] = {}
         self.sets = self._found(audio, texts)
         self.tables: list[Table] = []
+        self._likeness = Likeness(Embedder(), read(args.like)) if args.like else None
+
+    def _check(self) -> None:
+        """ValueError for what does not go together."""
+        args = self._args
+        other = next((name for name, _ in args.curve or () if name != "codebooks"), None)
+        if args.codec and other:
+            raise ValueError(f"--codec has one curve, of codebooks ({other} is none)")
+        if args.like and (args.codec or self._kind != "tts"):
+            raise ValueError("--like needs a model that speaks")
 
     def _found(self, audio: Path, texts: tuple[Path, list[str]]) -> list[Set]:
         """The sets, each with what counts its words."""
@@ -113,13 +124,13 @@ class Job:
                 table = self._table(curve.name, curve.axis)
                 for point in curve.points:
                     if curve.name == points.ROWS:
-                        figures = speed.measured(
-                            self._model, self._kind, int(point.label), self._args.dtype
-                        )
-                        table.rows.append(figures)
+                        table.rows.append(self._speed(int(point.label)))
                         continue
                     with self._opened(point) as changed:
                         self._fill(table, point, changed, listener)
+
+    def _speed(self, rows: int) -> dict:
+        return speed.measured(self._model, self._kind, rows, self._args.dtype)
 
     def _table(self, name: str, axis: str = "") -> Table:
         self.tables.append(Table(name, axis=axis))
@@ -131,7 +142,7 @@ class Job:
             table.rows.append(score)
             if self._kind == "tts":
                 args = self._args
-                say(score, model, listener, args.voice, args.batch, self._likeness())
+                say(score, model, listener, args.voice, args.batch, self._likeness)
             else:
                 hear(score, model, self._args.batch)
 
@@ -172,8 +183,3 @@ class Job:
             return
         with dsm_mlx.load_stt(self._args.stt or "tiny") as stt:
             yield stt
-
-    def _likeness(self) -> Likeness | None:
-        if self._args.like is None:
-            return None
-        return Likeness(Embedder(), read(self._args.like))
