@@ -10,6 +10,8 @@ from typing import NamedTuple
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _WIDTH, _HEIGHT, _DPI = 6.4, 4.2, 150
+_SHIFT = 0.15  # of the places that stand in an order
+_TICKS = 12  # that there is room for
 
 
 class Line(NamedTuple):
@@ -30,7 +32,8 @@ class Panel(NamedTuple):
 
 
 def draw(path: Path, title: str, axis: str, panels: Sequence[Panel]) -> None:
-    """Write panels beside each other, whose lines lie on the same axis; as `path` is called."""
+    """Write panels beside each other, whose lines lie on the same axis, in the kind of picture that
+    `path` ends with."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH * len(panels), _HEIGHT), layout="constrained")
@@ -50,16 +53,18 @@ def draw(path: Path, title: str, axis: str, panels: Sequence[Panel]) -> None:
 
 def _line(axes, number: int, line: Line) -> None:
     ordered = None in line.x
-    x = range(len(line.y)) if ordered else line.x
-    pairs = [(a, b) for a, b in zip(x, line.y, strict=True) if b is not None]
-    how = {
-        "color": _COLOURS[number % len(_COLOURS)],
-        "marker": _MARKERS[number % len(_MARKERS)],
-        "label": line.name,
-    }
-    # What stands beside each other has no values in between.
-    axes.plot(*zip(*pairs, strict=True), linestyle="" if ordered else "-", **how)
+    x = list(range(len(line.y))) if ordered else line.x
+    # What stands in an order has no values in between, and equal ones lie beside each other.
+    shift = number * _SHIFT if ordered else 0.0
+    pairs = [(a + shift, b) for a, b in zip(x, line.y, strict=True) if b is not None]
+    axes.plot(
+        *zip(*pairs, strict=True),
+        linestyle="" if ordered else "-",
+        color=_COLOURS[number % len(_COLOURS)],
+        marker=_MARKERS[number % len(_MARKERS)],
+        label=line.name,
+    )
     if ordered:
         axes.set_xticks(x, line.labels, rotation=20, ha="right")
-    else:
-        axes.set_xticks(sorted(set(axes.get_xticks()) if len(line.x) > 12 else set(line.x)))
+    elif len(x) <= _TICKS:
+        axes.set_xticks(x, [f"{value:g}" for value in x])
