@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 
 from dsm_mlx.cli.arguments import add_loras, new_parser, whole
 from dsm_mlx.cli.reply_args import add_replies, check_replies
@@ -18,7 +19,7 @@ EXAMPLES = """\
   %(prog)s --llm mlx-community/Qwen3-4B-4bit
   %(prog)s --tts none --port 8090
   %(prog)s --host 0.0.0.0 --api-key a-long-secret
-  %(prog)s --wyoming 0.0.0.0:10300
+  %(prog)s --wyoming 0.0.0.0:10300 --zeroconf
   %(prog)s --check
 """
 
@@ -36,6 +37,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     check_replies(p, args)
     if args.port > 65535:
         p.error("--port goes up to 65535")
+    if args.zeroconf is not None and args.wyoming[1] is None:
+        p.error("--zeroconf tells of Wyoming's port, and needs --wyoming")
     if not args.api_key and (key := os.environ.get(KEY_VARIABLE)):
         args.api_key = [key]
     return args
@@ -85,6 +88,14 @@ def parser() -> argparse.ArgumentParser:
         help="serve Home Assistant too, at one port for both speech to text and text to speech, "
         f"which it finds out (without PORT: {WYOMING_PORT}). Wyoming knows no keys, so only this "
         "machine can come unless a HOST is given",
+    )
+    where.add_argument(
+        "--zeroconf",
+        nargs="?",
+        const=f"dsm-mlx {socket.gethostname()}"[:63],
+        metavar="NAME",
+        help="tell the network of Wyoming's port, by mDNS, so that Home Assistant finds it by "
+        "itself (without NAME: %(const)s)",
     )
     who = p.add_argument_group("who may come")
     who.add_argument(

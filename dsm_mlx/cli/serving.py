@@ -21,10 +21,13 @@ def run(args: argparse.Namespace) -> int:
         from dsm_mlx.serve.run import serve
 
         if args.wyoming[1] is not None:
-            import dsm_mlx.serve.wyoming.server  # noqa: F401 - before the models are loaded
+            import dsm_mlx.serve.wyoming.server
+        if args.zeroconf is not None:
+            import dsm_mlx.serve.wyoming.discovery  # noqa: F401
     except ImportError as error:
+        extra = "zeroconf" if error.name == "zeroconf" else "server"
         raise ValueError(
-            f"the server needs the package {error.name} (pip install 'dsm-mlx[server]')"
+            f"the server needs the package {error.name} (pip install 'dsm-mlx[{extra}]')"
         ) from None
     options = ServerOptions(
         host=args.host,
@@ -34,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
         origins=tuple(args.allow_origin),
         wyoming_host=args.wyoming[0],
         wyoming_port=args.wyoming[1],
+        zeroconf=args.zeroconf,
     )
 
     def load() -> Models:

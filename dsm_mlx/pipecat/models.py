@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from pipecat.transcriptions.language import Language
 from pipecat.utils.errors import ErrorCategory
@@ -35,9 +35,13 @@ class Model(Generic[Handle]):
 
     def __init__(self, given: Handle | Name, kind: type[Handle], load: Callable[[Name], Handle]):
         """kind: the class of a handle; anything else is given to `load`, when it is asked for."""
-        self._handle = given if isinstance(given, kind) else None
+        self._handle: Handle | None = None
+        self._name: Name = None
+        if isinstance(given, kind):
+            self._handle = given
+        else:
+            self._name = cast(Name, given)
         self._load = load
-        self._name: Name = None if isinstance(given, kind) else given
         self._loading: Call[Handle] | None = None
         self._own: Handle | None = None
         self._closed = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import suppress
 
@@ -14,8 +13,6 @@ from dsm_mlx.audio.resample import Resampler
 from dsm_mlx.chat.speaking import end
 from dsm_mlx.results import Word
 from dsm_mlx.tts.stream import SpeechStream
-
-log = logging.getLogger("dsm_mlx")
 
 _RATE = 24_000
 
@@ -63,10 +60,8 @@ class Utterance:
 
     async def _write(self, stream: SpeechStream) -> None:
         while (text := await self._text.get()) is not None:
-            try:
+            with suppress(ValueError):  # a tag that nobody knows is left out, the rest is said
                 await stream.give_async(text)
-            except ValueError as error:  # a tag that nobody knows is left out, the rest is said
-                log.warning("%s", error)
         with suppress(ValueError):  # it ends inside a tag
             stream.end()
 

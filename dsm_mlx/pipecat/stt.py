@@ -55,10 +55,10 @@ class DsmSTTSettings(STTSettings):
         words of the old one are out.
     """
 
-    delay: float | None | NotGiven = field(default_factory=lambda: NOT_GIVEN)
-    boost: Phrases | None | NotGiven = field(default_factory=lambda: NOT_GIVEN)
+    delay: float | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
+    boost: Phrases | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
     gain: Gain | NotGiven = field(default_factory=lambda: NOT_GIVEN)
-    prompt: Prompt | None | NotGiven = field(default_factory=lambda: NOT_GIVEN)
+    prompt: Prompt | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
 
 
 class DsmSTTService(STTService):
@@ -98,15 +98,15 @@ class DsmSTTService(STTService):
             settings: what differs from the defaults.
             kwargs: of `STTService`, such as `sample_rate`; without that, sound has the pipeline's.
         """
-        model = Model(model, SpeechToText, load_stt)
+        found = Model(model, SpeechToText, load_stt)
         stored = DsmSTTSettings(
-            model=model.name, language=None, delay=None, boost=None, gain=None, prompt=None
+            model=found.name, language=None, delay=None, boost=None, gain=None, prompt=None
         )
         if settings is not None:
             stored.apply_update(settings)
         ends = {"keepalive_timeout": _SILENT_SECONDS, "keepalive_interval": _SILENT_SECONDS / 2}
         super().__init__(settings=stored, **{**ends, **kwargs})
-        self._model, self._turns = model, turns
+        self._model, self._turns = found, turns
         self._known: list[str] = []  # languages
         self._listening: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -169,9 +169,9 @@ class DsmSTTService(STTService):
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
-        if isinstance(frame, VADUserStoppedSpeakingFrame) and self._turns is None:
-            if self._listening is not None:
-                self._listening.flush()
+        stopped = isinstance(frame, VADUserStoppedSpeakingFrame) and self._turns is None
+        if stopped and self._listening is not None:
+            self._listening.flush()
 
     async def process_audio_frame(
         self, frame: InputAudioRawFrame, direction: FrameDirection
@@ -215,7 +215,9 @@ class DsmSTTService(STTService):
 
     # ---- settings
 
-    async def _update_settings(self, delta: STTSettings) -> dict[str, Any]:
+    async def _update_settings(  # type: ignore[override]  # as STTService's own
+        self, delta: STTSettings
+    ) -> dict[str, Any]:
         changed = await super()._update_settings(delta)
         if changed.keys() & {*_OF_STREAMS, "language"} and self._tasks:
             self._listen_anew()
@@ -264,9 +266,7 @@ class DsmSTTService(STTService):
         self._known = model.languages
         check_language(self._language, self._known)
         options = {name: getattr(self._settings, name) for name in _OF_STREAMS}
-        return await called(
-            partial(model.stream, turns=self._turns, wait=_WAIT_SECONDS, **options)
-        )
+        return await called(partial(model.stream, turns=self._turns, wait=_WAIT_SECONDS, **options))
 
     @property
     def _language(self) -> str | None:
@@ -310,9 +310,7 @@ class DsmSTTService(STTService):
             text = " ".join(word.text for word in self._words)
             await self.emit_stt_usage_metrics()
             await self.push_frame(
-                TranscriptionFrame(
-                    text, *self._who, result=self._transcript(text), finalized=True
-                )
+                TranscriptionFrame(text, *self._who, result=self._transcript(text), finalized=True)
             )
         if self._turn_is_open and self._turns is not None:
             await self.broadcast_frame(ProposedUserStoppedSpeakingFrame)

@@ -42,11 +42,11 @@ class DsmTTSSettings(TTSSettings):
     """
 
     pace: float | NotGiven = field(default_factory=lambda: NOT_GIVEN)
-    temperature: float | None | NotGiven = field(default_factory=lambda: NOT_GIVEN)
-    cfg: float | None | NotGiven = field(default_factory=lambda: NOT_GIVEN)
-    normalize: str | None | NotGiven = field(default_factory=lambda: NOT_GIVEN)
-    lexicon: Mapping[str, str] | None | NotGiven = field(default_factory=lambda: NOT_GIVEN)
-    max_seconds: float | None | NotGiven = field(default_factory=lambda: NOT_GIVEN)
+    temperature: float | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
+    cfg: float | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
+    normalize: str | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
+    lexicon: Mapping[str, str] | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
+    max_seconds: float | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
 
 
 class DsmTTSService(TTSService):
@@ -77,9 +77,9 @@ class DsmTTSService(TTSService):
             kwargs: of `TTSService`, such as `sample_rate` (without, the pipeline's) and
                 `text_aggregation_mode` (without, `TOKEN`).
         """
-        model = Model(model, TextToSpeech, load_tts)
+        found = Model(model, TextToSpeech, load_tts)
         stored = DsmTTSSettings(
-            model=model.name,
+            model=found.name,
             voice=None,
             language=None,
             pace=1.0,
@@ -99,7 +99,7 @@ class DsmTTSService(TTSService):
         super().__init__(
             settings=stored, push_text_frames=False, push_start_frame=True, **{**ours, **kwargs}
         )
-        self._model = model
+        self._model = found
         self._utterances: dict[str, tuple[Utterance, asyncio.Task[None]]] = {}
 
     def can_generate_metrics(self) -> bool:
@@ -146,7 +146,9 @@ class DsmTTSService(TTSService):
 
     # ---- settings
 
-    async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
+    async def _update_settings(  # type: ignore[override]  # as TTSService's own
+        self, delta: TTSSettings
+    ) -> dict[str, Any]:
         changed = await super()._update_settings(delta)
         self._warn_unhandled_updated_settings(changed.keys() - {*_OF_STREAMS, "language"})
         return changed
@@ -158,16 +160,19 @@ class DsmTTSService(TTSService):
         await self.start_tts_usage_metrics(text)
         if context_id not in self._utterances:
             utterance = Utterance(self.sample_rate)
-            task = self.create_task(self._say(utterance, context_id), "utterance")
+            say = self._say(utterance, context_id, self._options())
+            task = self.create_task(say, "utterance")
             self._utterances[context_id] = utterance, task
         self._utterances[context_id][0].write(text)
         yield None
 
     async def flush_audio(self, context_id: str | None = None) -> None:
         """No more text of this utterance comes."""
-        found = self._utterances.get(context_id or self.get_active_audio_context_id() or "")
-        if found is not None:
-            found[0].end()
+        context_id = context_id or self.get_active_audio_context_id()
+        if context_id in self._utterances:
+            self._utterances[context_id][0].end()
+        elif context_id is not None and self.audio_context_available(context_id):
+            await self._close_context(context_id)  # none of it came here: there is no model
 
     async def on_audio_context_interrupted(self, context_id: str) -> None:
         await self.stop_all_metrics()
@@ -189,10 +194,14 @@ class DsmTTSService(TTSService):
         for context_id in list(self._utterances):
             await self._break_off(context_id)
 
-    async def _say(self, utterance: Utterance, context_id: str) -> None:
+    def _options(self) -> dict[str, Any]:
+        """Of a stream that begins now."""
+        return {name: getattr(self._settings, name) for name in _OF_STREAMS}
+
+    async def _say(self, utterance: Utterance, context_id: str, options: dict[str, Any]) -> None:
         """The sound and the words of an utterance, to its audio context."""
         try:
-            async with aclosing(utterance.sound(self._open())) as sound:
+            async with aclosing(utterance.sound(self._open(options))) as sound:
                 async for samples, words in sound:
                     times = [(word.text, word.start) for word in words]
                     await self.add_word_timestamps(times, context_id)
@@ -205,12 +214,14 @@ class DsmTTSService(TTSService):
             await self._fail(error)
         await utterance.ended.wait()  # what comes after its end is not said
         self._utterances.pop(context_id, None)
+        await self._close_context(context_id)
+
+    async def _close_context(self, context_id: str) -> None:
         await self.append_to_audio_context(context_id, TTSStoppedFrame(context_id=context_id))
         await self.remove_audio_context(context_id)
 
-    async def _open(self) -> SpeechStream:
+    async def _open(self, options: dict[str, Any]) -> SpeechStream:
         model = await self._ready()
-        options = {name: getattr(self._settings, name) for name in _OF_STREAMS}
         return await called(partial(model.stream, wait=_WAIT_SECONDS, **options))
 
     async def _fail(self, error: Exception) -> None:

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from dsm_mlx.checks import check_path
+from dsm_mlx.checks import check_path, check_text
 from dsm_mlx.messages import shown
 
 _KEY = re.compile(r"[!-~]{1,256}")  # what a header can hold
@@ -61,7 +61,8 @@ class ServerOptions:
         machine's alone (see `exposed`). origins: of web pages that may come beside the server's
         own, such as "https://example.com"; their hosts may be asked for, too, as behind a proxy.
     wyoming_host, wyoming_port: of the TCP socket for Wyoming's clients, who know no keys; no such
-        socket without a port.
+        socket without a port. zeroconf: the name by which that one is told to its network, by
+        mDNS; None: it is not.
 
     Raises:
         ValueError: which of them is wrong, and what was expected.
@@ -74,12 +75,17 @@ class ServerOptions:
     origins: tuple[str, ...] = ()
     wyoming_host: str = "127.0.0.1"
     wyoming_port: int | None = None
+    zeroconf: str | None = None
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         _check_place(self.host, self.port)
         if self.wyoming_port is not None:
             _check_place(self.wyoming_host, self.wyoming_port, "wyoming_")
+        if self.zeroconf is not None:
+            check_instance(self.zeroconf)
+            if self.wyoming_port is None:
+                raise ValueError("zeroconf tells of Wyoming's port, and there is none")
         for name in ("keys", "origins"):
             if not isinstance(value := getattr(self, name), (tuple, list)):
                 # a string would be taken for a key of each of its letters
@@ -116,6 +122,14 @@ def addresses(host: str) -> list[str]:
         reason = getattr(error, "strerror", None) or error
         raise OSError(f"host {shown(host)}: {reason}") from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def check_instance(name: str) -> str:
+    """ValueError for what cannot be the name of a service in mDNS: 1 to 63 bytes on one line."""
+    check_text("zeroconf", name)
+    if not name.isprintable() or not 0 < len(name.encode()) <= 63:
+        raise ValueError(f"zeroconf is {shown(name)} (expected a name of 1 to 63 bytes)")
+    return name
 
 
 def _check_place(host: object, port: object, prefix: str = "") -> None:

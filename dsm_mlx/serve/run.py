@@ -10,14 +10,18 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import dsm_mlx
 from dsm_mlx import ModelInfo
 from dsm_mlx.serve.app import application
 from dsm_mlx.serve.models import Models
 from dsm_mlx.serve.options import ServerOptions
-from dsm_mlx.serve.server import Server, bind, bind_at, places, urls
+from dsm_mlx.serve.server import Beside, Server, bind, bind_at, places, urls
 from dsm_mlx.serve.state import State
+
+if TYPE_CHECKING:
+    from dsm_mlx.serve.wyoming.discovery import Discovery
 
 Load = Callable[[], Models]
 Check = Callable[[State, socket.socket], Awaitable[int]]
@@ -75,17 +79,23 @@ def _run(
             server.should_exit = True
 
     def ready() -> None:
-        for line in greeting(state, found, places(wyoming), made):
+        for line in greeting(state, found, places(wyoming), made, discovery):
             say(line)
         if check:
             checking.append(asyncio.ensure_future(checked()))
 
     checking: list[asyncio.Future] = []
-    beside = []
-    if wyoming:
-        from dsm_mlx.serve.wyoming.server import WyomingServer  # of a package that may be missing
+    beside: list[Beside] = []
+    discovery = None
+    if wyoming:  # of packages that may be missing
+        from dsm_mlx.serve.wyoming.server import WyomingServer
 
         beside.append(WyomingServer(state, wyoming))
+    if state.options.zeroconf is not None:
+        from dsm_mlx.serve.wyoming.discovery import Discovery
+
+        discovery = Discovery(state.options.zeroconf, wyoming)
+        beside.append(discovery)
     server = Server(application(state), state.options, state.sessions, ready, beside)
     server.run(sockets)
     for done in checking:
@@ -100,7 +110,13 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def greeting(state: State, addresses: list[str], wyoming: list[str], made: bool) -> list[str]:
+def greeting(
+    state: State,
+    addresses: list[str],
+    wyoming: list[str],
+    made: bool,
+    discovery: Discovery | None = None,
+) -> list[str]:
     """What is told at the start: models, memory, addresses, and whether a key is needed."""
     options, models = state.options, state.models
     lines = [f"dsm-serve {dsm_mlx.__version__}"]
@@ -115,6 +131,8 @@ def greeting(state: State, addresses: list[str], wyoming: list[str], made: bool)
     lines.append(f"  memory          {_megabytes(total)} of weights")
     lines += [f"  listening       {address}" for address in addresses]
     lines += [f"  wyoming         tcp://{place}" for place in wyoming]
+    if discovery is not None:
+        lines.append(f"  found as        {discovery.told}")
     if made:
         lines.append(f"  key             {options.keys[0]} (made up for this run; --api-key)")
     elif options.keys:
