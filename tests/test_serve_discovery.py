@@ -128,7 +128,7 @@ def test_options():
     with pytest.raises(ValueError, match="zeroconf tells of Wyoming's port, and there is none"):
         ServerOptions(zeroconf="kitchen")
     for name in ("", "x" * 64, "é" * 32, "a\nb"):
-        with pytest.raises(ValueError, match="zeroconf is .* bytes"):
+        with pytest.raises(ValueError, match=r"zeroconf is .* bytes"):
             ServerOptions(wyoming_port=0, zeroconf=name)
     with pytest.raises(TypeError, match="zeroconf is 1"):
         ServerOptions(wyoming_port=0, zeroconf=1)
