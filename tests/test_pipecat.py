@@ -128,7 +128,7 @@ def test_what_is_muted_is_not_heard():
             await pipe.finish()
         words = [word for frame in pipe.out.of(TranscriptionFrame) for word in frame.result.words]
         assert " ".join(word.text for word in words) == TEXT
-        assert words[0].start > len(sound()) / 24_000  # time went on
+        assert words[0].start > len(sound()) / 24_000 - 0.2  # time went on
 
     go(test)
 

@@ -207,11 +207,13 @@ class DsmSTTService(STTService):
         return fits
 
     def _is_keepalive_ready(self) -> bool:
-        return self._turn_is_open and not self._turn_ends
+        return self._turns is not None and self._turn_is_open and not self._turn_ends
 
     async def _send_keepalive(self, silence: bytes) -> None:
-        """Nothing comes any more, as from a microphone that was switched off."""
-        self._end_turn()
+        """Nothing comes any more, as from a microphone that was switched off: that ends a turn."""
+        if self._listening is not None:
+            self._turn_ends = True
+            self._listening.flush()
 
     # ---- settings
 
