@@ -29,7 +29,7 @@ def new_session(**options) -> AgentSession:
             api_key=KEY,
         ),
         tts=openai.TTS(model="tts-1", response_format="pcm", base_url=SPEECH, api_key=KEY),
-        turn_detection="stt",
+        turn_handling={"turn_detection": "stt"},
         vad=None,
         **options,
     )

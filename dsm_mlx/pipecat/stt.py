@@ -43,7 +43,7 @@ from dsm_mlx.stt.stream import TranscriptStream
 _TURNS = TurnPolicy()
 _OF_STREAMS = ("delay", "boost", "gain", "prompt")
 _WAIT_SECONDS = 10.0  # for a row that others have
-_END_SECONDS = 10.0  # that the last words may take
+_END_SECONDS = 60.0  # that the last words may take, where much sound still waits
 _SILENT_SECONDS = 1.0  # without any sound at all, after which a turn is over
 
 

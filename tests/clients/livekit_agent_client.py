@@ -18,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "demos"))
 
 from livekit import rtc
 from livekit.agents import Agent
+from livekit.agents.utils import http_context
 from livekit.agents.voice.io import AudioInput, AudioOutput, AudioOutputCapabilities
+from livekit.plugins import openai
 from livekit_agent import new_session
 
 SECONDS = 120.0
@@ -71,7 +73,8 @@ class Echo(Agent):
 
 
 async def main(path: str) -> dict:
-    session, speaker, answered = new_session(), Loudspeaker(), asyncio.Event()
+    never_asked = openai.LLM(base_url="http://127.0.0.1:1", api_key="any")
+    session, speaker, answered = new_session(llm=never_asked), Loudspeaker(), asyncio.Event()
     states: list[str] = []
 
     @session.on("user_state_changed")
@@ -80,16 +83,21 @@ async def main(path: str) -> dict:
 
     @session.on("conversation_item_added")
     def on_item(event) -> None:
-        if event.item.role == "assistant":
+        if getattr(event.item, "role", None) == "assistant":
             answered.set()
 
     session.input.audio, session.output.audio = Person(path), speaker
     await session.start(Echo(instructions=""))
     await asyncio.wait_for(answered.wait(), SECONDS)
-    talk = [[item.role, item.text_content] for item in session.history.items]
+    talk = [[item.role, item.text_content] for item in session.history.messages()]
     await session.aclose()
     return {"talk": talk, "states": states, "heard": speaker.heard, "rate": speaker.rate}
 
 
+async def in_a_job(path: str) -> dict:
+    async with http_context.open():  # as of a job: the plugins' connections
+        return await main(path)
+
+
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(main(sys.argv[1]))))
+    print(json.dumps(asyncio.run(in_a_job(sys.argv[1]))))
