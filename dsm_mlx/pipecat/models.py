@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Generic, Protocol, TypeVar, cast
 
+from pipecat.services.stt_service import STTService
+from pipecat.services.tts_service import TTSService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.errors import ErrorCategory
 
 from dsm_mlx.errors import AudioError, BusyError, CheckpointError
 from dsm_mlx.messages import shown
+from dsm_mlx.results import ModelInfo
 from dsm_mlx.runtime.waiting import Call
 
 Result = TypeVar("Result")
@@ -20,6 +23,9 @@ Name = str | PathLike[str] | None
 class _Handle(Protocol):
     @property
     def name(self) -> str: ...
+
+    @property
+    def info(self) -> ModelInfo: ...
 
     def close(self) -> None: ...
 
@@ -84,21 +90,39 @@ async def called(function: Callable[[], Result]) -> Result:
     return call.result()
 
 
-def category(error: Exception) -> ErrorCategory:
-    """What kind of failure an error of ours is. One that no repetition cures takes a service out of
-    work until its settings change."""
-    if isinstance(error, BusyError):
-        return ErrorCategory.RATE_LIMIT
-    if isinstance(error, (CheckpointError, AudioError, ValueError, TypeError)):
-        return ErrorCategory.INVALID_REQUEST
-    return ErrorCategory.SERVER
+async def ready(service: STTService | TTSService, model: Model[Handle]) -> Handle:
+    """The handle of a service's model, whose name is in its settings and metrics from now on.
 
-
-def check_language(language: str | None, known: Sequence[str]) -> None:
-    """ValueError for a language that a model does not know; one that tells of none knows all.
-
-    language: a code such as "en" or "en-GB", of which the first part counts.
+    Raises what loading raises, and ValueError for a language that the model does not know.
     """
+    handle = await model.ready()
+    service.settings.model = handle.name
+    service._sync_model_name_to_metrics()
+    _check_language(language_of(service), handle.info.languages)
+    return handle
+
+
+async def tell(service: STTService | TTSService, error: Exception) -> None:
+    """What went wrong, as an `ErrorFrame`. An error that no repetition cures takes the service out
+    of work until its settings change."""
+    known = (CheckpointError, AudioError, ValueError, TypeError)
+    category = ErrorCategory.INVALID_REQUEST if isinstance(error, known) else ErrorCategory.SERVER
+    busy = isinstance(error, BusyError)
+    await service.push_error(
+        str(error) or type(error).__name__,
+        exception=error,
+        category=ErrorCategory.RATE_LIMIT if busy else category,
+        force_treat_as_permanent=not busy,
+    )
+
+
+def language_of(service: STTService | TTSService) -> str | None:
+    """The language that a service is set to, if it is to any: a code such as "en" or "en-GB"."""
+    return cast("str | None", service._settings.language)
+
+
+def _check_language(language: str | None, known: Sequence[str]) -> None:
+    """One that tells of no languages knows all. Of the code its first part counts."""
     if language is not None and known and language.partition("-")[0] not in known:
         raise ValueError(f"language is {shown(language)} (this model knows {', '.join(known)})")
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from pipecat.frames.frames import (
     CancelFrame,
@@ -26,14 +26,14 @@ from pipecat.services.settings import STTSettings
 from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
+from pipecat.utils.errors import ErrorCategory
 from pipecat.utils.time import time_now_iso8601
 from pipecat.utils.types import NOT_GIVEN, NotGiven
 
 from dsm_mlx import load_stt
-from dsm_mlx.errors import BusyError
 from dsm_mlx.options import Gain, Prompt, TurnPolicy
 from dsm_mlx.pipecat.listening import MOST_SECONDS, Listening
-from dsm_mlx.pipecat.models import Model, Name, as_language, called, category, check_language
+from dsm_mlx.pipecat.models import Model, Name, as_language, called, language_of, ready, tell
 from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Transcript, Word
 from dsm_mlx.serve.samples import Decoder
 from dsm_mlx.stt.boost import Phrases
@@ -179,7 +179,7 @@ class DsmSTTService(STTService):
         format = (frame.sample_rate, frame.num_channels)
         if self._decoder is None or format != self._format:
             self._format, self._decoder = format, Decoder("s16le", *format)
-        if self._muted:
+        if self._muted and self.is_usable:
             self._hear(bytes(len(frame.audio)))
         await super().process_audio_frame(frame, direction)
 
@@ -190,9 +190,9 @@ class DsmSTTService(STTService):
             self._deaf = not fits
             if self._deaf:
                 await self.push_error(
-                    f"{self.name}: more than {MOST_SECONDS:g} s of sound wait to be heard, so some "
+                    f"more than {MOST_SECONDS:g} s of sound wait to be heard, so some "
                     "is left out: the model is being loaded, or this machine is too slow for it",
-                    category=category(TimeoutError()),
+                    category=ErrorCategory.SERVER,
                 )
         yield None
 
@@ -251,28 +251,16 @@ class DsmSTTService(STTService):
         except Exception as error:
             if self._listening is listening:
                 self._listening = None
-            await self.push_error(
-                f"{self.name}: {error}",
-                exception=error,
-                category=category(error),
-                force_treat_as_permanent=not isinstance(error, BusyError),
-            )
+            await tell(self, error)
         await self._finish()
         if (task := asyncio.current_task()) in self._tasks:
             self._tasks.remove(task)
 
     async def _open(self) -> TranscriptStream:
-        model = await self._model.ready()
-        self._settings.model = model.name
-        self._sync_model_name_to_metrics()
+        model = await ready(self, self._model)
         self._known = model.languages
-        check_language(self._language, self._known)
         options = {name: getattr(self._settings, name) for name in _OF_STREAMS}
         return await called(partial(model.stream, turns=self._turns, wait=_WAIT_SECONDS, **options))
-
-    @property
-    def _language(self) -> str | None:
-        return cast("str | None", self._settings.language)
 
     async def _tell(self, start: float, event: Event) -> None:
         """What the model says, as frames. start: of the stream, in seconds of the service's."""
@@ -322,7 +310,7 @@ class DsmSTTService(STTService):
     @property
     def _who(self) -> tuple[str, str, Language | None]:
         """The user, when it was said, and in which language, as frames have them."""
-        return self._user_id, time_now_iso8601(), as_language(self._language, self._known)
+        return self._user_id, time_now_iso8601(), as_language(language_of(self), self._known)
 
     def _transcript(self, text: str) -> Transcript:
         return Transcript(text, list(self._words), duration=self._given)

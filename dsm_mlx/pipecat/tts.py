@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from pipecat.frames.frames import (
     CancelFrame,
@@ -22,8 +22,7 @@ from pipecat.services.tts_service import TextAggregationMode, TTSService
 from pipecat.utils.types import NOT_GIVEN, NotGiven
 
 from dsm_mlx import load_tts
-from dsm_mlx.errors import BusyError
-from dsm_mlx.pipecat.models import Model, Name, called, category, check_language
+from dsm_mlx.pipecat.models import Model, Name, called, ready, tell
 from dsm_mlx.pipecat.speaking import Utterance
 from dsm_mlx.tts.model import TextToSpeech
 from dsm_mlx.tts.stream import SpeechStream
@@ -100,6 +99,7 @@ class DsmTTSService(TTSService):
             settings=stored, push_text_frames=False, push_start_frame=True, **{**ours, **kwargs}
         )
         self._model = found
+        self._preparing: asyncio.Task[None] | None = None
         self._utterances: dict[str, tuple[Utterance, asyncio.Task[None]]] = {}
 
     def can_generate_metrics(self) -> bool:
@@ -115,7 +115,7 @@ class DsmTTSService(TTSService):
 
     async def start(self, frame: StartFrame) -> None:
         await super().start(frame)
-        self.create_task(self._prepare(), "loading")
+        self._preparing = self.create_task(self._prepare(), "loading")
 
     async def stop(self, frame: EndFrame) -> None:
         """All is said before the frame goes on."""
@@ -129,20 +129,15 @@ class DsmTTSService(TTSService):
     async def cleanup(self) -> None:
         await super().cleanup()
         await self._fall_silent()
+        if self._preparing is not None:
+            await self.cancel_task(self._preparing)
         await self._model.close()
 
     async def _prepare(self) -> None:
         try:
-            await self._ready()
+            await ready(self, self._model)
         except Exception as error:
-            await self._fail(error)
-
-    async def _ready(self) -> TextToSpeech:
-        model = await self._model.ready()
-        self._settings.model = model.name
-        self._sync_model_name_to_metrics()
-        check_language(cast("str | None", self._settings.language), model.info.languages)
-        return model
+            await tell(self, error)
 
     # ---- settings
 
@@ -211,7 +206,7 @@ class DsmTTSService(TTSService):
                         )
                         await self.append_to_audio_context(context_id, frame)
         except Exception as error:
-            await self._fail(error)
+            await tell(self, error)
         await utterance.ended.wait()  # what comes after its end is not said
         self._utterances.pop(context_id, None)
         await self._close_context(context_id)
@@ -221,13 +216,5 @@ class DsmTTSService(TTSService):
         await self.remove_audio_context(context_id)
 
     async def _open(self, options: dict[str, Any]) -> SpeechStream:
-        model = await self._ready()
+        model = await ready(self, self._model)
         return await called(partial(model.stream, wait=_WAIT_SECONDS, **options))
-
-    async def _fail(self, error: Exception) -> None:
-        await self.push_error(
-            f"{self.name}: {error}",
-            exception=error,
-            category=category(error),
-            force_treat_as_permanent=not isinstance(error, BusyError),
-        )
