@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import numpy as np
 
-from dsm_mlx.chat.hearing import Hearing
+from dsm_mlx.chat.hearing import Cut, Hearing
 from dsm_mlx.chat.speaking import end
 from dsm_mlx.results import Event, Pause
 from dsm_mlx.stt.stream import TranscriptStream
@@ -24,7 +24,7 @@ class Listening:
     """
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[np.ndarray | object] = asyncio.Queue()
+        self._queue: asyncio.Queue[np.ndarray | Cut | None] = asyncio.Queue()
         self._samples = 0  # in the queue
         self._hearing: Hearing | None = None
 
@@ -39,7 +39,7 @@ class Listening:
 
     def flush(self) -> None:
         """Bring out the words of all the sound so far; then there is a `Mark`."""
-        self._queue.put_nowait(_FLUSH)
+        self._queue.put_nowait(Cut(kept=True))
 
     def finish(self) -> None:
         """The same, without waiting for sound that has not been given to the model."""
@@ -48,7 +48,7 @@ class Listening:
 
     def end(self) -> None:
         """No more sound comes: the rest is told, and `run` returns."""
-        self._queue.put_nowait(_END)
+        self._queue.put_nowait(None)
 
     async def run(self, stream: TranscriptStream, tell: Callable[[Event], Awaitable[None]]) -> None:
         """Until the end. Raises what ended the stream before; it is closed whatever happens."""
@@ -68,17 +68,12 @@ class Listening:
         await hearing.give(_at_once)
         stream.end()
 
-    async def _blocks(self) -> AsyncIterator[np.ndarray]:
-        while (item := await self._queue.get()) is not _END:
+    async def _blocks(self) -> AsyncIterator[np.ndarray | Cut]:
+        while (item := await self._queue.get()) is not None:
             if isinstance(item, np.ndarray):
                 self._samples -= item.size
-                yield item
-            else:
-                self.finish()
+            yield item
 
 
 async def _at_once() -> None:
     """There is always room: `Hearing` itself gives a stream no more than a moment's sound."""
-
-
-_FLUSH, _END = object(), object()
