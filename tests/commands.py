@@ -7,8 +7,9 @@ import time
 
 # With buffers, as users have them: what they hold is written last.
 BUFFERED = {"PYTHONUNBUFFERED": ""}
-STT, TTS, CONVERT, SERVE, CHAT = (
-    [sys.executable, "-m", f"dsm_mlx.{name}"] for name in ("stt", "tts", "convert", "serve", "chat")
+STT, TTS, CONVERT, SERVE, CHAT, CAPTIONS = (
+    [sys.executable, "-m", f"dsm_mlx.{name}"]
+    for name in ("stt", "tts", "convert", "serve", "chat", "desktop")
 )
 
 

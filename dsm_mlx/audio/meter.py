@@ -11,6 +11,7 @@ import numpy as np
 WINDOW_SECONDS = 0.1
 STALE_SECONDS = 0.5  # no level is shown for a device that has given nothing for this long
 FLOOR = -120.0  # decibels
+SOFTEST = -60.0  # decibels, where what is shown of a level begins
 
 
 class Meter:
@@ -56,3 +57,8 @@ class Meter:
 def decibels(amplitude: float) -> float:
     """Of an amplitude from 0 up: 20 log10 of it, and -120 at least."""
     return max(FLOOR, 20 * math.log10(amplitude)) if amplitude > 0 else FLOOR
+
+
+def share(level: float) -> float:
+    """How much of a bar shows a level in decibels: from 0, at -60 and below, to 1, at 0."""
+    return min(1.0, max(0.0, 1 - level / SOFTEST))

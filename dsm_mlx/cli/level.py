@@ -10,9 +10,10 @@ from contextlib import suppress
 import numpy as np
 
 from dsm_mlx.audio import Microphone
+from dsm_mlx.audio.meter import share
 
 _SECONDS = 0.1  # between two looks
-_WIDTH, _SOFTEST = 30, -60.0  # signs; decibels of full scale, where the bar begins
+_WIDTH = 30  # signs
 
 
 def metered(microphone: Microphone) -> Iterator[np.ndarray]:
@@ -30,8 +31,7 @@ def metered(microphone: Microphone) -> Iterator[np.ndarray]:
 
 def level_bar(level: float) -> str:
     """A level in decibels as a bar, and in figures."""
-    filled = round(_WIDTH * min(1.0, max(0.0, 1 - level / _SOFTEST)))
-    return f"|{'#' * filled:{_WIDTH}}| {level:.0f} dB"
+    return f"|{'#' * round(_WIDTH * share(level)):{_WIDTH}}| {level:.0f} dB"
 
 
 def _show(text: str) -> None:
