@@ -9,7 +9,7 @@ from tkinter import ttk
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsm_mlx.audio.devices import Device
-from dsm_mlx.desktop.controls import GAP, Flow, Level, device_choices, dress_menu, fill
+from dsm_mlx.desktop.controls import GAP, NONE, Flow, Level, device_choices, dress_menu, fill
 from dsm_mlx.desktop.looks import LOOKS, Look
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Bar(tk.Frame):
         window, menu = self._window, self._menu
         models, self._delays = self._new_menu(menu), self._new_menu(menu)
         if window.models:
-            names = [("Best on this machine", ""), *((name, name) for name in window.models)]
+            names = [("Best on this machine", NONE), *((name, name) for name in window.models)]
             fill(models, window.model, names, window.choose)
             menu.add_cascade(label="Model", menu=models)
         menu.add_cascade(label="Delay", menu=self._delays, state="disabled")
@@ -152,8 +152,8 @@ class Bar(tk.Frame):
         window = self._window
         values = [f"{delay:g}" for delay in delays]
         if window.delay.get() not in values:
-            window.delay.set("")
-        names = [("The model's own", ""), *((f"{value} s", value) for value in values)]
+            window.delay.set(NONE)
+        names = [("The model's own", NONE), *((f"{value} s", value) for value in values)]
         fill(self._delays, window.delay, names, window.choose)
         self._menu.entryconfigure("Delay", state="normal" if len(values) > 1 else "disabled")
 

@@ -11,6 +11,7 @@ from dsm_mlx.audio.meter import share
 from dsm_mlx.desktop.looks import Look
 
 GAP = 8
+NONE = " "  # of a menu's variable where nothing is chosen; for "" Tk takes the entry's label
 _LEVEL_WIDTH, _LEVEL_HEIGHT = 96, 10
 _NAME = 52  # signs of a microphone's name
 
@@ -85,7 +86,7 @@ def device_choices(devices: list[Device], wanted: str) -> list[tuple[str, str]]:
     """What a menu of microphones shows, and what a `Microphone` takes for each: its name, or its
     number where two have one name. wanted: one that is chosen, although it may not be there."""
     names = [device.name for device in devices]
-    choices = [("System default", "")]
+    choices = [("System default", NONE)]
     for device in devices:
         same = names.count(device.name) > 1
         label = f"{_short(device.name)} ({device.index})" if same else _short(device.name)

@@ -15,7 +15,7 @@ from dsm_mlx.audio.events import DeviceEvent
 from dsm_mlx.audio.meter import FLOOR
 from dsm_mlx.desktop.bar import Bar, bind_keys
 from dsm_mlx.desktop.captions import Captions
-from dsm_mlx.desktop.controls import dress_widgets
+from dsm_mlx.desktop.controls import NONE, dress_widgets
 from dsm_mlx.desktop.listening import (
     Choice,
     Devices,
@@ -85,13 +85,12 @@ class Window:
         self._tell("Ready")
 
     def _make_variables(self) -> None:
-        """What is chosen in menus; nothing chosen is an empty text."""
+        """What is chosen in menus."""
         choice = self._choice
-        known = {"look": self._settings.look, "model": choice.model or ""}
-        known["device"] = "" if choice.device is None else str(choice.device)
-        known["delay"] = "" if choice.delay is None else f"{choice.delay:g}"
-        made = {name: tk.StringVar(self.root, value) for name, value in known.items()}
-        self.look, self.model, self.device, self.delay = made.values()
+        known = {"look": self._settings.look, "model": choice.model, "device": choice.device}
+        known["delay"] = None if choice.delay is None else f"{choice.delay:g}"
+        made = [tk.StringVar(self.root, NONE if v is None else str(v)) for v in known.values()]
+        self.look, self.model, self.device, self.delay = made
         self.on_top = tk.BooleanVar(self.root)
 
     def run(self) -> None:
@@ -105,6 +104,8 @@ class Window:
             self.root.mainloop()
         finally:
             self._listener.close()
+            with suppress(tk.TclError):  # which it raises where it is closed already
+                self.root.destroy()
         if self._failed:
             raise self._failed
 
@@ -209,10 +210,10 @@ class Window:
 
     def choose(self) -> None:
         """Take what the menus say, and go on with it."""
-        device, delay = self.device.get(), self.delay.get()
+        device, delay = self.device.get().strip(), self.delay.get().strip()
         self._choice = Choice(
-            self.model.get() or None,
-            (int(device) if device.isdecimal() else device) if device else None,
+            self.model.get().strip() or None,
+            int(device) if device.isdecimal() else device or None,
             float(delay) if delay else None,
         )
         if self._listener.busy:
