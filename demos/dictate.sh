@@ -1,0 +1,58 @@
+#!/bin/sh
+# Dictation with one key: bind it to this script. Pressed once it listens; pressed again it stops,
+# and what was said is typed where the cursor is.
+#
+#   dictate.sh [what dsm-stt takes, such as --model stt-1b or --server http://127.0.0.1:8080]
+#
+# On X11 it needs xdotool, on Wayland wtype; on macOS pbcopy and osascript, which are there, and
+# the permission to control the computer (Privacy & Security > Accessibility) for whatever has the
+# key. DSM_STT is the command, where it is not in the path of whatever has the key.
+set -eu
+
+folder=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}/dsm-dictate-$(id -u)
+mkdir -p -m 700 "$folder"
+
+tell() { # a notification, where there is what shows one
+    if command -v notify-send >/dev/null; then
+        notify-send -t 1500 Dictation "$1" || true
+    elif command -v osascript >/dev/null; then
+        osascript -e 'on run {text}' -e 'display notification text with title "Dictation"' \
+            -e 'end run' "$1" || true
+    fi
+}
+
+insert() { # the text in a file, where the cursor is
+    if command -v osascript >/dev/null; then
+        LC_CTYPE=UTF-8 pbcopy <"$1"
+        osascript -e 'tell application "System Events" to keystroke "v" using command down'
+    elif [ -n "${WAYLAND_DISPLAY:-}" ]; then
+        wtype - <"$1"
+    else
+        xdotool type --clearmodifiers --delay 2 --file "$1"
+    fi
+}
+
+listen() {
+    "${DSM_STT:-dsm-stt}" --mic "$@" </dev/null >"$folder/words" 2>"$folder/log" &
+    echo $! >"$folder/pid"
+    tell "Listening"
+}
+
+stop() {
+    pid=$(cat "$folder/pid")
+    rm "$folder/pid"
+    kill -TERM "$pid" # after which the words that are still on their way come out
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+    tr -d '\n' <"$folder/words" >"$folder/text"
+    if [ -s "$folder/text" ]; then
+        insert "$folder/text"
+    else
+        tell "Nothing was heard: $(tail -n 1 "$folder/log")"
+    fi
+}
+
+if [ -e "$folder/pid" ] && kill -0 "$(cat "$folder/pid")" 2>/dev/null; then
+    stop
+else
+    listen "$@"
+fi
