@@ -71,7 +71,7 @@ def shown(screen):
 
 
 def text(window):
-    return window.paper.text.get("1.0", "end")
+    return window.paper.text.get("1.0", "end").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def tagged(window, tag):
@@ -117,7 +117,8 @@ def test_pauses_are_marked(shown):
     assert text(s.window) == "0:00\tthe  — pause\n\tbu …\n"
     s.tell(Word("bus", 4.0, 4.4), Word("was", 5.0, 5.4))
     assert text(s.window) == "0:00\tthe  — pause, 3.6 s\n0:04\tbus was\n"
-    assert tagged(s.window, "pause") == ["  — pause, 3.6 s"]
+    (mark,) = tagged(s.window, "pause")
+    assert mark.split() == ["—", "pause,", "3.6", "s"] and mark.count(" ") == 2  # in one piece
 
 
 def test_however_words_come_the_same_is_drawn(shown):
@@ -366,6 +367,15 @@ def test_the_buttons_fit_into_any_width(shown):
             assert item.winfo_y() + item.winfo_height() <= flow.winfo_height()
         rows[width] = len({item.winfo_y() for item in flow._items})
     assert rows[900] == 1 < rows[420] < rows[260]
+
+
+def test_a_low_window_has_words_before_buttons(shown):
+    s = shown()
+    flow = s.window.bar._flow
+    for size, seen in (("400x180", False), ("400x460", True), ("900x200", True)):
+        s.window.root.geometry(size)
+        wait_for(lambda seen=seen: s.tell() or bool(flow.winfo_ismapped()) == seen, 20)
+        assert s.window.paper.winfo_height() >= 60 and s.window.bar.state.winfo_ismapped()
 
 
 def test_words_alone(shown):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dsm_mlx.desktop.window import Window
 
 _MAC = sys.platform == "darwin"
+_PAD = 12  # pixels around
+_LEAST = 80  # pixels of height that words have beside the buttons
 
 
 class Action(NamedTuple):
@@ -63,13 +65,14 @@ def bind_keys(window: Window) -> None:
     root.bind("<Next>", lambda event: page(event, 1))
     root.bind("<End>", lambda _: paper.go_to_end())
     root.bind("<Escape>", lambda _: window.show_bar())
+    paper.text.bind("<Button-2>" if _MAC else "<Button-3>", window.bar.open_menu)
 
 
 class Bar(tk.Frame):
     """A line of what goes on, and the buttons of a window."""
 
     def __init__(self, window: Window):
-        super().__init__(window.root, padx=14, pady=10)
+        super().__init__(window.root, padx=_PAD, pady=_PAD)
         self._window = window
         self._menus: list[tk.Menu] = []
         above = tk.Frame(self)
@@ -82,6 +85,8 @@ class Bar(tk.Frame):
         self._flow = flow = Flow(self)
         flow.pack(fill="x")
         self._plain = above, self._flow, self.state
+        self._above = above
+        window.root.bind("<Configure>", lambda _: self._fit(), add="+")
         self.listen = ttk.Button(flow, style="Main.TButton", width=7, command=window.toggle)
         flow.add(self.listen)
         self._devices = self._menu_button("Microphone")
@@ -132,6 +137,21 @@ class Bar(tk.Frame):
                 command=lambda action=action: action.do(window),
                 accelerator=f"⌘{action.key}" if _MAC else f"Ctrl+{action.key}",
             )
+
+    def _fit(self) -> None:
+        """In a low window words come before buttons; the menu opens on the words as well."""
+        root = self._window.root
+        _, buttons = self._flow.places(root.winfo_width() - 2 * _PAD)
+        left = root.winfo_height() - self._above.winfo_reqheight() - GAP - buttons - 2 * _PAD
+        fits = left >= max(buttons, _LEAST)
+        if fits and not self._flow.winfo_manager():
+            self._flow.pack(fill="x")
+        elif not fits:
+            self._flow.pack_forget()
+
+    def open_menu(self, event: tk.Event) -> None:
+        """Where the mouse is."""
+        self._menu.tk_popup(event.x_root, event.y_root)
 
     # ---- what it shows
 

@@ -29,16 +29,23 @@ class Flow(tk.Frame):
         for widget in widgets:
             widget.bind("<Configure>", lambda _: self.after_idle(self._arrange), add="+")
 
-    def _arrange(self) -> None:
-        x = y = 0
+    def places(self, width: int) -> tuple[list[tuple[int, int]], int]:
+        """Where each begins, and how high they all are, in so many pixels of width."""
         tallest = max(widget.winfo_reqheight() for widget in self._items)
+        found, x, y = [], 0, 0
         for widget in self._items:
-            width = widget.winfo_reqwidth()
-            if x and x + width > self.winfo_width():
+            wide, high = widget.winfo_reqwidth(), widget.winfo_reqheight()
+            if x and x + wide > width:
                 x, y = 0, y + tallest + GAP
-            widget.place(x=x, y=y + (tallest - widget.winfo_reqheight()) // 2)
-            x += width + GAP
-        self.configure(height=y + tallest)
+            found.append((x, y + (tallest - high) // 2))
+            x += wide + GAP
+        return found, y + tallest
+
+    def _arrange(self) -> None:
+        found, height = self.places(self.winfo_width())
+        for widget, (x, y) in zip(self._items, found, strict=True):
+            widget.place(x=x, y=y)
+        self.configure(height=height)
 
 
 class Level(tk.Canvas):

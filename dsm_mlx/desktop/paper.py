@@ -140,7 +140,7 @@ class Paper(tk.Frame):
         if paragraph.going:
             self._add(f" {paragraph.going} …", "going")
         if paragraph.mark:
-            self._add(f"  — {paragraph.mark}", "pause")
+            self._add("  " + f"— {paragraph.mark}".replace(" ", "\N{NO-BREAK SPACE}"), "pause")
 
     def _add(self, text: str, tag: str) -> None:
         self.text.insert("end-1c", text, (tag, "line"))
