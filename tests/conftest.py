@@ -11,6 +11,7 @@ os.environ.setdefault("DSM_MLX_BLAS", "0")
 import dsm_mlx  # noqa: F401, so that another one than "0" is there before MLX
 
 # isort: split
+import desktop
 import fake_devices
 import golden as fixtures
 import mlx.core as mx
@@ -83,6 +84,12 @@ def manifest():
 def virtual_microphone():
     """What `paplay` plays is what the default microphone hears."""
     yield from microphone.running()
+
+
+@pytest.fixture(scope="session")
+def screen():
+    """What has windows, and nobody sees."""
+    yield from desktop.running()
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ Tests that need it are skipped where it cannot be started, unless DSM_MLX_REQUIR
 """
 
 import os
+import queue
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from commands import wait_for
@@ -22,20 +24,21 @@ def running():
     if absent:
         missing(f"not installed: {', '.join(absent)}")
     try:
-        import tkinter  # noqa: F401
+        import tkinter
     except ImportError:
         missing("this Python has no Tk: apt install python3-tk")
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
-    quiet = {"stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **quiet) as server:
-        display = f":{server.stdout.readline().strip()}"
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("DISPLAY", display)
-            with subprocess.Popen(["openbox"], stdout=subprocess.DEVNULL, **quiet) as manager:
-                wait_for(lambda: "window id" in asked("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"))
-                yield display
-                manager.terminate()
-        server.terminate()
+    # It ends by itself with its last client. That is Tk, which keeps its connection as long as this
+    # process lives, and would end it where the connection breaks.
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x800x24", "-terminate"]
+    quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    server = subprocess.Popen(command, text=True, **quiet)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DISPLAY", f":{server.stdout.readline().strip()}")
+        tkinter.Tk().destroy()
+        with subprocess.Popen(["openbox"], **quiet) as manager:
+            wait_for(lambda: "window id" in asked("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), 20)
+            yield
+            manager.terminate()
 
 
 def missing(reason):
@@ -84,3 +87,56 @@ def colours(window, path, root):
         for colour in root.tk.splitlist(row):
             found[colour] = found.get(colour, 0) + 1
     return found
+
+
+class Listener:
+    """Does what the test says."""
+
+    def __init__(self):
+        self.messages, self.level, self.busy = queue.SimpleQueue(), -120.0, False
+        self.done = []
+
+    def start(self, choice):
+        self.busy = True
+        self.done.append(choice)
+
+    def stop(self):
+        self.done.append("stop")
+
+    def close(self):
+        self.done.append("close")
+
+    def look(self):
+        self.done.append("look")
+
+
+def windows():
+    """Yields `shown(**settings)`: a window that listens to nothing, what it is told by, and how it
+    takes it: `.window`, `.listener`, `.tell(*messages)`."""
+    from dsm_mlx.desktop.window import Settings, Window
+
+    opened = []
+
+    def show(**settings):
+        listener = Listener()
+        window = Window(listener, Settings(**{"listen": False, **settings}))
+        opened.append(window)
+
+        def tell(*messages):
+            for message in messages:
+                listener.messages.put(message)
+            window._poll()
+            window.root.update()
+
+        tell()
+        return SimpleNamespace(window=window, listener=listener, tell=tell)
+
+    yield show
+    for window in opened:
+        window.close()
+
+
+def pick(window, name, entry):
+    """Choose an entry of the menu behind a button of the bar."""
+    menu = next(m for m in window.bar._menus if m.master.cget("text") == name)
+    menu.invoke(menu.index(entry))

@@ -25,11 +25,6 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.fixture(scope="module")
-def screen():
-    yield from desktop.running()
-
-
 @pytest.fixture
 def root(screen):
     """A window of the test's own."""

@@ -13,19 +13,15 @@ from commands import wait_for
 SCRIPT = Path(__file__).parents[1] / "demos/dictate.sh"
 
 
-@pytest.fixture(scope="module")
-def screen():
-    yield from desktop.running()
-
-
 @pytest.fixture
 def key(tmp_path, screen):
     """What the key runs; what `dsm-stt` is, by its shell code."""
 
     def press(command):
-        stt = tmp_path / "dsm-stt"
-        stt.write_text(f"#!/bin/sh\n{command}\n")
-        stt.chmod(0o755)
+        stt = tmp_path / f"stt-{abs(hash(command))}"
+        if not stt.exists():  # else it may be running
+            stt.write_text(f"#!/bin/sh\n{command}\n")
+            stt.chmod(0o755)
         environment = os.environ | {"DSM_STT": str(stt), "XDG_RUNTIME_DIR": str(tmp_path)}
         environment.pop("WAYLAND_DISPLAY", None)
         done = subprocess.run([SCRIPT, "--model", "tiny"], env=environment, timeout=60)
