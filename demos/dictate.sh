@@ -10,7 +10,7 @@
 set -eu
 
 folder=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}/dsm-dictate-$(id -u)
-mkdir -p -m 700 "$folder"
+(umask 077 && mkdir -p "$folder")
 
 tell() { # a notification, where there is what shows one
     if command -v notify-send >/dev/null; then
@@ -33,16 +33,21 @@ insert() { # the text in a file, where the cursor is
 }
 
 listen() {
-    "${DSM_STT:-dsm-stt}" --mic "$@" </dev/null >"$folder/words" 2>"$folder/log" &
-    echo $! >"$folder/pid"
+    rm -f "$folder/pid" "$folder/done"
+    (
+        "${DSM_STT:-dsm-stt}" --mic "$@" </dev/null >"$folder/words" 2>"$folder/log" &
+        echo $! >"$folder/pid.new"
+        mv "$folder/pid.new" "$folder/pid"
+        wait $! || true
+        touch "$folder/done"
+    ) </dev/null >/dev/null 2>&1 &
+    until [ -e "$folder/pid" ]; do sleep 0.02; done
     tell "Listening"
 }
 
-stop() {
-    pid=$(cat "$folder/pid")
-    rm "$folder/pid"
-    kill -TERM "$pid" # after which the words that are still on their way come out
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+stop() { # after which the words that are still on their way come out
+    kill -TERM "$(cat "$folder/pid")" 2>/dev/null || touch "$folder/done"
+    until [ -e "$folder/done" ]; do sleep 0.05; done
     tr -d '\n' <"$folder/words" >"$folder/text"
     if [ -s "$folder/text" ]; then
         insert "$folder/text"
@@ -51,7 +56,7 @@ stop() {
     fi
 }
 
-if [ -e "$folder/pid" ] && kill -0 "$(cat "$folder/pid")" 2>/dev/null; then
+if [ -e "$folder/pid" ] && [ ! -e "$folder/done" ]; then
     stop
 else
     listen "$@"
