@@ -52,11 +52,14 @@ def asked(*command):
     return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
 
 
-def window_called(name):
-    """The number of the window with this title, once it is there."""
+def window_called(name, root=None):
+    """The number of the window with this title, once it is there. root: it, if it is Tk's of this
+    process."""
     found = []
 
     def look():
+        if root:
+            root.update()
         found[:] = asked("xdotool", "search", "--onlyvisible", "--name", f"^{name}$").split()
         return found
 

@@ -91,7 +91,7 @@ def test_what_is_said_is_seen_copied_and_the_window_closed(
 
 def test_it_stays_on_top_until_it_is_told_not_to(opened, root):
     process, window = opened("--model", "tiny", "--wait")
-    other = desktop.window_called("Another")
+    other = desktop.window_called("Another", root)
 
     def raised(over):
         root.lift()

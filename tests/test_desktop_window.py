@@ -127,7 +127,7 @@ def test_contrast_is_seen_on_the_screen(shown, tmp_path):
     """Most of it is paper, and words have the colour of ink, accents that of the look."""
     s = shown()
     s.tell(Listening("Desk", 0.0), *(Word("mmmm", i, i + 0.5) for i in range(9)))
-    window = desktop.window_called("Captions")
+    window = desktop.window_called("Captions", s.window.root)
     for name in ("dark", "light", "high"):
         desktop.pick(s.window, "Contrast", LOOKS[name].title)
         assert s.window.look.get() == name

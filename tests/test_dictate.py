@@ -40,7 +40,7 @@ def entry(screen):
     entry = tkinter.Entry(root)
     entry.pack()
     root.update()
-    window = desktop.window_called("Editor")
+    window = desktop.window_called("Editor", root)
     desktop.asked("xdotool", "windowactivate", "--sync", str(window))
     entry.focus_force()
     root.update()
