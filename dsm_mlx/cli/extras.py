@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.metadata import PackageNotFoundError, distribution, metadata
 
-_OF_DEVELOPERS = ("test", "reference", "train")
+_OF_DEVELOPERS = ("test", "reference", "train", "evaluate")
 _REQUIREMENT = re.compile(r"([\w.-]+).*;.*\bextra == ['\"]([\w-]+)['\"]")
 
 

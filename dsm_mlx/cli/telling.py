@@ -21,6 +21,9 @@ _EXTRAS = {
     "chat": "a language model on this machine",
     "text": "numbers as words",
     "plot": "dsm-stt --plot",
+    "cluster": "dsm-stt with --scheduler and --workers",
+    "zeroconf": "the network is told of the server",
+    "pipecat": "services of Pipecat's",
 }
 
 

@@ -301,7 +301,7 @@ def _check_output(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 def _check_plot(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.plot.suffix.lower() != ".png":
         p.error(f"--plot {shown_name(args.plot)}: a picture is a PNG file (expected NAME.png)")
-    if args.mic or args.files == ["-"] or len(args.files) > 1:
+    if args.mic or args.files == ["-"] or args.named or args.archive:
         p.error("--plot draws the words of one file")
 
 
