@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 DEMOS = sorted((Path(__file__).parents[1] / "demos").glob("*.py"))
-# As `python demo.py ...` on a machine without sound devices.
+# As `python demo.py ...` on a machine without sound devices and rare packages.
 WITHOUT_DEVICES = """
 import runpy, sys
-sys.modules["sounddevice"] = None
+for name in "sounddevice", "pipecat", "livekit":
+    sys.modules[name] = None
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 # It hears the recordings beside it.
 NEEDS_NOTHING = ["transcribe"]
+NEEDS = {"pipecat_echo": "pipecat", "livekit_agent": "livekit"}
 
 
 def ran(demo, *arguments, folder):
@@ -46,6 +48,9 @@ def test_without_arguments_or_devices(demo, tmp_path):
     status, out, err = ran(demo, folder=tmp_path)
     if demo.stem in NEEDS_NOTHING:
         assert status == 0 and len(out.splitlines()) > 10
+    elif demo.stem in NEEDS:
+        assert (status, out) == (1, "") and err.count("\n") == 1
+        assert err.startswith("error: ") and "pip install" in err and NEEDS[demo.stem] in err
     elif demo.stem == "codec":
         assert (status, out) == (2, "") and "python demos/codec.py" in err
     else:
