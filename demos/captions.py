@@ -21,6 +21,8 @@ async def captions(source) -> None:
             print()
 
 
+if {"-h", "--help"} & set(sys.argv):
+    sys.exit(print(__doc__))
 try:
     with Sound(sys.argv[1], target=24_000) if sys.argv[1:] else Microphone() as source:
         asyncio.run(captions(source.blocks() if sys.argv[1:] else source))

@@ -14,6 +14,8 @@ def reply(messages):
     yield f"You said: {messages[-1]['content']}."
 
 
+if {"-h", "--help"} & set(sys.argv):
+    sys.exit(print(__doc__))
 headphones = "--headphones" in sys.argv  # with them you may interrupt it
 try:
     with Microphone() as microphone, Speaker() as speaker, load_stt() as stt, load_tts() as tts:

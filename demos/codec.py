@@ -10,8 +10,11 @@ import numpy as np
 import dsm_mlx
 from dsm_mlx.audio import SoundWriter, read
 
+if {"-h", "--help"} & set(sys.argv):
+    sys.exit(print(__doc__))
 if len(sys.argv) != 3:
-    sys.exit(__doc__)
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
 source, target = sys.argv[1:]
 try:
     codec = dsm_mlx.load_codec()

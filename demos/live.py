@@ -9,6 +9,8 @@ import dsm_mlx
 from dsm_mlx import EndOfTurn, Word
 from dsm_mlx.audio import Microphone
 
+if {"-h", "--help"} & set(sys.argv):
+    sys.exit(print(__doc__))
 try:
     with (
         Microphone() as microphone,

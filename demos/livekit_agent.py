@@ -7,9 +7,15 @@ python demos/livekit_agent.py console         # this machine's microphone; `dev`
 """
 
 import os
+import sys
 
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
-from livekit.plugins import openai
+if __name__ == "__main__" and {"-h", "--help"} & set(sys.argv[1:2]):
+    sys.exit(print(__doc__))
+try:
+    from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
+    from livekit.plugins import openai
+except ImportError as error:
+    sys.exit(f"error: {error} (pip install livekit-agents livekit-plugins-openai)")
 
 SPEECH = os.environ.get("DSM_SERVER", "http://127.0.0.1:8080") + "/v1"
 KEY = os.environ.get("DSM_API_KEY", "any")  # the plugin wants one, whether the server does or not

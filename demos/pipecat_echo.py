@@ -7,26 +7,31 @@ python demos/pipecat_echo.py IN.wav OUT.wav
 import asyncio
 import sys
 
-import numpy as np
-from pipecat.frames.frames import (
-    EndFrame,
-    InputAudioRawFrame,
-    LLMContextFrame,
-    LLMFullResponseEndFrame,
-    LLMFullResponseStartFrame,
-    LLMTextFrame,
-    TTSAudioRawFrame,
-)
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
-from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.workers.runner import WorkerRunner
+if __name__ == "__main__" and {"-h", "--help"} & set(sys.argv[1:2]):
+    sys.exit(print(__doc__))
+try:
+    import numpy as np
+    from pipecat.frames.frames import (
+        EndFrame,
+        InputAudioRawFrame,
+        LLMContextFrame,
+        LLMFullResponseEndFrame,
+        LLMFullResponseStartFrame,
+        LLMTextFrame,
+        TTSAudioRawFrame,
+    )
+    from pipecat.pipeline.pipeline import Pipeline
+    from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+    from pipecat.processors.aggregators.llm_context import LLMContext
+    from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+    from pipecat.processors.frame_processor import FrameProcessor
+    from pipecat.workers.runner import WorkerRunner
 
-from dsm_mlx import load_stt, load_tts
-from dsm_mlx.audio import WavWriter, read, to_s16le
-from dsm_mlx.pipecat import DsmSTTService, DsmTTSService
+    from dsm_mlx import load_stt, load_tts
+    from dsm_mlx.audio import WavWriter, read, to_s16le
+    from dsm_mlx.pipecat import DsmSTTService, DsmTTSService
+except ImportError as error:
+    sys.exit(f"error: {error} (pip install 'dsm-mlx[pipecat]')")
 
 
 class Echo(FrameProcessor):
@@ -84,5 +89,6 @@ async def main(source: str, target: str) -> None:
 
 
 if len(sys.argv) != 3:
-    sys.exit(__doc__)
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
 asyncio.run(main(*sys.argv[1:]))

@@ -9,6 +9,8 @@ import threading
 import dsm_mlx
 from dsm_mlx.audio import Speaker
 
+if {"-h", "--help"} & set(sys.argv):
+    sys.exit(print(__doc__))
 model, voice = [*sys.argv[1:], None, None][:2]
 
 

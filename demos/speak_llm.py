@@ -23,6 +23,8 @@ async def main(player) -> None:
         print("".join(f"{word.text} " for word in chunk.words), end="", flush=True)
 
 
+if {"-h", "--help"} & set(sys.argv):
+    sys.exit(print(__doc__))
 try:
     with WavWriter(sys.argv[1], 24_000) if sys.argv[1:] else Speaker() as player:
         asyncio.run(main(player))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import dsm_mlx
 
+if {"-h", "--help"} & set(sys.argv):
+    sys.exit(print(__doc__))
 files = sys.argv[1:] or sorted(map(str, Path(__file__).parent.glob("audio/*.wav")))
 try:
     stt = dsm_mlx.load_stt()

@@ -102,6 +102,12 @@ class Transcript:
     def __repr__(self) -> str:
         return f"<Transcript of {self.duration:.2f} s, {_counted(self.words)}>"
 
+    def _repr_html_(self) -> str | None:
+        """As notebooks show it: each word with its times."""
+        from dsm_mlx.showing import page
+
+        return page.transcript_page(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Text, duration and words, and the ends of turns and pauses if there are any.
 
@@ -230,6 +236,12 @@ class Speech:
 
     def __repr__(self) -> str:
         return f"<Speech of {self.duration:.2f} s, {_counted(self.words)}>"
+
+    def _repr_html_(self) -> str | None:
+        """As notebooks show it: a player, and the words with their times."""
+        from dsm_mlx.showing import page
+
+        return page.speech_page(self)
 
     @property
     def duration(self) -> float:

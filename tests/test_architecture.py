@@ -16,11 +16,22 @@ GROUND = [
     "files",
     "audio",
     "runtime",
+    "showing",
 ]
 FLOORS = [GROUND, ["transformer"], ["codec", "lm"], ["loading"], ["stt", "tts", "convert", "llm"]]
-FACES = ["cli", "serve", "chat", "archive", "pipecat", "desktop", "__init__"]
+FACES = [
+    "cli",
+    "serve",
+    "chat",
+    "archive",
+    "pipecat",
+    "desktop",
+    "_pyinstaller",
+    "__init__",
+    "__main__",
+]
 FLOOR = {room: i for i, rooms in enumerate([*FLOORS, FACES]) for room in rooms}
-# By import inside a function only: the stubs of `python -m`, and `save` of results.
+# By import inside a function only: the stubs of `python -m`, and what results do with themselves.
 EXCEPTIONS = {
     ("stt.__main__", "cli"),
     ("tts.__main__", "cli"),
@@ -30,6 +41,7 @@ EXCEPTIONS = {
     ("desktop.__main__", "cli"),
     ("results", "captions"),
     ("results", "audio"),
+    ("results", "showing"),
 }
 # A session's side on the host: strings and small numbers.
 HOST_SIDE = [

@@ -58,7 +58,7 @@ def bench(options: argparse.Namespace) -> int:
     if options.plot:
         options.plot = outputs.check_plot(options.plot, "--plot")
     about = {"model": options.model or f"random {options.random}"}
-    about |= {"device": machine.name(), "blas": blas.name()}
+    about |= {"device": machine.device(), "blas": blas.name()}
     known: dict = {}
     work = _work(options)
     try:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dsm_mlx.cli.common import check_stdout, put, shown_name
+
+if TYPE_CHECKING:
+    from dsm_mlx.loading.local import LocalModel
 
 
 def list_models() -> int:
@@ -10,16 +15,19 @@ def list_models() -> int:
     from dsm_mlx.loading.local import local_models
 
     check_stdout("open it to see the models")
-    models = local_models()
+    put("".join(f"{line}\n" for line in model_lines(local_models())))
+    return 0
+
+
+def model_lines(models: list[LocalModel]) -> list[str]:
+    """What `list_models` says of each."""
     longest = max(len(model.name) for model in models)
     spoken = max(len(" ".join(model.languages)) for model in models)
-    for model in models:
-        languages = " ".join(model.languages)
-        put(
-            f"{shown_name(model.name):{longest}}  {model.kind}  {_size(model.bytes):>7}  "
-            f"{languages:{spoken}}  {shown_name(model.folder)}\n"
-        )
-    return 0
+    return [
+        f"{shown_name(model.name):{longest}}  {model.kind}  {_size(model.bytes):>7}  "
+        f"{' '.join(model.languages):{spoken}}  {shown_name(model.folder)}"
+        for model in models
+    ]
 
 
 def _size(count: int) -> str:

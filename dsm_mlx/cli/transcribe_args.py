@@ -42,7 +42,7 @@ RARE = (
     "track", "speakers", "rate", "encoding", "device", "list_devices", "revision", "bits", "lora",
     "codebooks", "delay", "temperature", "seed", "api_key", "output_name", "min_duration",
     "language", "word_timestamps", "prompt", "prompt_audio", "boost_file", "scheduler", "workers",
-    "send_files",
+    "send_files", "plot",
 )  # fmt: skip
 # Those of whisper's commands are followed by True or False.
 _SWITCHES = ("--word-timestamps", "--highlight-words")
@@ -165,6 +165,9 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         "--confidence", action="store_true", help="mark doubtful words: colours, classes in vtt"
     )
     group.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw the words over the sound of one file"
+    )
+    group.add_argument(
         "--word-timestamps", action="store_true", help="accepted; words have times in any case"
     )
 
@@ -276,6 +279,8 @@ def _check_raw(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 def _check_output(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.output_name is not None:
         _check_name(p, args)
+    if args.plot is not None:
+        _check_plot(p, args)
     if args.output_format == "all" and not args.output_dir:
         p.error("--output-format all needs --output-dir")
     if args.named and args.output_format != "txt" and not args.output_dir:
@@ -291,6 +296,13 @@ def _check_output(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.confidence and args.output_format in ("srt", "json"):
         why = "json has it anyway" if args.output_format == "json" else "srt cannot show it"
         p.error(f"--confidence marks words in txt and vtt; {why}")
+
+
+def _check_plot(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if args.plot.suffix.lower() != ".png":
+        p.error(f"--plot {shown_name(args.plot)}: a picture is a PNG file (expected NAME.png)")
+    if args.mic or args.files == ["-"] or args.named or args.archive:
+        p.error("--plot draws the words of one file")
 
 
 def _check_name(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:

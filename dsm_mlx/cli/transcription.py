@@ -21,9 +21,10 @@ from dsm_mlx.cli.common import put, say, say_error, shown_name
 from dsm_mlx.cli.level import metered
 from dsm_mlx.cli.models import list_models
 from dsm_mlx.cli.steering_args import steering
-from dsm_mlx.cli.transcripts import deliver, paths, printer
+from dsm_mlx.cli.transcripts import deliver, part_of, paths, plot, printer
 from dsm_mlx.errors import AudioError
 from dsm_mlx.results import Event, Transcript, Word
+from dsm_mlx.showing.plot import check_matplotlib
 from dsm_mlx.stt.model import Progress, SpeechToText, as_transcript
 
 _MOST_NAMED = 3
@@ -79,6 +80,9 @@ def _check_world(args: argparse.Namespace, live: bool) -> bool:
         common.check_stdout("--output-dir DIR writes to files")
     else:
         common.check_folder(args.output_dir)
+    if args.plot:
+        check_matplotlib()
+        common.check_target(args.plot)
     if args.mic:
         find_device(args.device, "input")
     if live:
@@ -138,6 +142,8 @@ def transcribe_files(stt: SpeechToText, args: argparse.Namespace) -> int:
             if error is None:
                 transcript = as_transcript(found[index], seconds[index])
                 error = deliver(args, args.files[index], transcript)
+                if args.plot and not error:
+                    error = plot(args, args.files[index], transcript)
             waiting.discard(index)
             if error:
                 say_error(error)
@@ -211,18 +217,13 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         **args.steering,
         "channels": "split" if args.split else "mix",
         "speakers": args.speakers,
-        **_part(args),
+        **part_of(args),
     }
-
-
-def _part(args: argparse.Namespace) -> dict[str, Any]:
-    """What of the files is heard."""
-    return {"track": args.track or 1, "start": args.start or 0.0, "end": args.end}
 
 
 def _total_seconds(args: argparse.Namespace) -> float | None:
     """The length of all files together, as far as it is known before reading them."""
-    part = Part(**_part(args))
+    part = Part(**part_of(args))
     return sum(_seconds(file, part) for file in args.files) or None
 
 

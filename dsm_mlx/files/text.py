@@ -1,4 +1,4 @@
-"""Text files, complete or not there at all."""
+"""Text files and pictures, complete or not there at all."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def load(path: str | os.PathLike) -> str:
         raise ValueError(f"{named(path)}: no text in UTF-8 ({byte})") from None
 
 
-def save(path: str | os.PathLike, text: str) -> None:
-    """Write text as UTF-8, beside the target, and rename, so that no half file is ever seen.
+def save(path: str | os.PathLike, content: str | bytes) -> None:
+    """Write text as UTF-8, or bytes, beside the target, and rename, so that no half file is seen.
 
     What UTF-8 cannot encode is written as an escape. A target that is no ordinary file, such as
     a pipe or /dev/null, is written to and not replaced. Raises `OSError`, naming the path.
     """
     path = Path(check_path("path", path))
-    data = text.encode("utf-8", "backslashreplace")
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(data)

@@ -13,68 +13,36 @@ import mlx.core as mx
 import numpy as np
 
 import dsm_mlx
-from dsm_mlx.runtime.device import compiles, device_info
+from dsm_mlx.runtime.device import compiles
+from dsm_mlx.runtime.machine import chip, device, memory, said, system, working_set
 
 _BYTES = 1 << 28
 
 
-def name() -> str:
-    device = mx.default_device()
-    if device.type == mx.DeviceType.gpu:
-        return mx.device_info().get("device_name", "GPU")
-    return f"CPU, {platform.machine()}"
-
-
 def about() -> dict[str, str]:
     """What a reader of figures wants to know of this machine and of what runs on it."""
-    most = device_info().get("max_recommended_working_set_size")
+    most = working_set()
     known = {
-        "chip": _chip(),
-        "memory": f"{_memory() / 2**30:.0f} GB",
-        "system": f"macOS {platform.mac_ver()[0]}"
-        if platform.mac_ver()[0]
-        else platform.platform(),
+        "chip": chip(),
+        "memory": f"{memory() / 2**30:.0f} GB",
+        "system": system(),
         "Python": platform.python_version(),
         "MLX": mx.__version__,
         "dsm_mlx": dsm_mlx.__version__ + _commit(),
-        "device": name(),
+        "device": device(),
         "steps are compiled": "yes" if compiles() else "no",
     }
     return known | ({"the GPU should use at most": f"{most / 2**30:.1f} GB"} if most else {})
 
 
-def _chip() -> str:
-    """Its name, and how many cores it has."""
-    if sys.platform == "darwin":
-        found = _said("sysctl", "-n", "machdep.cpu.brand_string")
-    else:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-        found = names[0] if names else None
-    return f"{found or platform.machine()}, {os.cpu_count()} cores"
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def _commit() -> str:
     """Which commit of a checkout this is; empty where it is none."""
     at = "git", "-C", str(Path(__file__).parent)
-    commit = _said(*at, "rev-parse", "--short", "HEAD")
+    commit = said(*at, "rev-parse", "--short", "HEAD")
     if commit is None:
         return ""
-    changed = _said(*at, "status", "--porcelain", "--untracked-files=no")
+    changed = said(*at, "status", "--porcelain", "--untracked-files=no")
     return f", commit {commit}{' and changes' if changed else ''}"
-
-
-def _said(*command: str) -> str | None:
-    """What a command prints; None where there is no such command, or it fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def bandwidth() -> float:
