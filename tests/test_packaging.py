@@ -29,7 +29,7 @@ def in_package(*patterns):
 
 def test_the_version_stands_in_one_place():
     assert version("dsm-mlx") == dsm_mlx.__version__
-    assert 'version = "' not in PYPROJECT
+    assert '\nversion = "' not in PYPROJECT
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
