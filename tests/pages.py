@@ -108,7 +108,7 @@ def _uses(line, names):
     lexer.whitespace_split = True
     part: list[str] = []
     for token in [*lexer, ";"]:
-        if set(token) <= set("|&;"):
+        if _only(token, "|&;"):
             start = next((i for i, word in enumerate(part) if word in names), None)
             if start is not None:
                 yield _without_redirection(part[start:])
@@ -121,5 +121,9 @@ def _without_redirection(part):
     return [
         word
         for i, word in enumerate(part)
-        if not set(word) <= set("<>") and not (i and set(part[i - 1]) <= set("<>"))
+        if not _only(word, "<>") and not (i and _only(part[i - 1], "<>"))
     ]
+
+
+def _only(token, signs):
+    return bool(token) and set(token) <= set(signs)
