@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,31 +41,37 @@ def programs(text):
 
 
 def needed(program):
-    """The packages that a program imports, none of them ours."""
-    found = set()
+    """The packages that a program imports, none of them ours, but what a room of ours is for and
+    called as."""
+    modules = set()
     for node in ast.walk(ast.parse(program)):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module.partition(".")[0])
-    return found - {"dsm_mlx"}
+            modules.add(node.module)
+    parts = [module.split(".") for module in modules]
+    rooms = {room for package, room, *_ in (p for p in parts if p[1:]) if package == "dsm_mlx"}
+    return {package for package, *_ in parts} - {"dsm_mlx"} | set(filter(_is_for, rooms))
 
 
-def elsewhere(program):
-    """The package for which a program needs another environment, or None."""
-    return next((name for name in ELSEWHERE if name in needed(program)), None)
+def _is_for(room):
+    path = ROOT / "dsm_mlx" / room / "__init__.py"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return re.search(rf"^ *(from|import) {room}\b", text, re.M) is not None
 
 
-def python_for(program):
-    """What runs it: this Python, or another environment's; skips where a package is missing."""
-    if package := elsewhere(program):
-        if other := os.environ.get(ELSEWHERE[package]):
-            return other
-        pytest.skip(f"{ELSEWHERE[package]} names no Python that has {package}")
-    for name in sorted(needed(program)):
-        if find_spec(name) is None:
-            pytest.skip(f"{name} is not installed")
-    return sys.executable
+def runs_here(program):
+    """Whether this Python has all that it needs."""
+    packages = needed(program)
+    return not packages & set(ELSEWHERE) and all(map(find_spec, packages))
+
+
+def other_python(program):
+    """That of another environment which runs a program; skips where none is named."""
+    for package, variable in ELSEWHERE.items():
+        if package in needed(program) and (found := os.environ.get(variable)):
+            return found
+    pytest.skip(f"needs {', '.join(sorted(needed(program)))}")
 
 
 # ---- the shell

@@ -4,10 +4,11 @@ page names is there."""
 import os
 import re
 import shlex
+import sys
 
 import page_files
 import pytest
-from pages import NOT_RUN, PAGES, ROOT, commands, elsewhere, programs, python_for, run, typed
+from pages import NOT_RUN, PAGES, ROOT, commands, other_python, programs, run, runs_here, typed
 from serving import Served
 
 NAMED = re.compile(r"`((?:docs|tools|tests|demos|dsm_mlx)/[\w./]+\.\w+)`")
@@ -32,8 +33,8 @@ def names(paths):
 
 
 SHOWN = [(path, program) for path in PAGES if path.parent != ROOT for program in shown(path)]
-CLIENTS = [each for each in SHOWN if elsewhere(each[1])]
-GUIDES = sorted({path for path, program in SHOWN if not elsewhere(program)})
+OTHERS = [each for each in SHOWN if not runs_here(each[1])]
+GUIDES = sorted({path for path, program in SHOWN if runs_here(program)})
 
 
 @pytest.fixture
@@ -68,16 +69,15 @@ def carried_out(place, request):
 
 @pytest.mark.parametrize("path", GUIDES, ids=names(GUIDES))
 def test_the_programs_of_a_page_run_one_after_another(path, carried_out):
-    here = [program for program in shown(path) if not elsewhere(program)]
-    (python,) = set(map(python_for, here))
-    lines = " ".join(carried_out(python, "\n".join(["from page_world import *", *here])).split())
+    code = "\n".join(["from page_world import *", *filter(runs_here, shown(path))])
+    lines = " ".join(carried_out(sys.executable, code).split())
     for expected in PRINTED.get(path.name, ()):
         assert expected in lines
 
 
-@pytest.mark.parametrize(("path", "program"), CLIENTS, ids=names(page for page, _ in CLIENTS))
-def test_programs_of_other_clients_run(path, program, carried_out):
-    carried_out(python_for(program), program)
+@pytest.mark.parametrize(("path", "program"), OTHERS, ids=names(page for page, _ in OTHERS))
+def test_programs_of_other_environments_run(path, program, carried_out):
+    carried_out(other_python(program), program)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=names(PAGES))
