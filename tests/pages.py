@@ -16,7 +16,11 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SHELL = ("sh", "bash", "shell", "console")
 NOT_RUN = re.compile(r"# Not run by our tests: \w.{10,}\.\n")
 """The first line of a program that is only looked at, which says why."""
-ELSEWHERE = {"openai": "DSM_MLX_OPENAI_PYTHON", "lasuite": "DSM_MLX_LIVEKIT_PYTHON"}
+ELSEWHERE = {
+    "openai": "DSM_MLX_OPENAI_PYTHON",
+    "lasuite": "DSM_MLX_LIVEKIT_PYTHON",
+    "livekit": "DSM_MLX_LIVEKIT_PYTHON",
+}
 """Packages whose pins are not ours, and what names a Python that has them."""
 
 _FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```\s*$", re.M | re.S)
@@ -41,23 +45,14 @@ def programs(text):
 
 
 def needed(program):
-    """The packages that a program imports, none of them ours, but what a room of ours is for and
-    called as."""
+    """The packages that a program imports, none of them ours."""
     modules = set()
     for node in ast.walk(ast.parse(program)):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             modules.add(node.module)
-    parts = [module.split(".") for module in modules]
-    rooms = {room for package, room, *_ in (p for p in parts if p[1:]) if package == "dsm_mlx"}
-    return {package for package, *_ in parts} - {"dsm_mlx"} | set(filter(_is_for, rooms))
-
-
-def _is_for(room):
-    path = ROOT / "dsm_mlx" / room / "__init__.py"
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return re.search(rf"^ *(from|import) {room}\b", text, re.M) is not None
+    return {module.partition(".")[0] for module in modules} - {"dsm_mlx"}
 
 
 def runs_here(program):
