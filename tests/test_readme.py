@@ -2,22 +2,14 @@
 
 import re
 import shlex
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from pages import ROOT, programs, run
 
 from dsm_mlx.audio import read
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-
-
-def run(command, cwd=ROOT):
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture
@@ -45,8 +37,7 @@ def test_the_first_command_that_speaks_does(place):
 
 
 def test_the_programs_run_one_after_another(place):
-    programs = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
-    out = run([sys.executable, "-c", "\n".join(programs)], place)
+    out = run([sys.executable, "-c", "\n".join(programs(README))], place)
     assert "0.16 bus" in out and "the kitchen is clean" in " ".join(out.split())
     assert "dirty (end of turn at 4." in out and re.search(r"^bathroom \([01]\.\d\d\)$", out, re.M)
     assert "the road" in (place / "bus.srt").read_text()
