@@ -17,7 +17,8 @@ from dsm_mlx.stt.clock import Clock
 from dsm_mlx.stt.guard import Guard
 from dsm_mlx.stt.level import AHEAD, Level
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
-from dsm_mlx.stt.steering import Prompted, Steering, Wish
+from dsm_mlx.stt.steering import Following, Prompted, Steering, Wish
+from dsm_mlx.stt.trial import Trial
 from dsm_mlx.stt.words import HeardWord, WordReader
 
 UNTAKEN_SECONDS = 10.0  # of events that nobody takes: then no more is heard
@@ -83,6 +84,9 @@ class Session(RuntimeSession):
         self.again_samples = 0  # of these, heard before
         self.level = Level() if self.options.get("gain") else None
         self.guard = Guard(timing.frame_rate, timing.delay)
+        self.trial: Trial | None = None
+        self._before: Trial | None = None  # what the next frame may have to be taken back to
+        self.watched = 0  # frames that the guard has seen
         self.known = 0  # the position up to which the sound was heard before
         self.floor = 0  # where the row started afresh: words do not lie before it
         self.frames: deque[np.ndarray] = deque()  # being heard
@@ -111,7 +115,7 @@ class Session(RuntimeSession):
 
     def let_go(self) -> None:
         super().let_go()
-        self._afresh = None
+        self._afresh = self.trial = self._before = None
 
     # ---- what is given; with `changed` held
 
@@ -178,6 +182,9 @@ class Session(RuntimeSession):
         told = False
         while not self._computing and (at := self._due()) is not None:
             told, task = True, self.queue[at]
+            if self.trial and task.kind in ("finish", "restart"):
+                self._conclude()
+                continue
             del self.queue[at]
             if task.kind == "finish":
                 self._tell_words(self.words.finish())
@@ -200,6 +207,7 @@ class Session(RuntimeSession):
 
     def _renew(self, time: float) -> None:
         """Start afresh, and hear again what the guard has kept; times stay right."""
+        self._tell_words(self._trust())
         if self.guard.stalled is None:
             return  # a word came with the frame that was being computed
         size = self.timing.frame_size
@@ -293,27 +301,87 @@ class Session(RuntimeSession):
                 part = slice(a - position, b - position)
                 frame[part] = self.level.push(frame[part], ahead)
 
+    # ---- a phrase in doubt
+
+    @property
+    def keeps(self) -> bool:
+        return self.trial is None and self.steering.prefers
+
+    def keep(self, state: Any) -> None:
+        self._before = Trial(state, self.frame, self.words.plain(), self.steering.plain())
+
+    def settle(self) -> None:
+        if self.trial:
+            self._take_back(self.trial)
+
+    def _certain(
+        self, heard: list[HeardWord], pcm: np.ndarray, token: int, following: Following
+    ) -> list[HeardWord]:
+        """The words that can be told, of those that a frame ended: none while a phrase is in doubt.
+        One that breaks off is taken back, and what was heard since it began is heard again."""
+        before, self._before = self._before, None
+        if self.trial is None:
+            if before is None or not self.steering.tries:
+                return heard
+            self.trial, following = before, Following.NONE  # which was that of another phrase
+        self.trial.push(pcm, token, heard)
+        if following is Following.WHOLE:
+            return self._trust()
+        if following is Following.BROKEN or self.trial.is_too_long(self.timing.frame_rate):
+            self._take_back(self.trial)
+            self.steering.skip()
+        return []
+
+    def _conclude(self) -> None:
+        """Nothing follows on a phrase in doubt."""
+        if self.steering.is_whole:
+            self._tell_words(self._trust())
+        else:
+            self.settle()
+            self.steering.skip()
+
+    def _trust(self) -> list[HeardWord]:
+        """The words of a phrase in doubt, which is not any more."""
+        trial, self.trial = self.trial, None
+        return trial.held if trial else []
+
+    def _take_back(self, trial: Trial) -> None:
+        """Go back to where a phrase began."""
+        self.trial, self.beginning = None, trial.state
+        self.words.restore(trial.words)
+        self.steering.restore(trial.steering)
+        self.known = max(self.known, self.frame * self.timing.frame_size)
+        self.queue.extendleft(reversed(trial.frames))
+        more = sum(frame.size for frame in trial.frames)
+        self.samples, self.again_samples = self.samples + more, self.again_samples + more
+        self.frame = trial.frame
+
     def take(self, token: int, pauses: list[float], probability: float) -> None:
         """What the model said of the next frame -> events, in order.
 
         Silence that was added brings words out, but is no pause of the speaker's.
         """
         self._computing -= 1
-        self.steering.push(token, probability)
+        following = self.steering.push(token, probability)
         frame, self.frame, pcm = self.frame, self.frame + 1, self.frames.popleft()
         size = self.timing.frame_size
-        if self._tell_words(self.words.push(frame, token, probability)):
+        heard = self.words.push(frame, token, probability)
+        spoken, known = bool(self.words.pieces), self.known
+        if self._tell_words(self._certain(heard, pcm, token, following)):
             self.turns.word()
         audio, time = self.clock.is_audio(frame * size), self.clock.seconds((frame + 1) * size)
-        spoken = bool(self.words.pieces)
-        if self.guard.push(frame, pcm, audio=audio, spoken=spoken, pauses=pauses):
-            self._ask(Task("renew", self.clock.seconds(max((frame + 1) * size, self.known))))
-        if frame * size >= self.known:  # what is heard again has been told
+        if frame >= self.watched:
+            self.watched = frame + 1
+            stalled = self.guard.push(frame, pcm, audio=audio, spoken=spoken, pauses=pauses)
+            if stalled and self.frame > frame:
+                self._ask(Task("renew", self.clock.seconds(max((frame + 1) * size, known))))
+        if frame * size >= known:  # what is heard again has been told
             if self.energy:
                 pauses = self.energy.push(pcm)
             if audio:
                 self._tell_pause(time, dict(zip(LENGTHS, pauses, strict=False)))
-        self.clock.forget(min(frame, self.guard.first) * size)
+        first = self.trial.frame if self.trial else self.frame
+        self.clock.forget(min(frame, first, self.guard.first) * size)
 
     def _ask(self, task: Task) -> None:
         """Have a task done before anything else, once."""
