@@ -175,8 +175,8 @@ class Boost:
         return Place(number, before.spent + spent)
 
     def is_whole(self, at: Place, token: int) -> bool:
-        """Whether a phrase ends at a place, when `token` follows: a boundary, padding, another word,
-        or a sign such as a full stop."""
+        """Whether a phrase ends at a place, when `token` follows: a boundary, padding, another
+        word, or a sign such as a full stop."""
         if not self._nodes[at.node].ends:
             return False
         return token in (NEW_WORD, PADDING) or not self._piece(token)[:1].isalnum()

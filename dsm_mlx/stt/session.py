@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,28 +13,15 @@ from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Renewed, Wor
 from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.session import Session as RuntimeSession
 from dsm_mlx.stt.boost import Boost
-from dsm_mlx.stt.clock import Clock
+from dsm_mlx.stt.clock import Clock, Timing
 from dsm_mlx.stt.guard import Guard
 from dsm_mlx.stt.level import AHEAD, Level
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
-from dsm_mlx.stt.steering import Following, Prompted, Steering, Wish
-from dsm_mlx.stt.trial import Trial
+from dsm_mlx.stt.steering import Prompted, Steering, Wish
+from dsm_mlx.stt.trial import Doubt, Trial
 from dsm_mlx.stt.words import HeardWord, WordReader
 
 UNTAKEN_SECONDS = 10.0  # of events that nobody takes: then no more is heard
-
-
-@dataclass(frozen=True)
-class Timing:
-    """The constants of a model's clock. delay: of the text, in frames. prefix: of silence before
-    the sound, in samples. heads: the model itself predicts pauses."""
-
-    sample_rate: int
-    frame_rate: float
-    frame_size: int
-    delay: int
-    prefix: int
-    heads: bool
 
 
 class Session(RuntimeSession):
@@ -84,8 +71,7 @@ class Session(RuntimeSession):
         self.again_samples = 0  # of these, heard before
         self.level = Level() if self.options.get("gain") else None
         self.guard = Guard(timing.frame_rate, timing.delay)
-        self.trial: Trial | None = None
-        self._before: Trial | None = None  # what the next frame may have to be taken back to
+        self.doubt = Doubt(self.words, self.steering, timing.frame_rate)
         self.watched = 0  # frames that the guard has seen
         self.known = 0  # the position up to which the sound was heard before
         self.floor = 0  # where the row started afresh: words do not lie before it
@@ -115,7 +101,8 @@ class Session(RuntimeSession):
 
     def let_go(self) -> None:
         super().let_go()
-        self._afresh = self.trial = self._before = None
+        self._afresh = None
+        self.doubt.forget()
 
     # ---- what is given; with `changed` held
 
@@ -182,8 +169,10 @@ class Session(RuntimeSession):
         told = False
         while not self._computing and (at := self._due()) is not None:
             told, task = True, self.queue[at]
-            if self.trial and task.kind in ("finish", "restart"):
-                self._conclude()
+            if self.doubt.trial and task.kind in ("finish", "restart"):
+                words, in_vain = self.doubt.conclude()
+                self._tell_words(words)
+                self._go_back(in_vain)
                 continue
             del self.queue[at]
             if task.kind == "finish":
@@ -207,7 +196,7 @@ class Session(RuntimeSession):
 
     def _renew(self, time: float) -> None:
         """Start afresh, and hear again what the guard has kept; times stay right."""
-        self._tell_words(self._trust())
+        self._tell_words(self.doubt.trust())
         if self.guard.stalled is None:
             return  # a word came with the frame that was being computed
         size = self.timing.frame_size
@@ -215,10 +204,8 @@ class Session(RuntimeSession):
         start, self.floor = self.guard.first * size, self.frame * size
         self.clock.repeat(start, self.floor, silence * size)
         sound = [np.zeros(silence * size, np.float32), *self.guard.renew(self.frame, silence)]
-        self.queue.extendleft(part for part in reversed(sound) if part.size)
-        more = sum(part.size for part in sound)
-        self.samples, self.again_samples = self.samples + more, self.again_samples + more
-        self.known = max(self.known, self.floor) + more  # it may be heard again already
+        # it may be heard again already
+        self.known = max(self.known, self.floor) + self._put_before(sound)
         self.beginning = self._afresh()
         self.steering.restart()
         if self._prompted and self._prompted.lasts:
@@ -305,56 +292,27 @@ class Session(RuntimeSession):
 
     @property
     def keeps(self) -> bool:
-        return self.trial is None and self.steering.prefers
+        return self.doubt.keeps
 
     def keep(self, state: Any) -> None:
-        self._before = Trial(state, self.frame, self.words.plain(), self.steering.plain())
+        self.doubt.keep(state, self.frame)
 
     def settle(self) -> None:
-        if self.trial:
-            self._take_back(self.trial)
+        self._go_back(self.doubt.withdraw())
 
-    def _certain(
-        self, heard: list[HeardWord], pcm: np.ndarray, token: int, following: Following
-    ) -> list[HeardWord]:
-        """The words that can be told, of those that a frame ended: none while a phrase is in doubt.
-        One that breaks off is taken back, and what was heard since it began is heard again."""
-        before, self._before = self._before, None
-        if self.trial is None:
-            if before is None or not self.steering.tries:
-                return heard
-            self.trial, following = before, Following.NONE  # which was that of another phrase
-        self.trial.push(pcm, token, heard)
-        if following is Following.WHOLE:
-            return self._trust()
-        if following is Following.BROKEN or self.trial.is_too_long(self.timing.frame_rate):
-            self._take_back(self.trial)
-            self.steering.skip()
-        return []
+    def _go_back(self, trial: Trial | None) -> None:
+        """Hear again what was heard since a trial began."""
+        if trial:
+            self.known = max(self.known, self.frame * self.timing.frame_size)
+            self.beginning, self.frame = trial.state, trial.frame
+            self._put_before(trial.frames)
 
-    def _conclude(self) -> None:
-        """Nothing follows on a phrase in doubt."""
-        if self.steering.is_whole:
-            self._tell_words(self._trust())
-        else:
-            self.settle()
-            self.steering.skip()
-
-    def _trust(self) -> list[HeardWord]:
-        """The words of a phrase in doubt, which is not any more."""
-        trial, self.trial = self.trial, None
-        return trial.held if trial else []
-
-    def _take_back(self, trial: Trial) -> None:
-        """Go back to where a phrase began."""
-        self.trial, self.beginning = None, trial.state
-        self.words.restore(trial.words)
-        self.steering.restore(trial.steering)
-        self.known = max(self.known, self.frame * self.timing.frame_size)
-        self.queue.extendleft(reversed(trial.frames))
-        more = sum(frame.size for frame in trial.frames)
+    def _put_before(self, sound: Sequence[np.ndarray]) -> int:
+        """Have this heard again before anything else; how many samples it has."""
+        self.queue.extendleft(part for part in reversed(sound) if part.size)
+        more = sum(part.size for part in sound)
         self.samples, self.again_samples = self.samples + more, self.again_samples + more
-        self.frame = trial.frame
+        return more
 
     def take(self, token: int, pauses: list[float], probability: float) -> None:
         """What the model said of the next frame -> events, in order.
@@ -366,21 +324,23 @@ class Session(RuntimeSession):
         frame, self.frame, pcm = self.frame, self.frame + 1, self.frames.popleft()
         size = self.timing.frame_size
         heard = self.words.push(frame, token, probability)
-        spoken, known = bool(self.words.pieces), self.known
-        if self._tell_words(self._certain(heard, pcm, token, following)):
+        spoken = bool(self.words.pieces)
+        certain, in_vain = self.doubt.push(heard, token, pcm, following)
+        if self._tell_words(certain):
             self.turns.word()
         audio, time = self.clock.is_audio(frame * size), self.clock.seconds((frame + 1) * size)
         if frame >= self.watched:
             self.watched = frame + 1
             stalled = self.guard.push(frame, pcm, audio=audio, spoken=spoken, pauses=pauses)
-            if stalled and self.frame > frame:
-                self._ask(Task("renew", self.clock.seconds(max((frame + 1) * size, known))))
-        if frame * size >= known:  # what is heard again has been told
+            if stalled and not in_vain:
+                self._ask(Task("renew", self.clock.seconds(max((frame + 1) * size, self.known))))
+        if frame * size >= self.known:  # what is heard again has been told
             if self.energy:
                 pauses = self.energy.push(pcm)
             if audio:
                 self._tell_pause(time, dict(zip(LENGTHS, pauses, strict=False)))
-        first = self.trial.frame if self.trial else self.frame
+        self._go_back(in_vain)
+        first = self.doubt.trial.frame if self.doubt.trial else self.frame
         self.clock.forget(min(frame, first, self.guard.first) * size)
 
     def _ask(self, task: Task) -> None:
