@@ -204,8 +204,8 @@ class Session(RuntimeSession):
         start, self.floor = self.guard.first * size, self.frame * size
         self.clock.repeat(start, self.floor, silence * size)
         sound = [np.zeros(silence * size, np.float32), *self.guard.renew(self.frame, silence)]
-        # it may be heard again already
-        self.known = max(self.known, self.floor) + self._put_before(sound)
+        more = self._put_before(sound)
+        self.known = max(self.known, self.floor) + more  # it may be heard again already
         self.beginning = self._afresh()
         self.steering.restart()
         if self._prompted and self._prompted.lasts:
@@ -340,8 +340,7 @@ class Session(RuntimeSession):
             if audio:
                 self._tell_pause(time, dict(zip(LENGTHS, pauses, strict=False)))
         self._go_back(in_vain)
-        first = self.doubt.trial.frame if self.doubt.trial else self.frame
-        self.clock.forget(min(frame, first, self.guard.first) * size)
+        self.clock.forget(min(frame, self.doubt.since(self.frame), self.guard.first) * size)
 
     def _ask(self, task: Task) -> None:
         """Have a task done before anything else, once."""

@@ -54,6 +54,10 @@ class Doubt:
         """Whether a phrase may begin with the next frame: its row's state should be kept."""
         return self.trial is None and self._steering.prefers
 
+    def since(self, frame: int) -> int:
+        """The frame in which the phrase in doubt began, or the one that is given."""
+        return self.trial.frame if self.trial else frame
+
     def keep(self, state: Any, frame: int) -> None:
         """The state of the row before a frame."""
         self._before = Trial(state, frame, self._words.plain(), self._steering.plain())
