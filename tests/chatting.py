@@ -50,6 +50,8 @@ class FakeTranscript:
         self.say(*self.late)
         self.late = []
 
+    reset = flush
+
     def mark(self, value):
         self.say(Mark(value))
 

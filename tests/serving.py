@@ -3,7 +3,8 @@
     python serving.py '{"stt": FOLDER, "tts": FOLDER, "max_streams": 4, "limits": {…}, …}'
 
 starts one at a free port: for tests that need limits which the command does not offer, a machine
-on which a stream takes long to open ("slow": seconds), or one without PyAV ("pyav": false).
+on which a stream takes long to open ("slow": seconds), one without PyAV ("pyav": false), or one on
+which a language model answers ("llm_url": of its server).
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ from websockets.sync.client import ClientConnection, connect
 
 SECONDS = 20.0
 FRAME = 1920
+LLM_KEY = "sk-of-nobody"
 
 
 def main(settings: dict) -> int:
     import mlx.core as mx
 
     from dsm_mlx import load_stt, load_tts
+    from dsm_mlx.chat import ServerReply
     from dsm_mlx.serve import opus
+    from dsm_mlx.serve.answers import Answerer
     from dsm_mlx.serve.models import Models
     from dsm_mlx.serve.options import Limits, ServerOptions
     from dsm_mlx.serve.run import serve
@@ -45,7 +49,8 @@ def main(settings: dict) -> int:
     for name in ("keys", "origins"):
         settings[name] = tuple(settings.get(name, ()))
 
-    slow = settings.pop("slow", 0.0)
+    slow, url = settings.pop("slow", 0.0), settings.pop("llm_url", None)
+    talker = Answerer("talker", lambda: ServerReply(url, "talker", key=LLM_KEY), "Be brief.")
     if not settings.pop("pyav", True):
         opus.has_pyav = lambda: False
 
@@ -54,7 +59,7 @@ def main(settings: dict) -> int:
         found = [f and load(f, dtype="float32", max_streams=most) for load, f in pairs]
         for model in filter(None, found) if slow else ():
             model.stream = partial(slowly, slow, model.stream)
-        return Models(*found)
+        return Models(*found, [talker] if url else [])
 
     return serve(ServerOptions(**{"port": 0, **settings}, limits=limits), load)
 

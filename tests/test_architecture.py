@@ -18,7 +18,7 @@ GROUND = [
     "runtime",
 ]
 FLOORS = [GROUND, ["transformer"], ["codec", "lm"], ["loading"], ["stt", "tts", "convert", "llm"]]
-FACES = ["cli", "serve", "chat", "__init__"]
+FACES = ["cli", "serve", "chat", "archive", "__init__"]
 FLOOR = {room: i for i, rooms in enumerate([*FLOORS, FACES]) for room in rooms}
 # By import inside a function only: the stubs of `python -m`, and `save` of results.
 EXCEPTIONS = {
@@ -118,7 +118,7 @@ def test_the_runtime_knows_no_model_and_a_session_no_arrays():
         }
         if name in HOST_SIDE:
             assert not any((module or "").startswith("mlx") for module in found), name
-        if name.split(".")[0] in ("cli", "chat"):
+        if name.split(".")[0] in ("cli", "chat", "archive"):
             assert not any((module or "").startswith("mlx") for module in found), name
 
 

@@ -5,7 +5,7 @@ import pytest
 from dsm_mlx import EndOfTurn, Pause, Word
 from dsm_mlx import Partial as PartialWord
 from dsm_mlx.chat import Heard, Partial, TakenBack, TurnEnded
-from dsm_mlx.chat.turns import Answer, Finish, Stop, TurnTaking, Withdraw
+from dsm_mlx.chat.turns import Answer, Finish, Keep, Manners, Stop, TurnTaking, Withdraw
 
 DELAY, PATIENCE = 0.4, 0.6
 
@@ -195,3 +195,21 @@ def test_nothing_grows_with_time():
     ear = asked().answered(2.5)
     ear.frames(200.0, speech=(3, 200))
     assert len(ear.turns._speech) < 150
+
+
+def test_manners():
+    """Ends that do not count, turns that are kept, and an assistant that nobody stops."""
+    manners = Manners(ends=False, answers=False, interruptible=False)
+    turns = TurnTaking(0.6, 0.4, manners)
+    turns.word(Word("one", 1.0, 1.2))
+    assert turns.end(EndOfTurn(2.0)) == [] and turns.start == 1.0
+    assert turns.committed() == [TurnEnded("one", 0.0), Keep("one", 1.2)]
+    assert turns.committed() == [TurnEnded("", 0.0), Keep("", None)]
+    turns.begun()
+    steps = turns.word(Word("two", 1.3, 1.5)) + turns.word(Word("three", 1.6, 1.8))
+    assert not any(isinstance(step, (Stop, Withdraw)) for step in steps)
+    assert turns.cleared() == [Heard("", 0.0)] and turns.text == ""
+    manners.answers = manners.interruptible = True
+    turns.word(Word("four", 2.0, 2.2))
+    steps = turns.committed()
+    assert steps == [Stop(), TurnEnded("four", 0.0), Answer("four", 2.2)]

@@ -27,8 +27,9 @@ class SayingStt(FakeStt):
 
 
 def conversation(reply, source, sink=None):
-    found = Conversation(SayingStt(), FakeTts(), reply, source=source, sink=sink or fast())
-    found.models = found._talk._parts.open_transcript.func.__self__
+    stt, tts = SayingStt(), FakeTts()
+    found = Conversation(stt, tts, reply, source=source, sink=sink or fast())
+    found.stt, found.tts = stt, tts
     return found
 
 
@@ -75,7 +76,7 @@ def test_in_a_with_block_it_is_closed_when_that_is_left():
     gate, reply = threading.Event(), Endless("generator")
     with conversation(reply, forever(gate)) as talk:
         next(event for event in talk if isinstance(event, Writing))
-    assert reply.closed.wait(SOON) and talk.models.opened.closed
+    assert reply.closed.wait(SOON) and talk.stt.opened.closed
     gate.set()
     assert no_threads()
 
@@ -138,7 +139,7 @@ def test_saying_and_interrupting_while_another_thread_iterates():
 def test_what_goes_wrong_at_the_beginning_is_raised_there():
     for begin in (lambda talk: next(talk), lambda talk: talk.__enter__()):
         talk = conversation(print, FRAMES)
-        talk._talk._parts.open_speech.func.__self__.refuses = ValueError("no such voice")
+        talk.tts.refuses = ValueError("no such voice")
         with pytest.raises(ValueError, match="no such voice"):
             begin(talk)
         assert no_threads()
@@ -199,7 +200,7 @@ def test_a_loop_that_ends_before_the_conversation():
         return talk
 
     talk = asyncio.run(main())
-    assert reply.closed.is_set() and talk.models.opened.closed
+    assert reply.closed.is_set() and talk.stt.opened.closed
     talk.close()
     gate.set()
     assert no_threads()

@@ -28,7 +28,7 @@ from dsm_mlx.chat.events import (
     Saying,
     TurnEnded,
 )
-from dsm_mlx.cli import chat_args, chatting
+from dsm_mlx.cli import chat_args, chatting, reply_args
 from dsm_mlx.cli.chat import main
 from dsm_mlx.errors import AudioError
 
@@ -170,7 +170,7 @@ def test_a_talk_with_a_server(scripted_talk, capsys):
     assert out == "you: the bus\nassistant: It is cold.\n"
     assert "--language fr: what listens knows en\n" in err
     assert Scripted.made["speech"] == {"normalize": "fr"} and not Scripted.made["full_duplex"]
-    system = {"role": "system", "content": f"{chat_args.SYSTEM} Answer in French."}
+    system = {"role": "system", "content": f"{reply_args.SYSTEM} Answer in French."}
     said = [system, {"role": "user", "content": "the bus"}]
     wanted = {"model": "talker", "messages": said, "stream": True, "temperature": 0.5}
     assert asked == [wanted]

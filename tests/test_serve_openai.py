@@ -21,7 +21,8 @@ from dsm_mlx.audio import read
 from dsm_mlx.audio.pyav import has_pyav
 from dsm_mlx.serve.models import JOBS
 from dsm_mlx.serve.openai.encoders import ENCODERS
-from dsm_mlx.serve.openai.wishes import WishError, Wishes
+from dsm_mlx.serve.openai.fields import WishError
+from dsm_mlx.serve.openai.wishes import Wishes
 
 BUS = "demos/audio/bus.wav"
 SLOTS = 2
@@ -220,7 +221,9 @@ def test_models_and_voices(server):
     assert found["object"] == "list" and [m["id"] for m in found["data"]] == [
         "stt-tiny",
         "tts-tiny",
+        "echo",
     ]
+    assert [m["answers"] for m in found["data"]] == [False, False, True]
     assert json.loads(call(server, "/v1/models/whisper-1")[2])["id"] == "whisper-1"
     assert "/" not in json.dumps(found)
     voices = json.loads(call(server, "/v1/audio/voices")[2])["data"]
@@ -358,4 +361,5 @@ def test_wishes_that_cannot_be_name_their_place(given, path):
     ],
 )
 def test_turn_detection_is_a_policy(turns, pause):
-    assert Wishes().updated({"audio": {"input": {"turn_detection": turns}}}).policy.pause == pause
+    wishes = Wishes().updated({"audio": {"input": {"turn_detection": turns}}})
+    assert wishes.input.policy.pause == pause

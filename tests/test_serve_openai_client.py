@@ -13,9 +13,10 @@ from dsm_mlx import load_stt
 from dsm_mlx.audio import read
 
 PYTHON = os.environ.get("DSM_MLX_OPENAI_PYTHON")
-CLIENT = Path(__file__).parent / "clients/openai_client.py"
-BUS = "demos/audio/bus.wav"
+CLIENTS = Path(__file__).parent / "clients"
+BUS, CAT = "demos/audio/bus.wav", "demos/audio/cat.flac"
 TEXT = "the bus was late because the road was full of snow"
+CAT_TEXT = "a black cat was sleeping under the table when the doctor came"
 
 pytestmark = pytest.mark.skipif(
     not PYTHON, reason="DSM_MLX_OPENAI_PYTHON names no Python that has openai[realtime]"
@@ -23,15 +24,41 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    rate = 16_000  # as a client may send it: the server resamples
-    path = tmp_path_factory.mktemp("client") / "bus.wav"
-    subprocess.run(["ffmpeg", "-v", "error", "-i", BUS, "-ar", str(rate), path], check=True)
-    with Served("-m", "dsm_mlx.serve", "--stt", "tiny", "--tts", "tiny", "--port", "0") as server:
-        command = [PYTHON, CLIENT, server.url("/v1"), path]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+def server():
+    with Served("-m", "dsm_mlx.serve", "--stt", "tiny", "--tts", "tiny", "--port", "0") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Files of s16le in WAV, by name and rate."""
+    folder = tmp_path_factory.mktemp("client")
+
+    def made(source, rate):
+        path = folder / f"{Path(source).stem}-{rate}.wav"
+        subprocess.run(["ffmpeg", "-v", "error", "-i", source, "-ar", str(rate), path], check=True)
+        return str(path)
+
+    return made
+
+
+def client(name, server, *paths):
+    """What one of the programs got."""
+    command = [PYTHON, CLIENTS / name, server.url("/v1"), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout) | {"path": str(path)}
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def found(server, sounds):
+    path = sounds(BUS, 16_000)  # as a client may send it: the server resamples
+    return client("openai_client.py", server, path) | {"path": path}
+
+
+@pytest.fixture(scope="module")
+def talk(server, sounds):
+    return client("openai_conversation.py", server, sounds(BUS, 24_000), sounds(CAT, 24_000))
 
 
 def test_transcriptions(found):
@@ -61,7 +88,7 @@ def test_speech(found, format):
 
 
 def test_models_and_errors(found):
-    assert found["models"] == ["tiny"]
+    assert found["models"] == ["tiny", "echo"]
     assert found["errors"]["model"] == "there is no model of that name"
     assert "not a sound file" in found["errors"]["file"]
 
@@ -80,3 +107,28 @@ def test_a_turn_that_the_server_ends(found):
         "created", "updated", "speech_started", "speech_stopped", "committed", "added", "completed",
     ]  # fmt: skip
     assert "".join(said["deltas"]) == said["text"][0] and TEXT.startswith(said["text"][0])
+
+
+def test_a_conversation_of_three_turns_and_an_interruption(talk):
+    turns = talk["turns"]
+    first, second, third = (turns[name] for name in ("first", "second", "third"))
+    assert first["heard"] == [TEXT] and first["said"] == TEXT and first["seconds"] > 1
+    assert first["status"] == ["completed"]
+    assert second["status"] == ["cancelled"] and second["reasons"] == ["turn_detected"]
+    (answered,) = second["heard"]
+    assert answered.split()[:5] == TEXT.split()[:5] and second["said"] == answered
+    assert answered.startswith(turns["cut"]) and len(turns["cut"].split()) < 5
+    assert third["heard"][0].split()[:3] == CAT_TEXT.split()[:3]
+    assert [third["said"]] == third["heard"] and third["status"] == ["completed"]
+    types = talk["turns_types"]
+    assert types[:2] == ["session.created", "session.updated"] and "error" not in types
+
+
+def test_a_conversation_that_the_client_conducts(talk):
+    found = talk["by_hand"]
+    assert found["committed"]["heard"] == [TEXT] and found["committed"]["said"] == TEXT
+    assert found["text"] == ["good morning"]
+    assert found["cancelled"]["status"] == ["cancelled"]
+    assert found["cancelled"]["reasons"] == ["client_cancelled"]
+    assert "tools" in found["refused"]
+    assert talk["by_hand_types"].count("error") == 1

@@ -3,12 +3,10 @@
 With very small models where words do not matter, and `tiny` where they do.
 """
 
-import base64
-import json
-
 import numpy as np
 import pytest
 import soundfile
+from realtime import Live
 from serving import SECONDS, Served
 
 from dsm_mlx import load_stt
@@ -18,7 +16,6 @@ BUS, CAT = "demos/audio/bus.wav", "demos/audio/cat.flac"
 BUS_TEXT = "the bus was late because the road was full of snow"
 CAT_TEXT = "a black cat was sleeping under the table when the doctor came"
 SLOTS = 2
-LIVE = "/v1/realtime?intent=transcription"
 PAUSE = np.zeros(2 * 24_000, np.float32)
 
 
@@ -37,44 +34,6 @@ def tiny():
 @pytest.fixture(scope="module")
 def stt(small):
     return load_stt(small("stt-tiny"), dtype="float32")
-
-
-class Live:
-    """A realtime client that nobody's library stands behind."""
-
-    def __init__(self, server, **options):
-        self._connecting = server.connect(LIVE, **options)
-
-    def __enter__(self):
-        self.socket = self._connecting.__enter__()
-        self.first = self.receive()
-        return self
-
-    def __exit__(self, *error):
-        self._connecting.__exit__(*error)
-
-    def send(self, kind, **fields):
-        self.socket.send(json.dumps({"type": kind, **fields}))
-
-    def append(self, pcm, size=4800):
-        self.append_bytes(to_s16le(pcm), 2 * size)
-
-    def append_bytes(self, data, size):
-        for start in range(0, len(data), size):
-            piece = base64.b64encode(data[start : start + size]).decode()
-            self.send("input_audio_buffer.append", audio=piece)
-
-    def commit(self):
-        self.send("input_audio_buffer.commit")
-
-    def receive(self):
-        return json.loads(self.socket.recv(timeout=SECONDS))
-
-    def until(self, end):
-        found = [self.receive()]
-        while not found[-1]["type"].endswith(end):
-            found.append(self.receive())
-        return found
 
 
 def manual(client, **more):

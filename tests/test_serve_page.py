@@ -1,17 +1,24 @@
-"""The server's page in a real browser: Debian's Chromium, whose microphone plays a file."""
+"""The server's page of captions and speech, in a real browser."""
 
 import os
 import re
-import shutil
 import time
 import urllib.error
 import urllib.request
-import wave
-from contextlib import contextmanager
 
 import msgpack
 import numpy as np
 import pytest
+from browsing import (
+    PLAYED,
+    SECONDS,
+    downloaded,
+    launched,
+    needs_chromium,
+    opened,
+    unnamed,
+    write_microphone,
+)
 from serving import Served
 
 from dsm_mlx import Word
@@ -19,38 +26,10 @@ from dsm_mlx.audio import read
 from dsm_mlx.captions import to_srt, to_txt, to_vtt
 from dsm_mlx.serve.kyutai import messages
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
+pytestmark = needs_chromium
 
 BUS = "demos/audio/bus.wav"
 WORDS = ("the", "bus", "was", "late", "because", "road", "full", "snow")
-FLAGS = [
-    "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--no-sandbox",
-    "--autoplay-policy=no-user-gesture-required", "--disable-gpu", "--disable-quic",
-    "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync",
-]  # fmt: skip
-SECONDS = 40_000  # milliseconds, of patience
-# Sounds of which the browser is told the time, and how loud what it plays gets.
-PLAYED = """
-    window.played = 0;
-    window.loudest = 0;
-    const { connect } = AudioNode.prototype;
-    AudioNode.prototype.connect = function (to, ...more) {
-        if (to instanceof AudioDestinationNode) {
-            window.played += this.buffer.length;
-            const analyser = to.context.createAnalyser();
-            const wave = new Float32Array(analyser.fftSize);
-            connect.call(this, analyser);
-            setInterval(() => {
-                analyser.getFloatTimeDomainData(wave);
-                window.loudest = Math.max(window.loudest, ...wave);
-            }, 20);
-        }
-        return connect.call(this, to, ...more);
-    };
-"""
 # Every track that the microphone ever gave.
 TRACKS = """
     window.tracks = [];
@@ -122,49 +101,14 @@ def server():
 @pytest.fixture(scope="module")
 def microphone(tmp_path_factory):
     """The sentence and then 3 s of nobody, over and over."""
-    path = tmp_path_factory.mktemp("microphone") / "bus.wav"
     pcm = np.concatenate([np.zeros(12_000), read(BUS), np.zeros(72_000)])
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 24_000, 0, "NONE", "not compressed"))
-        file.writeframes((pcm * 32767).astype("<i2").tobytes())
-    return path
+    return write_microphone(tmp_path_factory.mktemp("microphone") / "bus.wav", pcm)
 
 
 @pytest.fixture(scope="module")
 def browser(microphone):
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"],
-        )
+    with launched(microphone) as found:
         yield found
-        found.close()
-
-
-@contextmanager
-def opened(browser, url, before="", **options):
-    """A page, and what it asked for and complained of. before: a program that runs before it."""
-    context = browser.new_context(accept_downloads=True, **options)
-    context.add_init_script(before)
-    page = context.new_page()
-    page.set_default_timeout(SECONDS)
-    page.asked, page.complaints = [], []
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.on("websocket", lambda socket: page.asked.append(socket.url))
-    page.on("console", lambda line: line.type == "error" and page.complaints.append(line.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    try:
-        page.goto(url)
-        page.locator("#models:not(:empty)").wait_for(state="attached")
-        yield page
-    finally:
-        context.close()
-
-
-def downloaded(page, selector):
-    with page.expect_download() as download:
-        page.click(selector)
-    return download.value.path().read_bytes()
 
 
 def test_the_words_of_the_microphone_appear_and_can_be_taken(browser, server):
@@ -308,11 +252,7 @@ def test_everything_by_keys_alone(browser, server):
                 page.locator("#listen:has-text('Stop')").wait_for()
         wanted = {"listen", "device", "echo", "captions", "smaller", "larger", "contrast", "copy"}
         assert wanted | {"txt", "srt", "vtt", "clear", "text", "say", "voice"} <= set(names)
-        unnamed = page.evaluate(
-            """[...document.querySelectorAll('button, select, input, textarea, meter')].filter(
-                e => !(e.ariaLabel || e.innerText || (e.labels && e.labels.length))).length"""
-        )
-        assert unnamed == 0
+        assert unnamed(page) == 0
 
 
 def test_it_comes_back_when_the_server_does(browser, small):

@@ -87,3 +87,12 @@ def _a_law() -> np.ndarray:
 
 
 _TABLES = {"u-law": _u_law(), "a-law": _a_law()}
+
+
+def to_law(encoding: str, pcm: np.ndarray) -> bytes:
+    """float32 (samples,) to bytes of "u-law" or "a-law": the nearest of their values."""
+    table = _TABLES[encoding]
+    order = np.argsort(table, kind="stable")
+    rising = table[order]
+    nearest = np.searchsorted((rising[1:] + rising[:-1]) / 2, pcm)
+    return order[nearest].astype(np.uint8).tobytes()

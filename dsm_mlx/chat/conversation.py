@@ -12,9 +12,12 @@ import numpy as np
 
 from dsm_mlx.chat.asking import Reply
 from dsm_mlx.chat.events import Event
+from dsm_mlx.chat.hearing import opened
 from dsm_mlx.chat.messages import Messages
+from dsm_mlx.chat.outbox import Outbox
 from dsm_mlx.chat.plain import EndedError, LoopThread
-from dsm_mlx.chat.player import Sink
+from dsm_mlx.chat.player import Player, Sink
+from dsm_mlx.chat.speaking import Utterance
 from dsm_mlx.chat.talk import Parts, Talk
 from dsm_mlx.checks import check_flag, check_number, check_text
 from dsm_mlx.messages import shown
@@ -97,12 +100,14 @@ class Conversation:
             **(speech or {}),
         }
         delay = heard.get("delay")
+        open_speech = partial(tts.stream, voice, **said)
+        self._player = Player(sink)
         parts = Parts(
-            open_transcript=partial(stt.stream, **heard),
-            open_speech=partial(tts.stream, voice, **said),
+            open_transcript=partial(opened, partial(stt.stream, **heard)),
+            utter=partial(Utterance, open_speech, self._player),
+            check_speech=lambda: open_speech().close(),
             reply=reply,
             source=source,
-            sink=sink,
             sample_rate=stt.sample_rate,
             delay=stt.delay if delay is None else delay,
             full_duplex=check_flag("full_duplex", full_duplex),
@@ -110,8 +115,8 @@ class Conversation:
             settle=check_number("settle", settle, 0.0, 60.0),
             sorry=sorry,
         )
-        self._messages = Messages(system)
-        self._talk = Talk(parts, self._messages)
+        self._messages, self._events = Messages(system), Outbox()
+        self._talk = Talk(parts, self._messages, self._events)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[None] | None = None
         self._thread: LoopThread | None = None  # which has the loop, under `for`
@@ -158,7 +163,7 @@ class Conversation:
             raise StopIteration
         thread = self._plain()
         try:
-            event = thread.run(self._talk.events.take())
+            event = thread.run(self._events.take())
         except EndedError:  # another thread has closed it
             raise StopIteration from None
         except Exception:
@@ -184,7 +189,7 @@ class Conversation:
     async def __anext__(self) -> Event:
         """The next event. May be cancelled without loss."""
         await self._begin()
-        if (event := await self._talk.events.take()) is None:
+        if (event := await self._events.take()) is None:
             await self.aclose()
             raise StopAsyncIteration
         return event
@@ -251,8 +256,12 @@ class Conversation:
     async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._running = asyncio.ensure_future(self._talk.run())
-        self._running.add_done_callback(lambda _: self._talk.ended())
+        self._running.add_done_callback(self._ended)
         await self._talk.ready()
+
+    def _ended(self, _: object) -> None:
+        self._talk.ended()
+        self._player.close()
 
     def _call(self, function: Callable[[], object]) -> None:
         """In the loop, or now where there is none yet."""

@@ -8,15 +8,26 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dsm_mlx.audio.samples import check_pcm
 from dsm_mlx.chat.aside import Aside
+from dsm_mlx.runtime.waiting import Call
 from dsm_mlx.stt.stream import TranscriptStream
 
-Source = Iterable[np.ndarray] | AsyncIterable[np.ndarray]
+
+@dataclass(frozen=True)
+class Cut:
+    """Among the sound of a source: the person says that the turn ends here. kept: if not, what of
+    it came before shall not have been said."""
+
+    kept: bool
+
+
+Source = Iterable[np.ndarray | Cut] | AsyncIterable[np.ndarray | Cut]
 
 # Seconds that were given and not yet heard. What follows the end of a turn is heard after the
 # silence that brings out its last word, so not much of it may be on its way already; but as much
@@ -49,11 +60,14 @@ class Hearing:
         async with aclosing(self._blocks()) as blocks:
             async for block in blocks:
                 await room()
+                if isinstance(block, Cut):
+                    await self._cut(block)
+                    continue
                 pcm = check_pcm(block, "sound of the source", self._rate)
                 for start in range(0, len(pcm), size):
                     await self._give(pcm[start : start + size])
 
-    async def _blocks(self) -> AsyncGenerator[np.ndarray, None]:
+    async def _blocks(self) -> AsyncGenerator[np.ndarray | Cut, None]:
         if isinstance(self._source, AsyncIterable):
             async for block in self._source:
                 yield block
@@ -70,6 +84,12 @@ class Hearing:
         deaf = self.time < self._deaf_until
         self.stream.push(np.zeros_like(pcm) if deaf else pcm)
         self._came.append((self.time, time.monotonic()))
+
+    async def _cut(self, cut: Cut) -> None:
+        """There is `Mark(cut)` when all before it is known."""
+        await self.stream.ready()
+        self.stream.flush() if cut.kept else self.stream.reset()
+        self.stream.mark(cut)
 
     def finish(self, value: object) -> None:
         """Bring out all words so far; then there is `Mark(value)`."""
@@ -105,3 +125,19 @@ class Hearing:
     def close(self) -> None:
         self._aside.close()
         self.stream.close()
+
+
+async def opened(open_stream: Callable[[], TranscriptStream]) -> TranscriptStream:
+    """Open it in a thread. One that nobody waits for any more when it comes is closed."""
+    opening = Call(open_stream)
+    try:
+        await opening.wait_async()
+    except asyncio.CancelledError:
+        Call(lambda: _close_late(opening))
+        raise
+    return opening.result()
+
+
+def _close_late(opening: Call[TranscriptStream]) -> None:
+    opening.wait()
+    opening.result().close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Messages:
     """The messages of a conversation. Those in a row of the same role are one, with a line each,
@@ -25,10 +27,17 @@ class Messages:
 
     def plain(self) -> list[dict[str, str]]:
         """New dicts of "role" and "content"."""
-        found: list[dict[str, str]] = []
-        for role, text in self._said:
-            if found and found[-1]["role"] == role:
-                found[-1]["content"] += f"\n{text}"
-            else:
-                found.append({"role": role, "content": text})
-        return found
+        return by_turns(self._said)
+
+
+def by_turns(said: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """Roles and texts as messages. Those in a row of the same role are one; empty ones are none."""
+    found: list[dict[str, str]] = []
+    for role, text in said:
+        if not text:
+            continue
+        if found and found[-1]["role"] == role:
+            found[-1]["content"] += f"\n{text}"
+        else:
+            found.append({"role": role, "content": text})
+    return found

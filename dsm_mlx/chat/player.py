@@ -28,6 +28,27 @@ class Sink(Protocol):
         ...
 
 
+class Plays(Protocol):
+    """Where utterances go, in the event loop. A `Player` is one."""
+
+    async def begin(self) -> int:
+        """The number of a new utterance, from whose beginning the position counts."""
+
+    async def write(self, turn: int, pcm: np.ndarray, /) -> None:
+        """Play it, if that utterance has not been stopped; waits for room."""
+
+    async def drain(self) -> None:
+        """Nothing more comes of the utterance: until all was heard."""
+
+    @property
+    def position(self) -> float:
+        """Seconds of the utterance that have been heard."""
+        ...
+
+    def stop(self) -> float:
+        """Fall silent; the seconds of the utterance that were heard."""
+
+
 class Player:
     """A sink, and what is written to it: one utterance after another.
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 import numpy as np
 
-from dsm_mlx.chat.player import Player
+from dsm_mlx.chat.player import Plays
 from dsm_mlx.chat.spelling import Spelling
 from dsm_mlx.results import Word
 from dsm_mlx.runtime.waiting import Call
@@ -40,6 +39,23 @@ class Told(Protocol):
         """Its text ends early; what is said then, and is no part of it."""
 
 
+class Speaks(Protocol):
+    """Says something once. An `Utterance` is one, which see."""
+
+    first_token: float | None
+    first_sound: float | None
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def heard(self) -> str: ...
+
+    async def say(self, pieces: AsyncGenerator[str, None]) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class Utterance:
     """Something that the assistant says, from its first piece of text to its last sound.
 
@@ -47,11 +63,12 @@ class Utterance:
     the first sound was heard.
     """
 
-    def __init__(self, open_speech: Callable[[], SpeechStream], player: Player, told: Told):
+    def __init__(self, open_speech: Callable[[], SpeechStream], player: Plays, told: Told):
         """open_speech: may block."""
         self._open_speech, self._player, self._told = open_speech, player, told
         self._spelling = Spelling()
-        self._words: deque[Word] = deque()  # known, and not heard
+        self._words: list[Word] = []  # whose sound was given to the player
+        self._spoken = 0  # how many of them were heard
         self._speech: SpeechStream | None = None
         self._turn: int | None = None  # the player's
         self._stopped = False
@@ -68,6 +85,15 @@ class Utterance:
     def heard(self) -> str:
         """What of the text was heard so far."""
         return self._spelling.spoken
+
+    def heard_until(self, second: float) -> str:
+        """What of the text is heard within so many seconds."""
+        spelling = Spelling()
+        spelling.write(self.text)
+        for word in self._words:
+            if word.end <= second:
+                spelling.speak(word.text)
+        return spelling.spoken
 
     async def say(self, pieces: AsyncGenerator[str, None]) -> None:
         """Say the pieces as they come, until all was heard.
@@ -87,7 +113,7 @@ class Utterance:
                 await self._play(turn, chunk.audio)
             await self._player.drain()
             self._look()
-            if not speech.cut_short:
+            if not (speech.cut_short or self._stopped):
                 self._hear(self._spelling.finish())
         except Exception:
             with suppress(Exception):  # the player's own, perhaps
@@ -96,6 +122,7 @@ class Utterance:
         finally:
             self._fall_silent()
             await end(opening, writing, following)
+            self._speech = None  # what was heard may be asked for much longer
 
     def stop(self) -> None:
         """Fall silent now. Whoever waits in `say` is to be cancelled then."""
@@ -173,8 +200,9 @@ class Utterance:
         if second > 0 and self.first_sound is None and self._first_write is not None:
             self.first_sound = max(self._first_write, time.monotonic() - second)
             self._told.sounds(second)
-        while self._words and self._words[0].end <= second:
-            self._hear(self._spelling.speak(self._words.popleft().text))
+        while self._spoken < len(self._words) and self._words[self._spoken].end <= second:
+            self._spoken += 1
+            self._hear(self._spelling.speak(self._words[self._spoken - 1].text))
 
     def _hear(self, piece: str) -> None:
         if piece:

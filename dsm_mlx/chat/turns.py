@@ -30,6 +30,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """The turn is over, and stays unanswered. last_word: None where there were no words."""
+
+    text: str
+    last_word: float | None
+
+
+@dataclass(frozen=True)
 class Withdraw:
     """The turn that is being answered goes on: the answer shall never have been."""
 
@@ -39,7 +47,20 @@ class Stop:
     """Somebody speaks over the assistant, which falls silent."""
 
 
-Step = Finish | Answer | Withdraw | Stop | Partial | Heard | TakenBack | TurnEnded
+Step = Finish | Answer | Keep | Withdraw | Stop | Partial | Heard | TakenBack | TurnEnded
+
+
+@dataclass
+class Manners:
+    """How turns are taken; may change at any time.
+
+    ends: the model sees the end of a turn; if not, only the person says it (`committed`). answers:
+    a turn that has ended is answered. interruptible: who speaks over the assistant stops it.
+    """
+
+    ends: bool = True
+    answers: bool = True
+    interruptible: bool = True
 
 
 @dataclass
@@ -60,11 +81,12 @@ class TurnTaking:
     lag.
     """
 
-    def __init__(self, patience: float, delay: float):
+    def __init__(self, patience: float, delay: float, manners: Manners | None = None):
         self._patience, self._delay = patience, delay
+        self._manners = manners or Manners()
         self.now = 0.0  # how far the sound has been heard
         self.words: list[results.Word] = []  # of the turn in progress
-        self._partial = ""
+        self._partial, self._partial_start = "", 0.0
         self._busy = False  # an answer is being thought of or said
         self._heard_from: float | None = None  # since when it can be heard
         self._before = 0  # how many words of this turn were there before it
@@ -77,6 +99,13 @@ class TurnTaking:
     def text(self) -> str:
         """What the person has said of this turn so far."""
         return " ".join(word.text for word in self.words)
+
+    @property
+    def start(self) -> float:
+        """When the first word of this turn began; the present, where there is none."""
+        if self.words:
+            return self.words[0].start
+        return self._partial_start if self._partial else self.now
 
     # ---- of the person
 
@@ -92,6 +121,8 @@ class TurnTaking:
 
     def partial(self, event: results.Partial) -> list[Step]:
         """A word in progress."""
+        if not self._partial:
+            self._partial_start = max(0.0, event.time - self._delay)
         self._partial = event.text
         if self._goes_on(event.time - self._delay):
             steps = self._take_back(None)
@@ -115,19 +146,31 @@ class TurnTaking:
 
     def end(self, event: results.EndOfTurn) -> list[Step]:
         """The person seems to have finished."""
-        return [Finish(event.time)]
+        return [Finish(event.time)] if self._manners.ends else []
 
     def finished(self, time: float) -> list[Step]:
         """All words up to the end that was seen at `time` are known."""
         self._partial = ""
         if not self.words:
             return []
-        if self._busy and self._heard_from is None:  # more was said while it was being thought
+        thinking = self._busy and self._heard_from is None
+        if thinking and self._manners.interruptible:  # more was said meanwhile
             return [*self.stop(), *self._close(time)]
         if self._busy:
             self._kept = time
             return []
         return self._close(time)
+
+    def committed(self) -> list[Step]:
+        """The person has said that the turn is over, and all of its words are known."""
+        self._partial, self._kept = "", None
+        return [*(self.stop() if self._manners.interruptible else []), *self._close(self.now)]
+
+    def cleared(self) -> list[Step]:
+        """What was said of this turn shall not have been said."""
+        self._partial, self._kept, self._reopened = "", None, None
+        self.words, self._before = [], 0
+        return [Heard("", self.now)]
 
     # ---- of the assistant
 
@@ -159,13 +202,20 @@ class TurnTaking:
 
     def _close(self, time: float) -> list[Step]:
         """The turn is over and will be answered."""
-        text, self._ended, self.words = self.text, _Turn(self.words, time), []
-        return [TurnEnded(text, self.now), Answer(text, self._ended.words[-1].end)]
+        text, words, self.words, self._before = self.text, self.words, [], 0
+        ended = TurnEnded(text, self.now)
+        if not (words and self._manners.answers):
+            self._ended = None
+            return [ended, Keep(text, words[-1].end if words else None)]
+        self._ended = _Turn(words, time)
+        return [ended, Answer(text, words[-1].end)]
 
     def _goes_on(self, start: float) -> bool:
         """Whether a word that began at `start` belongs to the turn that is being answered: it came
         soon, and before any of the answer was heard."""
-        if not self._ended or start > self._ended.time + self._patience:
+        if not (self._ended and self._manners.interruptible):
+            return False
+        if start > self._ended.time + self._patience:
             return False
         return self._heard_from is None or start < self._heard_from
 
@@ -176,7 +226,8 @@ class TurnTaking:
         return [Withdraw(), TakenBack(self.text, self.now)]
 
     def _stop_if_enough(self) -> list[Step]:
-        return self.stop() if self._busy and self._enough() else []
+        stops = self._busy and self._manners.interruptible and self._enough()
+        return self.stop() if stops else []
 
     def _enough(self) -> bool:
         """Whether what is said over the assistant is meant to stop it: two words, or one and some

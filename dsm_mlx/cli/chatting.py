@@ -19,16 +19,14 @@ from dsm_mlx.audio.devices import find_device
 from dsm_mlx.chat.conversation import Conversation
 from dsm_mlx.chat.events import DeviceLost, Event, Failed, Said
 from dsm_mlx.chat.replies.echo import EchoReply
-from dsm_mlx.chat.replies.local import LocalReply
-from dsm_mlx.chat.replies.server import ServerReply
 from dsm_mlx.cli import common
-from dsm_mlx.cli.chat_args import LANGUAGES, SYSTEM
+from dsm_mlx.cli.chat_args import LANGUAGES
 from dsm_mlx.cli.common import put, say, say_error
 from dsm_mlx.cli.dialogue import ASSISTANT, Live, Turn, Turns, latency_line, line_of
 from dsm_mlx.cli.models import list_models
+from dsm_mlx.cli.replies import local_reply, server_reply, system_of
 from dsm_mlx.cli.wording import told_normalize
 from dsm_mlx.errors import AudioError
-from dsm_mlx.files.text import load
 from dsm_mlx.llm.loading import find
 from dsm_mlx.loading.voices import Voices
 
@@ -57,7 +55,7 @@ def _talk(args: argparse.Namespace, stack: ExitStack) -> int:
     stt = stack.enter_context(dsm_mlx.load_stt(models["stt"], lora=args.stt_lora, **how))
     tts = stack.enter_context(dsm_mlx.load_tts(models["tts"], lora=args.tts_lora, **how))
     _tell_language(stt.languages, args)
-    reply = reply or stack.enter_context(_local_reply(args))
+    reply = reply or stack.enter_context(local_reply(args))
     microphone = stack.enter_context(Microphone(args.mic_device, stt.sample_rate))
     speaker = stack.enter_context(Speaker(args.speaker_device, tts.sample_rate))
     stack.callback(speaker.stop)  # what is left is nobody's answer any more
@@ -126,9 +124,7 @@ def _system(args: argparse.Namespace) -> str | None:
     """What tells the model how to answer."""
     if args.echo:
         return None
-    text = args.system if args.system_file is None else load(args.system_file).strip()
-    if text is None:
-        text = SYSTEM
+    text = system_of(args)
     if args.language:
         text = f"{text} Answer in {LANGUAGES[args.language]}.".strip()
     return text
@@ -143,20 +139,7 @@ def _reply_of_others(args: argparse.Namespace) -> Any:
     """What answers, where no model is to be loaded for that."""
     if args.echo:
         return EchoReply()
-    if args.llm_url is None:
-        return None
-    options = {"temperature": args.temperature, "max_tokens": args.max_tokens}
-    if args.timeout is not None:
-        options["timeout"] = args.timeout
-    reply = ServerReply(args.llm_url, args.llm_model, key=args.key, **options)
-    reply.check()
-    return reply
-
-
-def _local_reply(args: argparse.Namespace) -> LocalReply:
-    names = ("temperature", "max_tokens", "context", "seed")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return LocalReply(args.llm, **given)
+    return None if args.llm_url is None else server_reply(args)[0]
 
 
 # ---- while it goes on

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from dsm_mlx.cli.arguments import add_loras, new_parser, whole
+from dsm_mlx.cli.reply_args import add_replies, check_replies
 from dsm_mlx.messages import shown
 
 KEY_VARIABLE = "DSM_API_KEY"
@@ -14,6 +15,7 @@ WYOMING_PORT = 10300  # which Home Assistant's users know from other servers
 EXAMPLES = """\
   %(prog)s
   %(prog)s --stt stt-1b --tts tts-1.6b --max-streams 8
+  %(prog)s --llm mlx-community/Qwen3-4B-4bit
   %(prog)s --tts none --port 8090
   %(prog)s --host 0.0.0.0 --api-key a-long-secret
   %(prog)s --wyoming 0.0.0.0:10300
@@ -29,6 +31,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     for part in ("stt", "tts"):
         if getattr(args, part) == NO_MODEL and getattr(args, f"{part}_lora") is not None:
             p.error(f"--{part}-lora needs a model, and --{part} is none")
+    if args.stt == NO_MODEL and (args.llm or args.llm_url) is not None:
+        p.error("--llm and --llm-url answer who is heard, and --stt is none")
+    check_replies(p, args)
     if args.port > 65535:
         p.error("--port goes up to 65535")
     if not args.api_key and (key := os.environ.get(KEY_VARIABLE)):
@@ -63,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
         help="sockets at the same time, for each of the two (default: what fits the memory, 16 at "
         "most)",
     )
+    add_replies(p.add_argument_group("what answers in conversations, beside an echo"))
     where = p.add_argument_group("where")
     where.add_argument("--host", default="127.0.0.1", help="name or address (default: %(default)s)")
     where.add_argument(

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dsm_mlx import captions
+from dsm_mlx.archive.listing import SOUND, find
 from dsm_mlx.captions import CaptionStyle
+from dsm_mlx.cli.archive_args import add_cluster, add_recursive, check_archive
 from dsm_mlx.cli.arguments import (
     add_devices,
     add_model,
@@ -26,16 +28,9 @@ from dsm_mlx.cli.help import Parser
 from dsm_mlx.cli.steering_args import OPTIONS, add_steering
 from dsm_mlx.errors import AudioError
 
-# How the names of sound files end: of a folder, those are taken.
-SOUND = {
-    ".aac", ".aif", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac", ".flv", ".m4a", ".m4b", ".m4v",
-    ".mka", ".mkv", ".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".oga", ".ogg", ".ogv", ".opus", ".ts",
-    ".wav", ".weba", ".webm", ".wma", ".wmv",
-}  # fmt: skip
-
 EXAMPLES = """\
   %(prog)s talk.mp3 --output-format srt > talk.srt
-  %(prog)s recordings --output-dir texts --output-format all
+  %(prog)s archive --output-dir texts --recursive --skip-existing
   %(prog)s call.wav --channels split --speakers Ann,Bob
   %(prog)s --mic
   arecord -t raw -f S16_LE -r 16000 | %(prog)s - --rate 16000
@@ -46,7 +41,8 @@ EXAMPLES = """\
 RARE = (
     "track", "speakers", "rate", "encoding", "device", "list_devices", "revision", "bits", "lora",
     "codebooks", "delay", "temperature", "seed", "api_key", "output_name", "min_duration",
-    "language", "word_timestamps", "prompt", "prompt_audio", "boost_file",
+    "language", "word_timestamps", "prompt", "prompt_audio", "boost_file", "scheduler", "workers",
+    "send_files",
 )  # fmt: skip
 # Those of whisper's commands are followed by True or False.
 _SWITCHES = ("--word-timestamps", "--highlight-words")
@@ -59,7 +55,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p = parser()
     args = p.parse_args(_as_ours(sys.argv[1:] if argv is None else argv))
     if not (args.list_devices or args.list_models):
-        args.files = [file for name in args.files for file in _sound_files(name)]
+        check_archive(p, args)
+        if not args.archive:
+            args.files = [file for name in args.files for file in _sound_files(name)]
         args.named = len(args.files) > 1  # in what goes to stdout
         _check(p, args)
     return args
@@ -89,6 +87,7 @@ def parser() -> Parser:
     _add_hearing(p, p.add_argument_group("hearing"))
     _add_output(p.add_argument_group("output"))
     _add_captions(p.add_argument_group("captions (srt and vtt)"))
+    add_cluster(p.add_argument_group("a cluster instead of this process"))
     return p
 
 
@@ -99,6 +98,7 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="sound files or videos, or folders of them; - reads stdin",
     )
+    add_recursive(group)
     group.add_argument("--mic", action="store_true", help="live captions from the microphone")
     group.add_argument(
         "--start", type=moment, metavar="T", help="from there on: seconds, or HH:MM:SS"
@@ -135,7 +135,7 @@ def _add_hearing(p: argparse.ArgumentParser, group: argparse._ArgumentGroup) -> 
     group.add_argument("--delay", type=not_negative, metavar="S", help="for models that take one")
     add_sampling(group, "0, the most likely words")
     group.add_argument(
-        "--batch", type=whole(1), default=1, metavar="N", help="files at the same time"
+        "--batch", type=whole(1), metavar="N", help="files at the same time (1; of archives 8)"
     )
     group.add_argument("--language", metavar="XX", help="accepted; models hear those they know")
     add_steering(group)
@@ -199,17 +199,14 @@ def _sound_files(name: str) -> list[str]:
     """The sound files in a folder, by their names' ends; anything else is what it is."""
     if not os.path.isdir(name):
         return [name]
-    found = sorted(
-        entry.path
-        for entry in os.scandir(name)
-        if not entry.name.startswith(".")
-        and os.path.splitext(entry.name)[1].lower() in SOUND
-        and entry.is_file()
-    )
+    found = list(find([name]))
     if not found:
         known = " ".join(sorted(SOUND))
         raise AudioError(f"{shown_name(name)}: a folder without sound files ({known})")
-    return found
+    for recording in found:
+        if recording.wrong:
+            raise AudioError(recording.wrong)
+    return [recording.path for recording in found]
 
 
 def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -236,6 +233,7 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     )
     check_server(p, args, *own, "confidence", *OPTIONS)
     _check_part(p, args)
+    args.batch = args.batch or (8 if args.archive else 1)
     args.gain = "auto" if args.gain == "auto" or (args.mic and args.gain is None) else None
     _check_raw(p, args)
     _check_output(p, args)
@@ -280,11 +278,11 @@ def _check_output(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         _check_name(p, args)
     if args.output_format == "all" and not args.output_dir:
         p.error("--output-format all needs --output-dir")
-    if len(args.files) > 1 and args.output_format != "txt" and not args.output_dir:
+    if args.named and args.output_format != "txt" and not args.output_dir:
         p.error(f"several files as {args.output_format} need --output-dir")
     if args.skip_existing and not args.output_dir:
         p.error("--skip-existing looks at what is in --output-dir, which is missing")
-    names = [result_name(args, file) for file in args.files]
+    names = [] if args.archive else [result_name(args, file) for file in args.files]
     if args.output_dir and (twice := _twice(names)):
         name = shown_name(twice)
         p.error(f"several files are called {name}: in --output-dir one would replace the other")
@@ -300,7 +298,7 @@ def _check_name(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     name = args.output_name
     if name in ("", ".", "..") or set(name) & set("/\\\0"):
         p.error(f"--output-name {shown_name(name) or repr(name)}: not a name (expected no folders)")
-    if len(args.files) > 1 and NAME not in name:
+    if (args.named or args.archive) and NAME not in name:
         p.error(f"--output-name is for one file; for several it needs {NAME} in it")
     args.output_dir = args.output_dir or Path()
 

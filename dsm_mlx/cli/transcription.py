@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import dsm_mlx
 from dsm_mlx.audio import AudioFile, Microphone, Part, Sound, read_stream
 from dsm_mlx.audio.devices import find_device
 from dsm_mlx.cli import common, remote
+from dsm_mlx.cli.archiving import transcribe_archive
 from dsm_mlx.cli.common import put, say, say_error, shown_name
 from dsm_mlx.cli.level import metered
 from dsm_mlx.cli.models import list_models
@@ -39,8 +41,9 @@ def run(args: argparse.Namespace) -> int:
     refused = _check_world(args, live)
     if not (live or args.files):
         return int(refused)
+    if args.archive:
+        return transcribe_archive(partial(_model, args), args, _options(args))
     stt = _model(args)
-    _tell_whisper(stt, args)
     status = (transcribe_live if live else transcribe_files)(stt, args)
     return status or int(refused)
 
@@ -48,8 +51,11 @@ def run(args: argparse.Namespace) -> int:
 def _model(args: argparse.Namespace) -> SpeechToText:
     """On this machine, or what a server has of one."""
     if args.server:
-        return remote.module("remote_stt").RemoteSpeechToText(args.server)
-    return dsm_mlx.load_stt(args.model, **common.loading(args))
+        stt = remote.module("remote_stt").RemoteSpeechToText(args.server)
+    else:
+        stt = dsm_mlx.load_stt(args.model, **common.loading(args))
+    _tell_whisper(stt, args)
+    return stt
 
 
 def _tell_whisper(stt: SpeechToText, args: argparse.Namespace) -> None:
@@ -78,6 +84,8 @@ def _check_world(args: argparse.Namespace, live: bool) -> bool:
     if live:
         if not args.mic:
             common.stdin()
+        return False
+    if args.archive:
         return False
     if args.skip_existing:
         _skip_existing(args)
@@ -164,18 +172,7 @@ def _listed(names: list[str]) -> str:
 def _with_progress(stt: SpeechToText, args: argparse.Namespace) -> Iterator[Progress]:
     from tqdm import tqdm
 
-    parts = stt.transcribe_events(
-        args.files,
-        delay=args.delay,
-        batch=args.batch,
-        temperature=args.temperature or 0.0,
-        seed=args.seed,
-        gain=args.gain,
-        **args.steering,
-        channels="split" if args.split else "mix",
-        speakers=args.speakers,
-        **_part(args),
-    )
+    parts = stt.transcribe_events(args.files, batch=args.batch, **_options(args))
     _tell_delay(stt, args)
     shown = sys.stderr.isatty()
     bar = tqdm(
@@ -202,6 +199,20 @@ def _tell_delay(stt: SpeechToText, args: argparse.Namespace) -> None:
     nearest = min(known, key=lambda delay: abs(delay - args.delay))
     values = ", ".join(f"{delay:g}" for delay in known)
     say(f"--delay {args.delay:g}: {nearest:g} s is used (this model knows {values})")
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """How files are heard: of `transcribe_events`."""
+    return {
+        "delay": args.delay,
+        "temperature": args.temperature or 0.0,
+        "seed": args.seed,
+        "gain": args.gain,
+        **args.steering,
+        "channels": "split" if args.split else "mix",
+        "speakers": args.speakers,
+        **_part(args),
+    }
 
 
 def _part(args: argparse.Namespace) -> dict[str, Any]:

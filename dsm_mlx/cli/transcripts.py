@@ -21,12 +21,12 @@ def deliver(args: argparse.Namespace, source: str, transcript: Transcript) -> Ex
 
     source: where its sound is from, - for a pipe or the microphone.
     """
-    transcript = _as_wanted(args, transcript)
     if args.output_dir:
         try:
             return _save(args, source, transcript)
         except OSError as error:
             return error
+    transcript = _as_wanted(args, transcript)
     if args.output_format == "txt":
         name = f"{shown_name(source)}: " if args.named else ""
         put("".join(f"{name}{line}\n" for line in _lines(args, transcript)))
@@ -40,11 +40,21 @@ def deliver(args: argparse.Namespace, source: str, transcript: Transcript) -> Ex
 def _save(args: argparse.Namespace, source: str, transcript: Transcript) -> None:
     args.output_dir.mkdir(parents=True, exist_ok=True)
     for path in paths(args, source):
-        if path.suffix == ".txt":
-            save(path, "".join(f"{line}\n" for line in _lines(args, transcript)))
-        else:
-            captions.write(transcript, path, **_options(args))
+        save(path, rendered(args, transcript, path.suffix[1:]))
         say(shown_name(path))
+
+
+def rendered(args: argparse.Namespace, transcript: Transcript, kind: str) -> str:
+    """What is written into a file of a format."""
+    transcript = _as_wanted(args, transcript)
+    if kind == "txt":
+        return "".join(f"{line}\n" for line in _lines(args, transcript))
+    return captions.render(transcript, kind, **_options(args))
+
+
+def formats(args: argparse.Namespace) -> tuple[str, ...]:
+    """In which a result is written."""
+    return captions.FORMATS if args.output_format == "all" else (args.output_format,)
 
 
 def _options(args: argparse.Namespace) -> dict:
@@ -89,5 +99,4 @@ def _as_wanted(args: argparse.Namespace, transcript: Transcript) -> Transcript:
 
 def paths(args: argparse.Namespace, source: str) -> list[Path]:
     """The files of one result."""
-    formats = captions.FORMATS if args.output_format == "all" else (args.output_format,)
-    return [args.output_dir / f"{result_name(args, source)}.{kind}" for kind in formats]
+    return [args.output_dir / f"{result_name(args, source)}.{kind}" for kind in formats(args)]

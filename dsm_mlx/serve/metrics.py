@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+from dsm_mlx import BusyError
+
+Slot = TypeVar("Slot")
 
 STEPS = (10, 100, 1_000, 10_000, 100_000)
 
@@ -31,6 +36,16 @@ class Wing:
     connections: int = 0
     refused: int = 0
     steps: Histogram = field(default_factory=Histogram)
+
+    def counted(self, take: Callable[[], Slot]) -> Slot:
+        """The slot that `take` gives; BusyError where there is none, which is counted, too."""
+        try:
+            slot = take()
+        except BusyError:
+            self.refused += 1
+            raise
+        self.connections += 1
+        return slot
 
 
 @dataclass

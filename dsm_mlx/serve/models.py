@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from dsm_mlx import BusyError, SpeechToText, TextToSpeech
+from dsm_mlx.serve.answers import ECHO, Answerer
 from dsm_mlx.stt.stream import TranscriptStream
 from dsm_mlx.tts.stream import SpeechStream
 
@@ -70,9 +72,18 @@ class Slot(Generic[Stream]):
         self._slots, self._stream = slots, None
         slots.used += 1
 
+    @property
+    def model(self) -> Any:
+        """Whose stream it is: a `SpeechToText` or a `TextToSpeech`."""
+        return self._slots.handle
+
     async def open(self, **options: Any) -> Stream:
         """Open the stream, in a thread. Raises what `stream` of the model raises."""
-        opening = asyncio.ensure_future(asyncio.to_thread(self._slots.handle.stream, **options))
+        return await self.open_by(partial(self.model.stream, **options))
+
+    async def open_by(self, opens: Callable[[], Stream]) -> Stream:
+        """The same; opens: what is done for it."""
+        opening = asyncio.ensure_future(asyncio.to_thread(opens))
         try:
             self._stream = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -99,11 +110,18 @@ def _close_late(opening: asyncio.Future) -> None:
 class Models:
     """What a server serves. Either of the two may be None.
 
-    voices: names that a client may ask for.
+    voices: names that a client may ask for. answerers: who answers in conversations, the usual one
+    first; nobody, where nothing listens.
     """
 
-    def __init__(self, stt: SpeechToText | None, tts: TextToSpeech | None):
+    def __init__(
+        self,
+        stt: SpeechToText | None,
+        tts: TextToSpeech | None,
+        answerers: Sequence[Answerer] = (),
+    ):
         self.stt, self.tts = stt, tts
+        self.answerers = (*answerers, ECHO) if stt else ()
         self.listeners = None if stt is None else Slots[TranscriptStream](stt)
         self.speakers = None if tts is None else Slots[SpeechStream](tts)
         self.voices: list[str] = []
@@ -125,6 +143,11 @@ class Models:
         path, or is one, is no name: nothing outside the model's own voices can be reached."""
         return name if name in self.voices else None
 
+    def answerer(self, name: str | None) -> Answerer:
+        """Who has that name; else the usual one."""
+        named = (answerer for answerer in self.answerers if answerer.name == name)
+        return next(named, self.answerers[0])
+
     @asynccontextmanager
     async def job(self, seconds: float) -> AsyncIterator[None]:
         """A whole file or text is worked on; not too many at a time. BusyError after `seconds`."""
@@ -141,3 +164,5 @@ class Models:
         for model in (self.stt, self.tts):
             if model is not None:
                 model.close()
+        for answerer in self.answerers:
+            answerer.close()

@@ -108,6 +108,9 @@ def greeting(state: State, addresses: list[str], wyoming: list[str], made: bool)
     for model in loaded:
         what = "speech to text" if model.info.kind == "stt" else "text to speech"
         lines.append(f"  {what}  {_described(model.info)}, {_streams(model.max_streams)}")
+    if models.answerers:
+        names = ", ".join(answerer.name for answerer in models.answerers)
+        lines.append(f"  conversations   {names}")
     total = sum(model.info.bytes for model in loaded)
     lines.append(f"  memory          {_megabytes(total)} of weights")
     lines += [f"  listening       {address}" for address in addresses]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dsm_mlx import AudioError
-from dsm_mlx.audio import RawFormat
+from dsm_mlx.audio import RawFormat, to_s16le
 from dsm_mlx.audio.downmix import Downmix
+from dsm_mlx.audio.encodings import to_law
 from dsm_mlx.audio.resample import Resampler
 
 
@@ -35,3 +37,20 @@ class Decoder:
     def rest(self) -> np.ndarray:
         """What is still inside; a sample that was cut is left out."""
         return self._resample(self._downmix.flush(), last=True)
+
+
+class Encoder:
+    """float32 mono at 24 kHz to bytes of samples, piece by piece: what `Decoder` takes."""
+
+    def __init__(self, encoding: str, rate: int):
+        """encoding: s16le, u-law or a-law."""
+        self._encode = to_s16le if encoding == "s16le" else partial(to_law, encoding)
+        self._resample = Resampler(24_000, rate)
+
+    def __call__(self, pcm: np.ndarray) -> bytes:
+        """What is complete by now, possibly nothing."""
+        return self._encode(self._resample(pcm))
+
+    def rest(self) -> bytes:
+        """What is still inside."""
+        return self._encode(self._resample(np.zeros(0, np.float32), last=True))

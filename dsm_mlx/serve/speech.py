@@ -6,9 +6,10 @@ import io
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from dsm_mlx import CheckpointError, Chunk
+from dsm_mlx import CheckpointError, Chunk, TextToSpeech
 from dsm_mlx.audio import WavWriter
 from dsm_mlx.serve.models import Slot
 from dsm_mlx.serve.state import State
@@ -50,15 +51,20 @@ class _Pipe(io.BytesIO):
 
 
 async def opened(slot: Slot[SpeechStream], voice: Any, **options: Any) -> SpeechStream:
+    """The stream of a slot, as `stream_of` opens it."""
+    return await slot.open_by(partial(stream_of, slot.model, voice, **options))
+
+
+def stream_of(model: TextToSpeech, voice: Any, **options: Any) -> SpeechStream:
     """A stream with a voice; one that is known by name, but cannot be had (its file is damaged, or
     on the hub and there is no network), is the default one, as an unknown one is."""
     try:
-        return await slot.open(voice=voice, **options)
+        return model.stream(voice=voice, **options)
     except CheckpointError as error:
         if not isinstance(voice, str):
             raise
         log.warning("the default voice speaks instead: %s", error)
-        return await slot.open(voice=None, **options)
+        return model.stream(voice=None, **options)
 
 
 def say(stream: SpeechStream, text: str) -> None:

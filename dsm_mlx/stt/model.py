@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, overload
@@ -87,6 +87,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         prompt: Prompt | None = None,
         boost: Phrases | None = None,
         gain: Gain = None,
+        live: bool = True,
     ) -> TranscriptStream:
         """Open a live stream; use it in a `with` block or close it.
 
@@ -104,6 +105,8 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             gain: "auto" brings speech that is far too soft or too loud to a level that models
                 know, and takes away an offset; sound of a right level stays as it is, bit for bit.
                 The first soft frames of speech, six at most, wait until their level is known.
+            live: False: nobody waits for its words, so that it uses spare rows and waits for them,
+                as recordings do.
 
         Raises:
             ValueError, TypeError: a value out of range, or a delay on a model that has one only.
@@ -112,7 +115,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         """
         core = self._core
         asked = Asked.of(core, delay, temperature, turns, prompt, boost, gain).drawn_by(seed)
-        return self._open(asked.session(core), core.batch, wait)
+        return self._open(asked.session(core, live=live), core.batch, wait)
 
     def listen(
         self, source: Iterable[np.ndarray] | AsyncIterable[np.ndarray], **options: Any
@@ -125,10 +128,10 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         """
         return Piped(self.stream(**options), source)
 
-    def resume(self, data: bytes) -> TranscriptStream:
+    def resume(self, data: bytes, *, live: bool = True) -> TranscriptStream:
         """Go on with a stream that `TranscriptStream.save` gave, from the very sample.
 
-        Exact on the same kind of device and precision, in any process.
+        Exact on the same kind of device and precision, in any process. live: as in `stream`.
 
         Raises:
             ValueError: it is no saved stream, or one of another model, bits, dtype or cache.
@@ -136,7 +139,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
         """
         core = self._core
         saved = saving.Saved(data, core.identity)
-        session = Asked.restored(saved.options, core).session(core)
+        session = Asked.restored(saved.options, core).session(core, live=live)
         session.beginning = worker.run_pieces(saved.state(session.beginning))
         saving.restore(session, saved.values())
         return self._open(session, core.batch, 0.0)
@@ -269,7 +272,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
 
     def transcribe_events(
         self,
-        audio: Sequence[Audio],
+        audio: Sequence[Audio] | Iterator[Audio],
         *,
         sample_rate: float | None = None,
         delay: float | None = None,
@@ -289,17 +292,17 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
 
         Arguments as in `transcribe`. For `for` and for `async for`; `close` ends it and frees the
         rows. A recording that cannot be read ends with its error and does not disturb the others.
+
+        An iterator instead of a list is asked for the next recording when there is room for one, so
+        that there may be any number; `seed` is one for all then, or None.
         """
-        if not isinstance(audio, (list, tuple)):
-            raise TypeError(f"audio is {type(audio).__name__} (expected a list of recordings)")
+        core = self._core
         check_whole("batch", batch, 1)
-        core, items = self._core, list(audio)
         asked = Asked.of(core, delay, temperature, None, prompt, boost, gain)
-        seeds = for_each("seeds", seed, len(audio), "recordings")
-        each = [asked.drawn_by(one) for one in seeds]
+        each = _for_each_recording(asked, audio, seed)
 
         def new_session(index: int, changed: Changed) -> Session:
-            return each[index].session(core, live=False, changed=changed)
+            return each(index).session(core, live=False, changed=changed)
 
         reading = Reading.of(
             sample_rate,
@@ -310,7 +313,8 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             start=start,
             end=end,
         )
-        sounds = [partial(reading.rows, item) for item in items]
+        items = audio if isinstance(audio, Iterator) else list(audio)
+        sounds = (partial(reading.rows, item) for item in items)
         recordings = Recordings(sounds, new_session, core.batch, batch, start)
         return Both(recordings.events(), recordings.stop)
 
@@ -355,3 +359,15 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
             return other
 
         return self._open(worker.run(forked), core.batch, 0.0)
+
+
+def _for_each_recording(asked: Asked, audio: Any, seed: Any) -> Callable[[int], Asked]:
+    """What is asked of each recording, by its index. TypeError or ValueError for what is no list,
+    or for seeds that do not fit."""
+    if isinstance(audio, (list, tuple)):
+        seeds = for_each("seeds", seed, len(audio), "recordings")
+        return [asked.drawn_by(one) for one in seeds].__getitem__
+    if not isinstance(audio, Iterator):
+        raise TypeError(f"audio is {type(audio).__name__} (expected a list of recordings)")
+    asked.drawn_by(seed)  # which tells what is wrong with it
+    return lambda index: asked.drawn_by(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dsm_mlx import captions
@@ -37,14 +37,15 @@ class Progress:
 class Recordings:
     """Recordings that are heard together, at most `batch` of them at a time.
 
-    sounds: gives what is to be heard of each. new_session: makes a session, given the recording's
-    index and the condition that it tells of changes. rows: the batch that it then joins. start: the
+    sounds: gives what is to be heard of each, and is asked for the next when there is room for it.
+    new_session: makes a session, given the recording's index and the condition that it tells of
+    changes. rows: the batch that it then joins. start: the
     time in seconds at which the sound of each begins.
     """
 
     def __init__(
         self,
-        sounds: Sequence[Callable[[], list[Row]]],
+        sounds: Iterable[Callable[[], list[Row]]],
         new_session: Callable[[int, Changed], Session],
         rows: Batch,
         batch: int,
@@ -68,12 +69,12 @@ class Recordings:
 
     def events(self) -> Generator[Progress, None, None]:
         """All events, as they become known. Ending the iteration frees the rows."""
-        waiting, running = iter(range(len(self._sounds))), self._running
+        waiting, running = enumerate(self._sounds), self._running
         try:
             with stopped_by_caller(self.stop):
                 while not self._stopped:
-                    while len(running) < self._batch and (index := next(waiting, None)) is not None:
-                        self._begin(index)
+                    while len(running) < self._batch and (found := next(waiting, None)):
+                        self._begin(*found)
                     if not running:
                         return
                     yield from self._turn()
@@ -81,10 +82,9 @@ class Recordings:
             for recording in running:
                 recording.close()
 
-    def _begin(self, index: int) -> None:
+    def _begin(self, index: int, sound: Callable[[], list[Row]]) -> None:
         voices = [
-            _Voice(self._new_session(index, self._changed), row, self._start)
-            for row in self._sounds[index]()
+            _Voice(self._new_session(index, self._changed), row, self._start) for row in sound()
         ]
         self._running.append(_Recording(index, voices))
         # After that, so that Ctrl-C, whenever it comes, leaves no row taken.

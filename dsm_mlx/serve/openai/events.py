@@ -15,24 +15,28 @@ def new_id(kind: str) -> str:
     return f"{kind}_{secrets.token_hex(10)}"
 
 
-async def send(websocket: WebSocket, kind: str, **fields: Any) -> None:
+def event_of(kind: str, **fields: Any) -> dict[str, Any]:
     """An event of a kind."""
-    event = {"event_id": new_id("event"), "type": kind, **fields}
-    await websocket.send_text(json.dumps(event))
+    return {"event_id": new_id("event"), "type": kind, **fields}
 
 
-async def send_error(
-    websocket: WebSocket,
+def error_of(
     message: str,
     param: str | None = None,
     event: Any = None,
     kind: str = "invalid_request_error",
-) -> None:
-    """param: what was wrong. event: that of the client, which may have an identity."""
+    code: str | None = None,
+) -> dict[str, Any]:
+    """param: what was wrong. event: that of the client, which may have an identity. code: a word
+    for programs."""
     found = event.get("event_id") if isinstance(event, dict) else None
     cause = found if isinstance(found, str) else None
-    error = {"type": kind, "message": message, "code": None, "param": param, "event_id": cause}
-    await send(websocket, "error", error=error)
+    error = {"type": kind, "message": message, "code": code, "param": param, "event_id": cause}
+    return event_of("error", error=error)
+
+
+async def send(websocket: WebSocket, event: dict[str, Any]) -> None:
+    await websocket.send_text(json.dumps(event))
 
 
 def sse(event: dict[str, Any]) -> str:

@@ -20,17 +20,22 @@ _OTHER_VOICES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 def names(state: State) -> list[str]:
     """Of the models, without the folders in which they lie."""
     models = filter(None, (state.models.stt, state.models.tts))
-    return list(dict.fromkeys(Path(model.name).name for model in models))
+    answerers = [answerer.name for answerer in state.models.answerers]
+    return list(dict.fromkeys([*(Path(model.name).name for model in models), *answerers]))
 
 
-def _entry(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": _STARTED, "owned_by": "dsm_mlx"}
+def _entry(name: str, state: State) -> dict[str, Any]:
+    """answers: whether it can be chosen to answer in a conversation, which is our own field."""
+    answers = any(answerer.name == name for answerer in state.models.answerers)
+    entry = {"id": name, "object": "model", "created": _STARTED, "owned_by": "dsm_mlx"}
+    return entry | {"answers": answers}
 
 
 async def models(request: Request) -> JSONResponse:
     """GET `/v1/models`."""
-    found = names(state_of(request))
-    return JSONResponse({"object": "list", "data": [_entry(name) for name in found]})
+    state = state_of(request)
+    entries = [_entry(name, state) for name in names(state)]
+    return JSONResponse({"object": "list", "data": entries})
 
 
 async def model(request: Request) -> JSONResponse:
@@ -39,7 +44,7 @@ async def model(request: Request) -> JSONResponse:
     others = (_OTHERS if state.models.stt else ()) + (_OTHER_VOICES if state.models.tts else ())
     if name not in names(state) and name not in others:
         raise HTTPException(404, "there is no model of that name")
-    return JSONResponse(_entry(name))
+    return JSONResponse(_entry(name, state))
 
 
 async def voices(request: Request) -> JSONResponse:

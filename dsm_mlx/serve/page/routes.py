@@ -1,4 +1,4 @@
-"""The files of the page, each by its name, and what a browser may do with them."""
+"""The files of the pages, each by its name, and what a browser may do with them."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 _FOLDER = Path(__file__).parent / "static"
-_INDEX = "index.html"
+_PAGES = {"/": "index.html", "/chat": "chat.html"}
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _FILES = {f"/page/{path.name}": path for path in _FOLDER.iterdir() if path.suffix in _TYPES}
 _HOST = re.compile(r"[a-z0-9._-]+(:[0-9]+)?|\[[0-9a-f:.]+\](:[0-9]+)?", re.IGNORECASE)
 
-OPEN = frozenset(("/", *_FILES))
-"""Paths that need no key: who opens the page is asked for it there."""
+OPEN = frozenset((*_PAGES, *_FILES))
+"""Paths that need no key: who opens a page is asked for it there."""
 
 
 def routes() -> list[BaseRoute]:
-    """The page and all that it is made of; there is nothing else to be had."""
-    return [Route("/", index), *(Route(path, file) for path in _FILES)]
+    """The pages and all that they are made of; there is nothing else to be had."""
+    pages = [Route(path, page) for path in _PAGES]
+    return [*pages, *(Route(path, file) for path in _FILES)]
 
 
-async def index(request: Request) -> Response:
-    """GET `/`."""
+async def page(request: Request) -> Response:
+    """One of the pages."""
     host = request.headers.get("host", "")
     return FileResponse(
-        _FOLDER / _INDEX,
+        _FOLDER / _PAGES[request.url.path],
         media_type="text/html; charset=utf-8",
         headers=_HEADERS | {"Content-Security-Policy": _policy(host)},
     )
 
 
 async def file(request: Request) -> Response:
-    """A file of the page."""
+    """A file that a page is made of."""
     path = _FILES[request.url.path]
     return FileResponse(path, media_type=_TYPES[path.suffix], headers=_HEADERS)
 

@@ -1,25 +1,17 @@
 // What was said, on the page.
 
+import { Follow } from "./follow.js";
+import { element } from "./page.js";
 import { endsSentence, srt, txt, vtt } from "./subtitles.js";
 
 const FORMATS = { txt, srt, vtt };
 const MOST_GOING = 24; // words of one breath, after which they are read out all the same
-const NEAR = 40; // pixels from the end: still there
 
 export class Captions {
   /** place: the element that shows it. newest: a button that leads to the end, and follows it. */
   constructor(place, newest) {
-    Object.assign(this, { place, newest, follow: true });
+    Object.assign(this, { place, follow: new Follow(place, newest) });
     this.hint = place.querySelector("#hint");
-    place.addEventListener("scroll", () => {
-      this.follow = place.scrollHeight - place.scrollTop - place.clientHeight < NEAR;
-      newest.hidden = this.follow;
-    });
-    newest.onclick = () => {
-      this.follow = true;
-      this.scroll();
-      place.focus({ preventScroll: true });
-    };
     this.clear(0);
   }
 
@@ -32,7 +24,7 @@ export class Captions {
     turn.push({ text: word.text, start, end });
     this.unsettled += 1;
     if (this.unsettled >= MOST_GOING || endsSentence(word.text)) this.settle();
-    this.scroll();
+    this.follow.scroll();
   }
 
   /** A paragraph: its time, what is settled, and what is going on, which is not read out yet. */
@@ -66,7 +58,7 @@ export class Captions {
     this.mark.setAttribute("aria-live", "off");
     this.going.replaceWith(" ", this.mark);
     this.going = null;
-    this.scroll();
+    this.follow.scroll();
   }
 
   /** begun: the time that is zero from now on. */
@@ -79,21 +71,10 @@ export class Captions {
     this.hint.hidden = false;
   }
 
-  scroll() {
-    if (this.follow) this.place.scrollTop = this.place.scrollHeight;
-  }
-
   /** kind: "txt", "srt" or "vtt". */
   file(kind) {
     return FORMATS[kind](this.turns);
   }
-}
-
-function element(kind, name = "", text = "") {
-  const made = document.createElement(kind);
-  made.className = name;
-  made.textContent = text;
-  return made;
 }
 
 function minutes(seconds) {

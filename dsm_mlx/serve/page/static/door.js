@@ -2,6 +2,18 @@
 
 import { at, kept } from "./page.js";
 
+const DIALOG = `
+  <dialog id="door" aria-labelledby="door-title">
+    <form method="dialog">
+      <h2 id="door-title">This server asks for a key</h2>
+      <p>It was told when the server started.</p>
+      <label for="key">Key</label>
+      <input id="key" type="password" autocomplete="off" required>
+      <p id="wrong" role="alert" hidden>That is not the key.</p>
+      <button class="main" type="submit">Go in</button>
+    </form>
+  </dialog>`;
+
 const stored = kept("sessionStorage");
 let given = stored.get("key") ?? "";
 
@@ -17,13 +29,14 @@ export async function ask(path) {
   for (;;) {
     const response = await fetch(path, { headers: headers() });
     if (response.status !== 401) return response.json();
-    at("wrong").hidden = !given;
     await enter();
   }
 }
 
 async function enter() {
+  if (!at("door")) document.body.insertAdjacentHTML("beforeend", DIALOG);
   const door = at("door");
+  at("wrong").hidden = !given;
   if (!door.open) door.showModal();
   await new Promise((resolve) => door.addEventListener("close", resolve, { once: true }));
   given = at("key").value;

@@ -2,11 +2,12 @@
 
 import { Captions } from "./captions.js";
 import { ask, key } from "./door.js";
+import { Ear } from "./ear.js";
 import { Listener } from "./listener.js";
-import { Microphone, devices, reason } from "./microphone.js";
-import { at, kept, notice, save } from "./page.js";
+import * as looks from "./looks.js";
+import { at, notice } from "./page.js";
+import * as taking from "./taking.js";
 
-const SIZES = [1, 1.15, 1.35, 1.7, 2.2, 3];
 const TOLD_EVERY = 1000; // milliseconds
 const TEXTS = {
   opening: "Asking for the microphone",
@@ -17,9 +18,8 @@ const TEXTS = {
 };
 
 const captions = new Captions(at("captions"), at("newest"));
-let microphone = null;
+let ear = null;
 let listener = null;
-let awake = null;
 let lagTold = 0;
 
 function state(name) {
@@ -54,37 +54,15 @@ function listening() {
 
 async function listen() {
   notice();
-  const opening = new Microphone({
-    onBlock: (pcm) => listener.push(pcm),
-    onLevel: (level) => (at("level").value = level),
-    onMuted: (muted) => notice(muted ? "The microphone is muted." : ""),
-    onLost: () => {
-      hush();
-      notice("The microphone is gone.");
-    },
-  });
-  microphone = opening;
   shown(true);
   state("opening");
   listener = listening();
-  try {
-    await opening.open({ device: at("device").value, echo: at("echo").checked });
-  } catch (error) {
-    if (microphone === opening) hush();
-    notice(reason(error));
-    return;
-  }
-  if (microphone !== opening) return; // it was stopped meanwhile
-  listener.start();
-  await fillDevices();
-  await stayAwake();
+  if (await ear.open()) listener.start();
 }
 
 function hush() {
-  microphone?.close();
-  microphone = null;
+  ear.close();
   listener?.stop();
-  sleep();
   shown(false);
 }
 
@@ -92,84 +70,20 @@ function shown(on) {
   at("listen").textContent = on ? "Stop listening" : "Start listening";
 }
 
-async function fillDevices() {
-  const menu = at("device");
-  const chosen = menu.value;
-  const found = await devices();
-  menu.length = 1;
-  for (const { id, name } of found) menu.add(new Option(name, id));
-  menu.value = found.some(({ id }) => id === chosen) ? chosen : "";
-}
-
-/** The screen stays on while somebody reads captions; where a browser cannot, it does not. */
-async function stayAwake() {
-  sleep();
-  const lock = await navigator.wakeLock?.request("screen").catch(() => null);
-  awake = lock ?? null;
-  if (!microphone) sleep();
-}
-
-function sleep() {
-  awake?.release();
-  awake = null;
-}
-
 async function again() {
-  if (!microphone) return;
   hush();
   await listen();
 }
 
-const looks = kept("localStorage");
-const sizeKept = Number(looks.get("size") ?? 2);
-let size = Number.isInteger(sizeKept) ? sizeKept : 2;
-
-function resize(by) {
-  size = Math.min(SIZES.length - 1, Math.max(0, size + by));
-  document.documentElement.style.setProperty("--size", `${SIZES[size]}rem`);
-  at("smaller").disabled = size === 0;
-  at("larger").disabled = size === SIZES.length - 1;
-  looks.set("size", size);
-  captions.scroll();
-}
-
-function contrast(on) {
-  document.documentElement.dataset.contrast = on ? "high" : "";
-  at("contrast").setAttribute("aria-pressed", on);
-  looks.set("contrast", on ? "high" : "");
-}
-
-async function copy() {
-  try {
-    await navigator.clipboard.writeText(captions.file("txt"));
-    at("copied").textContent = "Copied";
-  } catch {
-    notice("The browser did not allow to copy; TXT saves the same.");
-  }
-  setTimeout(() => (at("copied").textContent = ""), 3000);
-}
-
 export function start() {
-  if (!window.isSecureContext) {
-    at("listen").disabled = true;
-    at("insecure").hidden = false;
-  }
-  resize(0);
-  contrast(looks.get("contrast") === "high");
-  at("listen").onclick = () => (microphone ? hush() : listen());
-  at("device").onchange = again;
-  at("echo").onchange = again;
-  at("smaller").onclick = () => resize(-1);
-  at("larger").onclick = () => resize(1);
-  at("contrast").onclick = () => contrast(document.documentElement.dataset.contrast !== "high");
-  at("clear").onclick = () => captions.clear(listener?.time ?? 0);
-  at("copy").onclick = copy;
-  for (const button of document.querySelectorAll("[data-file]")) {
-    const kind = button.dataset.file;
-    button.onclick = () => save(`captions.${kind}`, new Blob([captions.file(kind)], { type: "text/plain" }));
-  }
-  navigator.mediaDevices?.addEventListener("devicechange", fillDevices);
-  document.addEventListener("visibilitychange", () => {
-    if (microphone && document.visibilityState === "visible") stayAwake();
+  ear = new Ear({
+    processing: () => ({ echoCancellation: at("echo").checked }),
+    onBlock: (pcm) => listener.push(pcm),
+    onGone: hush,
+    onAgain: again,
   });
+  looks.start(() => captions.follow.scroll());
+  taking.start("captions", (kind) => captions.file(kind));
+  at("listen").onclick = () => (ear.microphone ? hush() : listen());
+  at("clear").onclick = () => captions.clear(listener?.time ?? 0);
 }

@@ -17,9 +17,13 @@ export class Microphone {
     this.closed = false;
   }
 
-  /** Rejects where there is none; when `close` came in between, it is closed all the same. */
-  async open({ device, echo }) {
-    const wanted = { echoCancellation: echo, noiseSuppression: false, autoGainControl: false };
+  /**
+   * device: its id, or "" for the browser's own choice. echoCancellation, noiseSuppression,
+   * autoGainControl: what the browser does to the sound. Rejects where there is no microphone; when
+   * `close` came in between, it is closed all the same.
+   */
+  async open({ device, echoCancellation, noiseSuppression = false, autoGainControl = false }) {
+    const wanted = { echoCancellation, noiseSuppression, autoGainControl };
     if (device) wanted.deviceId = { exact: device };
     this.stream = await navigator.mediaDevices.getUserMedia({ audio: wanted });
     if (this.closed) return this.close();
@@ -48,6 +52,11 @@ export class Microphone {
       this.onLevel(level(block));
       this.onBlock(block);
     }
+  }
+
+  /** Silence in the place of the sound. */
+  mute(on) {
+    this.stream?.getAudioTracks().forEach((track) => (track.enabled = !on));
   }
 
   close() {

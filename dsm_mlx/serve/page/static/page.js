@@ -8,6 +8,13 @@ export function notice(text = "") {
   at("notice").hidden = !text;
 }
 
+export function element(kind, name = "", text = "") {
+  const made = document.createElement(kind);
+  made.className = name;
+  made.textContent = text;
+  return made;
+}
+
 export function save(name, blob) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

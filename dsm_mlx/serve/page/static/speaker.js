@@ -1,7 +1,8 @@
 // A text that is said: it sounds while it is made.
 
-const RATE = 24000;
-const AHEAD = 0.15; // seconds before the first sound, and after a gap, so that it does not stutter
+import { Player, RATE } from "./player.js";
+
+const AHEAD = 0.15; // seconds
 
 export class Speaker {
   /** headers: what shows the key to the server. */
@@ -13,9 +14,9 @@ export class Speaker {
 
   /** Say it; resolves when all has sounded, or when it was stopped. onSound: at the first piece. */
   async say(text, voice, onSound) {
-    this.context = new AudioContext();
+    this.player = new Player(AHEAD);
     try {
-      await this.context.resume();
+      await this.player.resume();
       const response = await fetch("/v1/audio/speech", {
         method: "POST",
         headers: { "Content-Type": "application/json", ...this.headers },
@@ -24,17 +25,16 @@ export class Speaker {
       });
       if (!response.ok) throw new Error((await response.json()).error.message);
       await this.play(response.body.getReader(), onSound);
+      await this.player.drained();
     } catch (error) {
       if (error.name !== "AbortError") throw error;
     } finally {
-      await this.context.close();
+      await this.player.close();
     }
   }
 
   async play(reader, onSound) {
     let odd = new Uint8Array(0);
-    let next = -1; // when the next piece is due, by the clock of the context
-    let last = null;
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
@@ -47,29 +47,13 @@ export class Speaker {
       if (!piece.length) continue;
       if (!this.pieces.length) onSound();
       this.pieces.push(piece);
-      if (next < this.context.currentTime) next = this.context.currentTime + AHEAD;
-      last = this.schedule(piece, next);
-      next += piece.length / RATE;
+      this.player.write(piece);
     }
-    if (last) {
-      await new Promise((resolve) => {
-        last.onended = resolve;
-        this.stopping.signal.addEventListener("abort", resolve);
-      });
-    }
-  }
-
-  schedule(piece, when) {
-    const buffer = this.context.createBuffer(1, piece.length, RATE);
-    buffer.copyToChannel(Float32Array.from(piece, (sample) => sample / 32768), 0);
-    const source = new AudioBufferSourceNode(this.context, { buffer });
-    source.connect(this.context.destination);
-    source.start(when);
-    return source;
   }
 
   stop() {
     this.stopping.abort();
+    this.player.stop();
   }
 
   get seconds() {

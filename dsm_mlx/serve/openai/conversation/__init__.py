@@ -1,0 +1,1 @@
+"""Conversations of realtime clients: sound or text in, sound or text out."""
