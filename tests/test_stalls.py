@@ -15,9 +15,9 @@ from dsm_mlx import EndOfTurn, Event, Pause, Renewed, Word
 from dsm_mlx.audio import read
 from dsm_mlx.lm.tokens import NEW_WORD, PADDING
 from dsm_mlx.stt import guard, saving
-from dsm_mlx.stt.clock import Clock
+from dsm_mlx.stt.clock import Clock, Timing
 from dsm_mlx.stt.guard import Guard, GuardPolicy
-from dsm_mlx.stt.session import Session, Timing
+from dsm_mlx.stt.session import Session
 
 FRAME, DELAY = 1920, 6
 LOUD, SOFT, SILENT = 0.2, 0.05, 0.002

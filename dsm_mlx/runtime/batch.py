@@ -110,6 +110,8 @@ class Batch:
         self._finish_frame()
         if session.gone:
             raise session.error or ValueError("the stream is closed")
+        with session.changed:
+            session.settle()
         if session.beginning is not None:
             return session.beginning
         return self._rows.get(session.row)
@@ -303,6 +305,7 @@ class Batch:
             session.since = None
         going.sort(key=lambda session: session.row)
         self._start_afresh(going)
+        self._keep(going)
         rows = [session.row for session in going]
         sessions: list[Session | None] = list(going)
         active = None
@@ -346,6 +349,13 @@ class Batch:
                 continue
             session.position = self._step.position(beginning)
             self._rows.put(session.row, beginning)
+
+    def _keep(self, going: list[Session]) -> None:
+        """Give their rows' states to those who may want to come back to them."""
+        for session in going:
+            with session.changed:
+                if session.keeps:
+                    session.keep(self._rows.get(session.row))
 
     def _tell_if_late(self) -> None:
         live = sum(session is not None and session.live for session in self.sessions)

@@ -50,8 +50,10 @@ class Rows:
 
     def get(self, row: int) -> Tree:
         """A row's state as a value of its own, evaluated."""
-        self._settle()
-        arrays = [mx.contiguous(_cut(array, [row], self.width)) for array in self._arrays]
+        held, at, width = self._arrays, row, self.width
+        if self._out and row in self._out[0]:  # where it stays
+            held, at, width = self._out[1], self._out[0].index(row), len(self._out[0])
+        arrays = [mx.contiguous(_cut(array, [at], width)) for array in held]
         mx.eval(arrays)
         return self._tree(arrays)
 

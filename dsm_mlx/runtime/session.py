@@ -91,6 +91,17 @@ class Session:
         """Whether its next frame goes before those of recordings. With `changed` held."""
         return self.live
 
+    @property
+    def keeps(self) -> bool:
+        """Whether it wants its row's state as it is before the next frame. With `changed` held."""
+        return False
+
+    def keep(self, state: Any) -> None:
+        """The state that it wanted, as a value of its own. With `changed` held."""
+
+    def settle(self) -> None:
+        """Go back to where nothing is in doubt: it is about to be copied. With `changed` held."""
+
     def fail(self, error: Exception) -> None:
         """It cannot go on."""
         with self.changed:

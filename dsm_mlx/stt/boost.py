@@ -2,8 +2,8 @@
 
 A phrase is followed piece by piece. Where a word may begin, the first piece of every phrase is
 made more likely by half its strength, unless the model is sure of another token; after the first
-pieces of a phrase the next one by all of it. As soon as anything else is said the phrase is over,
-and nothing of it is left. Plain Python.
+pieces of a phrase the next one by all of it. A phrase is whole when its last piece has been said
+and its word is over; as soon as anything else is said it has broken off. Plain Python.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def check_boost(boost: Any) -> dict[str, float] | None:
 
 
 class Place(NamedTuple):
-    """Where a row is in a tree: the number of a node, and what was spent on the way there, of which
+    """Where a row is in a tree: the number of a node, and what was spent on the way there, where
     the model itself would have said something else."""
 
     node: int = 0
@@ -79,10 +79,11 @@ ROOT = Place()
 @dataclass
 class _Node:
     """after: the nodes by the pieces that lead there. strength: what such a piece is given to lead
-    here. begins: whether the piece begins a word."""
+    here. begins: whether the piece begins a word. ends: whether a phrase ends here."""
 
     strength: float = 0.0
     begins: bool = True
+    ends: bool = False
     after: dict[int, int] = field(default_factory=dict)
 
 
@@ -131,10 +132,13 @@ class Boost:
             after = self._nodes[node].after
             if piece not in after:
                 after[piece] = len(self._nodes)
-                begins = self._tokenizer.id_to_piece(piece).startswith(_WORD_START)
-                self._nodes.append(_Node(begins=begins))
+                self._nodes.append(_Node(begins=self._piece(piece).startswith(_WORD_START)))
             node = after[piece]
             self._nodes[node].strength = max(self._nodes[node].strength, strength)
+        self._nodes[node].ends = True
+
+    def _piece(self, token: int) -> str:
+        return self._tokenizer.id_to_piece(token)
 
     def wishes(self, at: Place, last: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """Tokens and what is added to their logits, when `last` was the last token.
@@ -156,6 +160,8 @@ class Boost:
     def follow(self, at: Place, token: int, last: int, probability: float) -> Place:
         """The place after a token, of which `last` was the one before. probability: that the model
         itself gave it."""
+        if self.is_whole(at, token):  # and what it cost is not to be made good any more
+            at = Place(at.node)
         after = self._nodes[at.node].after
         if token in (NEW_WORD, PADDING):  # a word is over: a next one may follow
             ongoing = any(self._nodes[number].begins for number in after.values())
@@ -167,6 +173,17 @@ class Boost:
             return ROOT
         spent = self._given(before.node, number) if probability < _OWN else 0.0
         return Place(number, before.spent + spent)
+
+    def is_whole(self, at: Place, token: int) -> bool:
+        """Whether a phrase ends at a place, when `token` follows: a boundary, padding, another
+        word, or a sign such as a full stop."""
+        if not self._nodes[at.node].ends:
+            return False
+        return token in (NEW_WORD, PADDING) or not self._piece(token)[:1].isalnum()
+
+    def goes_on(self, at: Place, after: Place) -> bool:
+        """Whether a phrase that was followed to `at` is still followed at the place after it."""
+        return after.node == at.node or after.node in self._nodes[at.node].after.values()
 
     def _given(self, node: int, after: int) -> float:
         """What the piece from a node to another is given."""

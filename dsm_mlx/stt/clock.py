@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 _REMEMBERED = 16  # changes before the present one: words lag by a few seconds at most
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The constants of a model's clock. delay: of the text, in frames. prefix: of silence before
+    the sound, in samples. heads: the model itself predicts pauses."""
+
+    sample_rate: int
+    frame_rate: float
+    frame_size: int
+    delay: int
+    prefix: int
+    heads: bool
 
 
 class Clock:

@@ -18,10 +18,10 @@ from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.batch import Batch
 from dsm_mlx.runtime.rows import tree_bytes
 from dsm_mlx.runtime.worker import Pieces
+from dsm_mlx.stt.clock import Timing
 from dsm_mlx.stt.config import SttConfig
 from dsm_mlx.stt.frame import SttFrames
 from dsm_mlx.stt.prompt import Prepared, PromptCache, ReadPrompt
-from dsm_mlx.stt.session import Timing
 from dsm_mlx.stt.step import SttStep
 
 _LONGEST_DELAY = 60.0  # seconds

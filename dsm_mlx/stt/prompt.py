@@ -26,7 +26,7 @@ from dsm_mlx.options import Prompt
 from dsm_mlx.runtime.device import read
 from dsm_mlx.runtime.rows import tree_bytes
 from dsm_mlx.runtime.worker import Pieces
-from dsm_mlx.stt.session import Timing
+from dsm_mlx.stt.clock import Timing
 from dsm_mlx.stt.steering import Prompted, Steering
 from dsm_mlx.stt.step import SttStep, steer_of
 from dsm_mlx.stt.words import WordReader

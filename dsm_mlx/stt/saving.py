@@ -23,7 +23,7 @@ from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Renewed, Wor
 from dsm_mlx.runtime.worker import Pieces
 from dsm_mlx.stt.session import Session, Task
 
-FORMAT = 2
+FORMAT = 3
 _TITLE = b"dsm_mlx stream "
 _DIGEST, _LENGTH, _LONGEST_TITLE = 16, 8, 80  # bytes
 _EVENTS = {kind.__name__: kind for kind in (Word, Partial, Pause, EndOfTurn, Mark, Renewed)}
@@ -42,7 +42,7 @@ def plain(session: Session) -> dict[str, Any]:
         "level": session.level and session.level.plain(),
         "guard": session.guard.plain(),
         "kept": [kept.pcm for kept in session.guard.kept],
-        "renewed": [session.again_samples, session.known, session.floor],
+        "renewed": [session.again_samples, session.known, session.floor, session.watched],
         "queue": list(session.queue),
         "events": list(session.events),
         "counts": [session.samples, session.frame, session.untaken],
@@ -64,7 +64,7 @@ def restore(session: Session, values: dict[str, Any]) -> None:
     if session.level:
         session.level.restore(values["level"])
     session.guard.restore(values["guard"], values["kept"])
-    session.again_samples, session.known, session.floor = values["renewed"]
+    session.again_samples, session.known, session.floor, session.watched = values["renewed"]
     session.queue, session.events = deque(values["queue"]), deque(values["events"])
     session.samples, session.frame, session.untaken = values["counts"]
     session.ended = values["ended"]

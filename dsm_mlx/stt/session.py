@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,27 +13,15 @@ from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Renewed, Wor
 from dsm_mlx.runtime.session import Changed
 from dsm_mlx.runtime.session import Session as RuntimeSession
 from dsm_mlx.stt.boost import Boost
-from dsm_mlx.stt.clock import Clock
+from dsm_mlx.stt.clock import Clock, Timing
 from dsm_mlx.stt.guard import Guard
 from dsm_mlx.stt.level import AHEAD, Level
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
 from dsm_mlx.stt.steering import Prompted, Steering, Wish
+from dsm_mlx.stt.trial import Doubt, Trial
 from dsm_mlx.stt.words import HeardWord, WordReader
 
 UNTAKEN_SECONDS = 10.0  # of events that nobody takes: then no more is heard
-
-
-@dataclass(frozen=True)
-class Timing:
-    """The constants of a model's clock. delay: of the text, in frames. prefix: of silence before
-    the sound, in samples. heads: the model itself predicts pauses."""
-
-    sample_rate: int
-    frame_rate: float
-    frame_size: int
-    delay: int
-    prefix: int
-    heads: bool
 
 
 class Session(RuntimeSession):
@@ -83,6 +71,8 @@ class Session(RuntimeSession):
         self.again_samples = 0  # of these, heard before
         self.level = Level() if self.options.get("gain") else None
         self.guard = Guard(timing.frame_rate, timing.delay)
+        self.doubt = Doubt(self.words, self.steering, timing.frame_rate)
+        self.watched = 0  # frames that the guard has seen
         self.known = 0  # the position up to which the sound was heard before
         self.floor = 0  # where the row started afresh: words do not lie before it
         self.frames: deque[np.ndarray] = deque()  # being heard
@@ -112,6 +102,7 @@ class Session(RuntimeSession):
     def let_go(self) -> None:
         super().let_go()
         self._afresh = None
+        self.doubt.forget()
 
     # ---- what is given; with `changed` held
 
@@ -178,6 +169,11 @@ class Session(RuntimeSession):
         told = False
         while not self._computing and (at := self._due()) is not None:
             told, task = True, self.queue[at]
+            if self.doubt.trial and task.kind in ("finish", "restart"):
+                words, in_vain = self.doubt.conclude()
+                self._tell_words(words)
+                self._go_back(in_vain)
+                continue
             del self.queue[at]
             if task.kind == "finish":
                 self._tell_words(self.words.finish())
@@ -200,6 +196,7 @@ class Session(RuntimeSession):
 
     def _renew(self, time: float) -> None:
         """Start afresh, and hear again what the guard has kept; times stay right."""
+        self._tell_words(self.doubt.trust())
         if self.guard.stalled is None:
             return  # a word came with the frame that was being computed
         size = self.timing.frame_size
@@ -207,9 +204,7 @@ class Session(RuntimeSession):
         start, self.floor = self.guard.first * size, self.frame * size
         self.clock.repeat(start, self.floor, silence * size)
         sound = [np.zeros(silence * size, np.float32), *self.guard.renew(self.frame, silence)]
-        self.queue.extendleft(part for part in reversed(sound) if part.size)
-        more = sum(part.size for part in sound)
-        self.samples, self.again_samples = self.samples + more, self.again_samples + more
+        more = self._put_before(sound)
         self.known = max(self.known, self.floor) + more  # it may be heard again already
         self.beginning = self._afresh()
         self.steering.restart()
@@ -293,27 +288,59 @@ class Session(RuntimeSession):
                 part = slice(a - position, b - position)
                 frame[part] = self.level.push(frame[part], ahead)
 
+    # ---- a phrase in doubt
+
+    @property
+    def keeps(self) -> bool:
+        return self.doubt.keeps
+
+    def keep(self, state: Any) -> None:
+        self.doubt.keep(state, self.frame)
+
+    def settle(self) -> None:
+        self._go_back(self.doubt.withdraw())
+
+    def _go_back(self, trial: Trial | None) -> None:
+        """Hear again what was heard since a trial began."""
+        if trial:
+            self.known = max(self.known, self.frame * self.timing.frame_size)
+            self.beginning, self.frame = trial.state, trial.frame
+            self._put_before(trial.frames)
+
+    def _put_before(self, sound: Sequence[np.ndarray]) -> int:
+        """Have this heard again before anything else; how many samples it has."""
+        self.queue.extendleft(part for part in reversed(sound) if part.size)
+        more = sum(part.size for part in sound)
+        self.samples, self.again_samples = self.samples + more, self.again_samples + more
+        return more
+
     def take(self, token: int, pauses: list[float], probability: float) -> None:
         """What the model said of the next frame -> events, in order.
 
         Silence that was added brings words out, but is no pause of the speaker's.
         """
         self._computing -= 1
-        self.steering.push(token, probability)
+        following = self.steering.push(token, probability)
         frame, self.frame, pcm = self.frame, self.frame + 1, self.frames.popleft()
         size = self.timing.frame_size
-        if self._tell_words(self.words.push(frame, token, probability)):
+        heard = self.words.push(frame, token, probability)
+        spoken = bool(self.words.pieces)
+        certain, in_vain = self.doubt.push(heard, token, pcm, following)
+        if self._tell_words(certain):
             self.turns.word()
         audio, time = self.clock.is_audio(frame * size), self.clock.seconds((frame + 1) * size)
-        spoken = bool(self.words.pieces)
-        if self.guard.push(frame, pcm, audio=audio, spoken=spoken, pauses=pauses):
-            self._ask(Task("renew", self.clock.seconds(max((frame + 1) * size, self.known))))
+        if frame >= self.watched:
+            self.watched = frame + 1
+            stalled = self.guard.push(frame, pcm, audio=audio, spoken=spoken, pauses=pauses)
+            if stalled and not in_vain:
+                self._ask(Task("renew", self.clock.seconds(max((frame + 1) * size, self.known))))
         if frame * size >= self.known:  # what is heard again has been told
             if self.energy:
                 pauses = self.energy.push(pcm)
             if audio:
                 self._tell_pause(time, dict(zip(LENGTHS, pauses, strict=False)))
-        self.clock.forget(min(frame, self.guard.first) * size)
+        self._go_back(in_vain)
+        self.clock.forget(min(frame, self.doubt.since(self.frame), self.guard.first) * size)
 
     def _ask(self, task: Task) -> None:
         """Have a task done before anything else, once."""

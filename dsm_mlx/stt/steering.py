@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
+from enum import Enum
 from typing import NamedTuple
 
 from dsm_mlx.lm.tokens import NEW_WORD, PADDING
@@ -25,6 +26,14 @@ class Wish(NamedTuple):
     values: tuple[float, ...]
     only: bool = False
     sure: float = math.inf
+
+
+class Following(Enum):
+    """What becomes of a phrase with a token: nothing yet; it is whole; it has broken off."""
+
+    NONE = 0
+    WHOLE = 1
+    BROKEN = 2
 
 
 class Prompted(NamedTuple):
@@ -77,6 +86,7 @@ class Steering:
         self._boost = boost
         self.forcing = Forcing()
         self._at, self._last = ROOT, PADDING
+        self._skip = False
 
     @property
     def wants_tokens(self) -> bool:
@@ -87,29 +97,57 @@ class Steering:
         """Of the next token."""
         if self.forcing:
             return self.forcing.wish()
-        if self._boost is None:
+        if self._boost is None or self._skip:
             return None
         ids, values = self._boost.wishes(self._at, self._last)
         return Wish(ids, values, sure=math.inf if self._at.node else SURE) if ids else None
 
-    def push(self, token: int, probability: float) -> None:
-        """A frame's token has been said, which the model itself gave that probability."""
+    def push(self, token: int, probability: float) -> Following:
+        """A frame's token has been said, which the model itself gave that probability; what has
+        become of the phrase that was being followed."""
         if self.forcing:
             self.forcing.push(token)
+        found = Following.NONE
         if self._boost is not None:
-            self._at = self._boost.follow(self._at, token, self._last, probability)
-        self._last = token
+            before = self._at
+            self._at = self._boost.follow(before, token, self._last, probability)
+            if before.node and not self._boost.goes_on(before, self._at):
+                found = Following.BROKEN
+            if self._boost.is_whole(before, token):
+                found = Following.WHOLE
+        self._last, self._skip = token, False
+        return found
+
+    @property
+    def prefers(self) -> bool:
+        """Whether some tokens are preferred to others in the next frame."""
+        wish = self.wish()
+        return wish is not None and not wish.only
+
+    @property
+    def tries(self) -> bool:
+        """Whether a phrase is being followed that the model itself would not have said so far."""
+        return self._at.spent > 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the phrase that is followed would be whole if its word were over now."""
+        return self._boost is not None and self._boost.is_whole(self._at, PADDING)
+
+    def skip(self) -> None:
+        """The next token is to be the model's own."""
+        self._skip = True
 
     def restart(self, forcing: Iterable = ()) -> None:
         """The model starts afresh; forcing: what `Forcing.plain` gave, of text that comes first."""
         self.forcing = Forcing(*forcing)
-        self._at, self._last = ROOT, PADDING
+        self._at, self._last, self._skip = ROOT, PADDING, False
 
     def plain(self) -> list:
         """All that it knows, as JSON can hold it."""
-        return [self.forcing.plain(), list(self._at), self._last]
+        return [self.forcing.plain(), list(self._at), self._last, self._skip]
 
     def restore(self, values: list) -> None:
         """What `plain` gave, of the same phrases."""
-        forcing, at, self._last = values
+        forcing, at, self._last, self._skip = values
         self.forcing, self._at = Forcing(*forcing), Place(*at)

@@ -16,9 +16,10 @@ from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime.device import compiled
 from dsm_mlx.runtime.worker import complete
+from dsm_mlx.stt.clock import Timing
 from dsm_mlx.stt.core import SttCore
 from dsm_mlx.stt.frame import SttFrames
-from dsm_mlx.stt.session import Session, Timing
+from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.step import SttStep
 
 _TABLES = ("audio_emb", "text_emb", "condition_provider")
