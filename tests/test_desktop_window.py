@@ -54,6 +54,8 @@ def test_pauses_are_marked(shown):
     s = shown()
     s.tell(Listening("Desk", 0.0), Partial("th", 0.2))
     assert text(s.window) == "\tth …\n"
+    s.tell(Partial("", 0.3))  # it came to nothing
+    assert text(s.window) == "\n"
     s.tell(Word("the", 0.0, 0.4), EndOfTurn(2.5))
     assert text(s.window) == "0:00\tthe  — pause\n"
     s.tell(Partial("bu", 4.0))

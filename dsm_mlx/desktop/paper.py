@@ -43,7 +43,7 @@ class Paper(tk.Frame):
         self.newest = ttk.Button(
             self, text="Newest ↓", command=self.go_to_end, style="Captions.TButton"
         )
-        self.text.configure(yscrollcommand=self._moved)
+        self.text.configure(yscrollcommand=self._bar.set)
         self._bar.pack(side="right", fill="y")
         self.text.pack(side="left", fill="both", expand=True)
         for event in _SCROLLING:
@@ -121,10 +121,11 @@ class Paper(tk.Frame):
         self._drawn = len(begun)
         if not begun:
             self._settle()
-        if paragraphs and not paragraphs[-1].words:
+        last = paragraphs[-1]
+        if last.going and not last.words:
             self._add("\n" if begun else "", "said")
             self._add("\t", "time")
-            self._add(f"{paragraphs[-1].going} …", "going")
+            self._add(f"{last.going} …", "going")
 
     def _begin(self, paragraph: Paragraph, first: bool) -> None:
         self._words = 0
@@ -175,9 +176,6 @@ class Paper(tk.Frame):
     def _scroll(self, *where: str) -> None:
         self.text.yview(*where)
         self._look_where_we_are()
-
-    def _moved(self, first: str, last: str) -> None:
-        self._bar.set(first, last)
 
     def _look_where_we_are(self) -> None:
         """Somebody scrolled: perhaps back, or to the end again."""
