@@ -104,6 +104,10 @@ class Session(RuntimeSession):
         self._afresh = None
         self.doubt.forget()
 
+    def _begin_afresh(self) -> None:
+        if self._afresh is not None:  # else it has been let go, and is not computed
+            self.beginning = self._afresh()
+
     # ---- what is given; with `changed` held
 
     def feed(self, pcm: np.ndarray) -> None:
@@ -167,8 +171,8 @@ class Session(RuntimeSession):
     def prepare(self) -> bool:
         """Do the tasks that are due."""
         told = False
-        while not self._computing and (at := self._due()) is not None:
-            told, task = True, self.queue[at]
+        while not self._computing and (due := self._due()):
+            told, (at, task) = True, due
             if self.doubt.trial and task.kind in ("finish", "restart"):
                 words, in_vain = self.doubt.conclude()
                 self._tell_words(words)
@@ -178,7 +182,7 @@ class Session(RuntimeSession):
             if task.kind == "finish":
                 self._tell_words(self.words.finish())
             elif task.kind == "restart":
-                self.beginning = self._afresh()
+                self._begin_afresh()
                 self.turns.restart()
                 self.steering.restart()
                 if self._prompted and self._prompted.lasts:
@@ -206,19 +210,19 @@ class Session(RuntimeSession):
         sound = [np.zeros(silence * size, np.float32), *self.guard.renew(self.frame, silence)]
         more = self._put_before(sound)
         self.known = max(self.known, self.floor) + more  # it may be heard again already
-        self.beginning = self._afresh()
+        self._begin_afresh()
         self.steering.restart()
         if self._prompted and self._prompted.lasts:
             self._tell_words(self.words.finish())
             self._go_on_from(self._prompted)
         self._tell([Renewed(time)])
 
-    def _due(self) -> int | None:
-        """Where the next task is in the queue, if less than a frame is left before it."""
+    def _due(self) -> tuple[int, Task] | None:
+        """The next task and where it is in the queue, if less than a frame is left before it."""
         left = 0
         for at, item in enumerate(self.queue):
             if isinstance(item, Task):
-                return at
+                return at, item
             left += item.size
             if left >= self.timing.frame_size:
                 return None
@@ -231,9 +235,12 @@ class Session(RuntimeSession):
 
     def next_frame(self) -> np.ndarray:
         """The next whole frame, float32 (frame_size,). With `changed` held, as all here."""
-        parts, missing = [], self.timing.frame_size
+        parts: list[np.ndarray] = []
+        missing = self.timing.frame_size
         while missing:
             part = self.queue.popleft()
+            if isinstance(part, Task):
+                raise RuntimeError("a task is due before the next frame")
             if part.size > missing:
                 self.queue.appendleft(part[missing:])
                 part = part[:missing]
