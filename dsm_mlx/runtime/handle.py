@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -175,7 +176,7 @@ def _leave(core: weakref.ref[_Shared], rows: int) -> None:
     worker.post(take_away)
 
 
-def _finish(streams: list[Any], until: float) -> None:
+def _finish(streams: Sequence[_Closable], until: float) -> None:
     """End all streams, and then wait for each as long as the time is not up."""
     for wait in (False, True):
         for stream in streams:

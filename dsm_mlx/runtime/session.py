@@ -49,7 +49,7 @@ class Changed:
             woken.put(None)
 
 
-NOT_WAITING = float("inf")
+NOT_WAITING = float("inf")  # since when: no frame can be computed
 
 
 class Session:

@@ -132,6 +132,8 @@ def lengthened(cache: Cache, slots: int) -> Cache:
 
 def keys_and_values(cache: Cache, seen: int) -> tuple[Cache, Cache]:
     """The two parts of a cache's first slots, as views (batch, heads, seen, head_dim)."""
+    if isinstance(cache, mx.array):
+        return cache[:, :, 0, :seen], cache[:, :, 1, :seen]
     keys = _each(cache, lambda part: part[:, :, 0, :seen])
     return keys, _each(cache, lambda part: part[:, :, 1, :seen])
 
