@@ -25,7 +25,8 @@ from dsm_mlx.cli.transcripts import deliver, part_of, paths, plot, printer
 from dsm_mlx.errors import AudioError
 from dsm_mlx.results import Event, Transcript, Word
 from dsm_mlx.showing.plot import check_matplotlib
-from dsm_mlx.stt.model import Progress, SpeechToText, as_transcript
+from dsm_mlx.stt.model import SpeechToText
+from dsm_mlx.stt.recordings import Progress, as_transcript
 
 _MOST_NAMED = 3
 _LANGUAGES = {"english": "en", "french": "fr"}  # as whisper may be told them
