@@ -361,7 +361,7 @@ class Batch:
         for session in going:
             with session.changed:
                 if session.keeps:
-                    session.keep(self._rows.get(session.row))
+                    session.keep(self._state.get(session.own_row))
 
     def _tell_if_late(self) -> None:
         live = sum(session is not None and session.live for session in self.sessions)

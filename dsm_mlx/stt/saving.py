@@ -22,7 +22,8 @@ from dsm_mlx.files.tensors import flat, load_safetensors
 from dsm_mlx.messages import shown
 from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Renewed, Word
 from dsm_mlx.runtime.worker import Pieces
-from dsm_mlx.stt.session import Session, Task
+from dsm_mlx.stt.session import Session
+from dsm_mlx.stt.tasks import Task
 
 FORMAT = 3
 _TITLE = b"dsm_mlx stream "

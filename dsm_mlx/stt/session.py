@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from dsm_mlx.stt.guard import Guard
 from dsm_mlx.stt.level import AHEAD, Level
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
 from dsm_mlx.stt.steering import Prompted, Steering, Wish
+from dsm_mlx.stt.tasks import Task
 from dsm_mlx.stt.trial import Doubt, Trial
 from dsm_mlx.stt.words import HeardWord, WordReader
 
@@ -60,7 +60,7 @@ class Session(RuntimeSession):
         self.timing, self.options = timing, options or {}
         self.partials = False  # whether words in progress are told, too
         self.ended = False  # whether no more sound comes
-        self._afresh: Callable[[], Any] | None = afresh or (lambda: beginning)
+        self._afresh: Callable[[], Any] = afresh or (lambda: beginning)
         self.clock = Clock(timing.sample_rate)
         self.words = WordReader(tokenizer, timing.delay)
         self.steering = Steering(boost)
@@ -101,12 +101,8 @@ class Session(RuntimeSession):
 
     def let_go(self) -> None:
         super().let_go()
-        self._afresh = None
+        self._afresh = lambda: None
         self.doubt.forget()
-
-    def _begin_afresh(self) -> None:
-        if self._afresh is not None:  # else it has been let go, and is not computed
-            self.beginning = self._afresh()
 
     # ---- what is given; with `changed` held
 
@@ -182,7 +178,7 @@ class Session(RuntimeSession):
             if task.kind == "finish":
                 self._tell_words(self.words.finish())
             elif task.kind == "restart":
-                self._begin_afresh()
+                self.beginning = self._afresh()
                 self.turns.restart()
                 self.steering.restart()
                 if self._prompted and self._prompted.lasts:
@@ -210,7 +206,7 @@ class Session(RuntimeSession):
         sound = [np.zeros(silence * size, np.float32), *self.guard.renew(self.frame, silence)]
         more = self._put_before(sound)
         self.known = max(self.known, self.floor) + more  # it may be heard again already
-        self._begin_afresh()
+        self.beginning = self._afresh()
         self.steering.restart()
         if self._prompted and self._prompted.lasts:
             self._tell_words(self.words.finish())
@@ -397,11 +393,3 @@ class Session(RuntimeSession):
         event = self.events.popleft()
         self.untaken -= isinstance(event, Pause)
         return event
-
-
-@dataclass(frozen=True)
-class Task:
-    """What happens when all before it has been heard: "finish", "restart", "renew" or "mark"."""
-
-    kind: str
-    value: Any = None
