@@ -10,10 +10,15 @@ from typing import Any
 from dsm_mlx.messages import shown
 
 
+def is_number(value: Any, kind: type = numbers.Real) -> bool:
+    """Whether it is a number of that kind; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def check_number(name: str, value: Any, least: float, most: float) -> float:
     """The value as a float. TypeError unless it is a real number, ValueError unless it is from
     `least` to `most`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if not is_number(value):
         raise TypeError(f"{name} is {shown(value)} (expected a number)")
     if not least <= value <= most or not math.isfinite(value):
         raise ValueError(f"{name} is {shown(value)} (expected {_span(least, most)})")
@@ -23,7 +28,7 @@ def check_number(name: str, value: Any, least: float, most: float) -> float:
 def check_whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     """The value as an int. TypeError unless it is an integer, ValueError unless it is from `least`
     to `most`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if not is_number(value, numbers.Integral):
         raise TypeError(f"{name} is {shown(value)} (expected an integer)")
     if value < least or (most is not None and value > most):
         raise ValueError(f"{name} is {shown(value)} (expected {_span(least, most)})")

@@ -10,8 +10,9 @@ from dsm_mlx.lm.tokens import NEW_WORD, PADDING
 from dsm_mlx.results import Pause, Word
 from dsm_mlx.stt.boost import Boost
 from dsm_mlx.stt.clock import Timing
-from dsm_mlx.stt.session import Session, Task
+from dsm_mlx.stt.session import Session
 from dsm_mlx.stt.steering import Following, Steering
+from dsm_mlx.stt.tasks import Task
 from dsm_mlx.stt.trial import Doubt
 
 FRAME, RATE = 4, 8

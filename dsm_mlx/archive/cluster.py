@@ -152,7 +152,8 @@ class _Run:
         self._waiting: deque[_Chain] = deque()  # to be begun again
         self._suspects: deque[_Chain] = deque()  # whose workers died, each time
         self._done: queue.SimpleQueue[tuple[_Chain, Future]] = queue.SimpleQueue()
-        self._room, self._workers, self._resources = 0, -1, {}
+        self._room, self._workers = 0, -1
+        self._resources: dict[str, float] = {}
         self._looked = float("-inf")
 
     def run(self) -> None:
@@ -262,7 +263,7 @@ class _Run:
             return
         try:
             begun = future.status == "finished" and (future.type or type(future.result())) is Begun
-            outcome = None if begun else future.result()
+            outcome: Any = None if begun else future.result()
         except _LOST:
             self._again(chain)
             return

@@ -142,7 +142,8 @@ def _piece(
     part, rate = hearing.part, stt.sample_rate
     at = before.at if before else 0
     place = _Place(path, part, rate, round(min(_BLOCK, hearing.piece) * rate), at)
-    until, news = at + round(hearing.piece * rate), []
+    until = at + round(hearing.piece * rate)
+    news: list[Event] = []
     reader = _readers.take(place) or _Reader(place, data)
     stream = stt.resume(before.state, live=False) if before else hearing.stream(stt)
     with closing(stream), ExitStack() as stack:
@@ -177,7 +178,7 @@ def _source(path: str, data: bytes | None) -> Any:
     if data is None:
         return path
     source = io.BytesIO(data)
-    source.name = path  # type: ignore[attr-defined]
+    source.name = path
     return source
 
 

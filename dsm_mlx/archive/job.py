@@ -52,7 +52,7 @@ class Job:
 
     def __init__(
         self,
-        sources: Sequence[str | os.PathLike[str]],
+        sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         output_dir: str | os.PathLike[str],
         *,
         formats: Sequence[str] = ("txt",),

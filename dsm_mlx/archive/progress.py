@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,7 +33,9 @@ class Tally:
     def __init__(self, sources: Sequence[str], recursive: bool):
         self.done = self.failed = self.skipped = 0
         self.heard = 0.0
-        self._running: Counter[str] = Counter()  # seconds heard of files that have not ended
+        self._running: dict[str, float] = defaultdict(
+            float
+        )  # seconds heard of files that have not ended
         self._passed: Counter[str] = Counter()  # bytes, by ending
         self._known: dict[str, tuple[float, int]] = {}  # seconds and bytes of what was heard
         self._total: Counter[str] | None = None

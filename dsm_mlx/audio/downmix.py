@@ -73,15 +73,15 @@ class Downmix:
         expected = self._levels.mean() / len(levels)
         if self._channel is None and self._mean_level < CANCELS * expected:
             self._channel = int(self._levels.argmax())
-            self._tell()
+            self._tell(self._channel)
         elif self._channel is not None and self._mean_level > RECOVERS * expected:
             self._channel = None
 
-    def _tell(self) -> None:
+    def _tell(self, channel: int) -> None:
         if not self._told:
             self._told = True
             logger.warning(
                 "%s: the channels cancel each other (one is inverted); only channel %d is heard",
                 self._name,
-                self._channel + 1,
+                channel + 1,
             )

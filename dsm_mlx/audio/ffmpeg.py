@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
+from functools import partial
+from typing import IO
 
 import numpy as np
 
@@ -68,16 +70,16 @@ class FfmpegSource:
             start_new_session=True,  # Ctrl-C is ours to handle
         )
         try:
-            if piped:
+            if isinstance(source, Reader) and self._process.stdin:
                 source.settle()
-                self._feeder = threading.Thread(target=self._feed, args=(source,), daemon=True)
+                feed = partial(self._feed, source, self._process.stdin)
+                self._feeder = threading.Thread(target=feed, daemon=True)
                 self._feeder.start()
             self._sound = MatroskaReader(Reader(self._process.stdout, name))
-            self._check()
+            self.rate = self._checked_rate()
         except BaseException:
             self.close()
             raise
-        self.rate: float = self._sound.rate
         self.channels = self._sound.channels
         self.duration, self._start = self._length(format)
         only_sound = set(_STREAM.findall(self._said())) == {"Audio"}
@@ -107,22 +109,23 @@ class FfmpegSource:
         self._process.wait()
         if self._feeder:
             self._feeder.join(CLOSE_SECONDS)
-        self._process.stdout.close()
+        if self._process.stdout:
+            self._process.stdout.close()
         self._log.close()
 
-    def _feed(self, reader: Reader) -> None:
+    def _feed(self, reader: Reader, pipe: IO[bytes]) -> None:
         """Give ffmpeg what comes, until it wants no more."""
         try:
             while self._wait(reader) and (data := reader.read(READ_BYTES)):
-                self._process.stdin.write(data)
-                self._process.stdin.flush()
+                pipe.write(data)
+                pipe.flush()
         except OSError:  # ffmpeg has ended
             pass
         except Exception as error:  # of the stream that we read: for whoever iterates
             self._lost = error
         finally:
             with contextlib.suppress(OSError):
-                self._process.stdin.close()
+                pipe.close()
 
     def _wait(self, reader: Reader) -> bool:
         """Wait until something can be read; False if this was closed meanwhile.
@@ -135,10 +138,10 @@ class FfmpegSource:
                 return True
         return False
 
-    def _check(self) -> None:
-        """Raise AudioError where no sound came."""
+    def _checked_rate(self) -> float:
+        """AudioError where no sound came."""
         if self._sound.rate is not None:
-            return
+            return self._sound.rate
         self._process.wait()
         if self._lost:
             raise self._lost

@@ -45,7 +45,7 @@ TAR = Format("a tar archive", sound=False)
 AC3 = Format("AC-3", streams=True)
 TRANSPORT = Format("MPEG transport stream", streams=True)
 
-_MAGIC = [
+_SIGNATURES = [
     (rb"(RIFF|RF64|BW64)....WAVE", WAV),
     (rb"RIFF....AVI ", Format("AVI", streams=True)),
     (rb"RIFF....WEBP", Format("an image", sound=False)),
@@ -92,7 +92,7 @@ _MAGIC = [
     (rb"SQLite format 3\x00", Format("a database", sound=False)),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Format("an Office document", sound=False)),
 ]
-_MAGIC = [(re.compile(pattern, re.DOTALL), format) for pattern, format in _MAGIC]
+_MAGIC = [(re.compile(pattern, re.DOTALL), format) for pattern, format in _SIGNATURES]
 _AC3_KBITS = (
     32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640,
 )  # fmt: skip

@@ -72,7 +72,8 @@ class Microphone:
         self._downmix = Downmix(self.device.sample_rate, self.device.name)
         self._resampler = Resampler(self.device.sample_rate, self.sample_rate)
         self._meter = meter = Meter(self.device.sample_rate)
-        self._queue = blocks = queue.Queue(QUEUE_BLOCKS)
+        blocks: queue.Queue[np.ndarray] = queue.Queue(QUEUE_BLOCKS)
+        self._queue = blocks
         self._ended = threading.Event()
 
         def take(data: np.ndarray, frames: int, when: object, status) -> None:

@@ -35,7 +35,7 @@ class PyavSource:
         self._name = name
         self._file = _Readable(source) if isinstance(source, Reader) else open(source, "rb")  # noqa: SIM115
         try:
-            self._container = av.open(self._file, options={"protocol_whitelist": "file,pipe"})
+            self._container = av.open(self._file, "r", options={"protocol_whitelist": "file,pipe"})
         except (av.FFmpegError, ValueError) as error:
             self._file.close()
             raise AudioError(f"PyAV: {reason(error)}") from None
@@ -58,8 +58,9 @@ class PyavSource:
         self._begin = 0.0 if zero else begin  # the time, as the container counts, that is ours 0
         length = self._container.duration
         self.duration = None if length is None else length / av.time_base
-        if stream.duration is not None and stream.start_time is not None:
-            end = float((stream.start_time + stream.duration) * stream.time_base)
+        start, lasts, unit = stream.start_time, stream.duration, stream.time_base
+        if start is not None and lasts is not None and unit is not None:
+            end = float((start + lasts) * unit)
             self.duration = end - self._begin
         only_sound = len(self._container.streams) == len(self._container.streams.audio)
         whole = format is not None and format.tells_length and part.track == 1

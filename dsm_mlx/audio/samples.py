@@ -7,11 +7,11 @@ are clipped where the target cannot hold them: in 16-bit files and on devices.
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import numpy as np
 
+from dsm_mlx.checks import is_number
 from dsm_mlx.errors import AudioError
 from dsm_mlx.messages import reason, shown
 
@@ -97,7 +97,7 @@ def check_range(
 
 def check_rate(value: Any, name: str = "sample_rate") -> int | float:
     """A sample rate that a caller gave, in Hz; TypeError or ValueError that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if not is_number(value):
         raise TypeError(f"{name} is {shown(value)} (expected a number, in Hz)")
     if not RATES[0] <= value <= RATES[1]:  # which is true for NaN, too
         raise ValueError(f"{name} is {shown(value)} (expected {RATES[0]} to {RATES[1]} Hz)")

@@ -36,9 +36,9 @@ class SoundFileSource:
         import soundfile
 
         self._name, self.loses = name, ""
-        is_path = isinstance(source, str)
+        named = os.fsencode(source) if isinstance(source, str) else source
         try:
-            self._file = soundfile.SoundFile(os.fsencode(source) if is_path else source)
+            self._file = soundfile.SoundFile(named)
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: the name ends in .raw
             raise UnreadableError(reason(error)) from None
         # soundfile seeks after every read of a file that can; mp3 decodes wrongly from there on
@@ -48,7 +48,7 @@ class SoundFileSource:
         frames = self._file.frames
         self._promised = frames / self.rate if 0 <= frames < UNKNOWN_FRAMES else None
         self.duration, self._cut = self._promised, False
-        if is_path:
+        if isinstance(source, str):
             with open(source, "rb") as file:
                 self._examine(file)
         else:

@@ -117,7 +117,7 @@ class Speaker:
             self._waiting = 0
             self._push(whole)
         self._rate = rate
-        self._resampler = Resampler(self.sample_rate, rate)
+        self._resampler: Resampler = Resampler(self.sample_rate, rate)
         self._prebuffer = int(self._prebuffer_seconds * rate)
         self._capacity = self._prebuffer + int(CAPACITY_SECONDS * rate)
 

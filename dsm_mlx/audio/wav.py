@@ -107,7 +107,7 @@ def open_wav(reader: Reader) -> PcmSource | None:
     AudioError for a header that is damaged.
     """
     header = _Header(reader)
-    if header.find_data():
+    if header.find_data() and header.format is not None:
         return PcmSource(reader, header.format, header.size)
     if not reader.rewind():
         raise AudioError(f"{reader.name}: WAV of an unusual kind behind a long header: {header}")

@@ -178,13 +178,13 @@ class WavWriter:
     ) -> None:
         self.sample_rate = _whole(check_rate(sample_rate))
         self.samples = 0
-        self._owned = not hasattr(target, "write")
-        if self._owned:
-            target = check_path("target", target)
-        given = target if self._owned else getattr(target, "name", None)
+        stream: Any = target  # unless it is a path
+        path = None if hasattr(target, "write") else check_path("target", target)
+        self._owned = path is not None
+        given = getattr(target, "name", None) if path is None else path
         self._name = name or named(given if isinstance(given, (str, os.PathLike)) else "stream")
         try:
-            self._stream = open(target, "wb") if self._owned else target  # noqa: SIM115
+            self._stream: BinaryIO = stream if path is None else open(path, "wb")  # noqa: SIM115
         except OSError as error:
             raise self._failed(error) from None
         self._start = self._stream.tell() if self._stream.seekable() else None

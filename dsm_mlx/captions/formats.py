@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from dsm_mlx.captions.cutting import Cue, clean, cues, encodable, label, turns
@@ -158,8 +159,8 @@ def write(
     else:
         expected = f"expected {', '.join(FORMATS)} or all"
         raise ValueError(f"{named(path)}: caption format {shown(format)}: {expected}")
-    options = {"highlight_words": highlight_words, "confidence": confidence, "style": style}
-    texts = {target: render(transcript, kind, **options) for kind, target in targets.items()}
+    as_wanted = partial(render, highlight_words=highlight_words, confidence=confidence, style=style)
+    texts = {target: as_wanted(transcript, kind) for kind, target in targets.items()}
     for target, text in texts.items():
         save(target, text)
     return list(texts)

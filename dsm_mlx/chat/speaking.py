@@ -42,8 +42,11 @@ class Told(Protocol):
 class Speaks(Protocol):
     """Says something once. An `Utterance` is one, which see."""
 
-    first_token: float | None
-    first_sound: float | None
+    @property
+    def first_token(self) -> float | None: ...
+
+    @property
+    def first_sound(self) -> float | None: ...
 
     @property
     def text(self) -> str: ...

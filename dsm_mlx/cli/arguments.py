@@ -65,7 +65,9 @@ def add_sampling(group: argparse._ArgumentGroup, default: str) -> None:
 
 
 def add_devices(
-    p: argparse.ArgumentParser, what: str, group: argparse._ArgumentGroup | None = None
+    p: argparse.ArgumentParser | argparse._ArgumentGroup,
+    what: str,
+    group: argparse._ArgumentGroup | None = None,
 ) -> argparse._ArgumentGroup:
     """Which sound device. what: the kind that is used. group: where to show it; else in its own."""
     group = group or p.add_argument_group("sound devices")

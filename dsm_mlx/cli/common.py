@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -92,12 +93,15 @@ def _status(run: Callable[[], int], interruptions: Interruptions) -> int:
             _settle(stream)
 
 
+_STRICT = ("strict", "surrogateescape")
+
+
 def _prepare() -> None:
     fill_standard()
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        if getattr(stream, "errors", None) in ("strict", "surrogateescape"):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in _STRICT:
             stream.reconfigure(errors="backslashreplace")  # escape what cannot be shown
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("dsm_mlx").setLevel(logging.INFO)
@@ -105,9 +109,10 @@ def _prepare() -> None:
 
 def _settle(stream: TextIO | None) -> None:
     """Let go of what cannot be written: Python would try again at exit, and complain."""
+    if stream is None:
+        return
     try:
-        if stream:
-            stream.flush()
+        stream.flush()
     except (OSError, ValueError):
         with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())

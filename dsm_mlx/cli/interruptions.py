@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SAME = 0.3  # seconds: `timeout` and others that start us send a signal twice at once
@@ -29,7 +30,7 @@ class Interruptions:
     def __init__(self, at_exit: bool = False):
         self.arrived = False
         self._at_exit, self._gently, self._first = at_exit, False, 0.0
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}  # handlers
 
     def __enter__(self) -> Interruptions:
         if threading.current_thread() is threading.main_thread():

@@ -72,13 +72,15 @@ def plain_text(transcript: Transcript, printer: Printer) -> list[str]:
     """A transcript as lines: one, or as the printer's options want it. Where speakers are known,
     there is one for each time that somebody began to speak."""
     # A word that begins as a turn ends belongs to the next one.
-    words, ends = transcript.words, [(turn.time, 0, turn) for turn in transcript.turns]
+    words = transcript.words
+    timed: list[tuple[float, int, EndOfTurn | Word | list[Word]]]
+    timed = [(turn.time, 0, turn) for turn in transcript.turns]
     if any(word.speaker for word in words) and not printer.timestamps:
-        said = [(turn[0].start, 1, turn) for turn in turns(words)]
+        timed += [(turn[0].start, 1, turn) for turn in turns(words)]
     else:
-        said = [(word.start, 1, word) for word in words]
+        timed += [(word.start, 1, word) for word in words]
     text = ""
-    for *_, item in sorted([*ends, *said], key=lambda entry: entry[:2]):
+    for *_, item in sorted(timed, key=lambda entry: entry[:2]):
         text += printer.turn_of(item) if isinstance(item, list) else printer.show([item])
     text += printer.end()
     return text.removesuffix("\n").split("\n") if text or not printer.timestamps else []

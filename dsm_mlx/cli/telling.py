@@ -42,7 +42,8 @@ def as_json(found: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """A device or a model as a dict, a path as text."""
-    return asdict(value) if is_dataclass(value) else os.fsdecode(value)
+    known = is_dataclass(value) and not isinstance(value, type)
+    return asdict(value) if known else os.fsdecode(value)
 
 
 def as_text(found: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -25,7 +25,8 @@ from dsm_mlx.cli.transcripts import deliver, part_of, paths, plot, printer
 from dsm_mlx.errors import AudioError
 from dsm_mlx.results import Event, Transcript, Word
 from dsm_mlx.showing.plot import check_matplotlib
-from dsm_mlx.stt.model import Progress, SpeechToText, as_transcript
+from dsm_mlx.stt.model import SpeechToText
+from dsm_mlx.stt.recordings import Progress, as_transcript
 
 _MOST_NAMED = 3
 _LANGUAGES = {"english": "en", "french": "fr"}  # as whisper may be told them
@@ -272,17 +273,17 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
             lost = error
             take(stream.flush())  # what came before that
         stream.close()
-    error = None
+    failed = None
     if text:
         put(text.end())
     else:
-        error = deliver(args, "-", as_transcript(events, total / stt.sample_rate))
-    if error or lost:
-        raise error or lost
+        failed = deliver(args, "-", as_transcript(events, total / stt.sample_rate))
+    if failed := failed or lost:
+        raise failed
     return 0
 
 
-def _live_blocks(stt: SpeechToText, args: argparse.Namespace) -> Iterator[np.ndarray]:
+def _live_blocks(stt: SpeechToText, args: argparse.Namespace) -> Generator[np.ndarray, None, None]:
     if not args.mic:
         source = common.stdin()
         if args.server:  # not through the buffer, whose lock Python would want back at exit

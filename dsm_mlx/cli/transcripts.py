@@ -31,9 +31,10 @@ def deliver(args: argparse.Namespace, source: str, transcript: Transcript) -> Ex
     """
     if args.output_dir:
         try:
-            return _save(args, source, transcript)
+            _save(args, source, transcript)
         except OSError as error:
             return error
+        return None
     transcript = _as_wanted(args, transcript)
     if args.output_format == "txt":
         name = f"{shown_name(source)}: " if args.named else ""

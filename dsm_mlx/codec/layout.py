@@ -7,10 +7,10 @@ import re
 from dataclasses import replace
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
 
 from dsm_mlx.codec.conv import CausalConv1d, CausalConvTranspose1d
 from dsm_mlx.codec.model import MimiModel
+from dsm_mlx.files.tensors import flat
 from dsm_mlx.files.weight_map import Group, WeightMap, rename, turned
 
 _CODEBOOK = re.compile(r"(quantizer\.rvq_\w+)\.codebooks\.(\d+)\.weight")
@@ -64,7 +64,7 @@ def pytorch(model: MimiModel) -> WeightMap:
     """How the parameters of `model` lie in a published Mimi file."""
     modules = dict(model.named_modules())
     groups = []
-    for name, array in tree_flatten(model.parameters()):
+    for name, array in flat(model.parameters()):
         path, _, leaf = name.rpartition(".")
         module = modules.get(path)
         if isinstance(module, CausalConvTranspose1d):

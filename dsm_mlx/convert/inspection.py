@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from mlx.utils import tree_flatten
-
 from dsm_mlx.codec import layout as codec_layout
 from dsm_mlx.convert import voices
 from dsm_mlx.convert.recipes import role
 from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.weights import leaves, spec_of
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.files.tensors import flat
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.loading.checkpoint import Outline
@@ -52,9 +51,9 @@ def _part(read: Callable[[], Iterator], problems: list[str]) -> list[tuple[str, 
 
 
 def _language_model(source: Source) -> Iterator[tuple[str, str]]:
-    outline = source.lm.outline_lm()
+    outline = source.checkpoint.outline_lm()
     outline.tensors()
-    layout = _LAYOUTS[lm_layout.recognise(outline.header.tensors)]
+    layout = _LAYOUTS[str(lm_layout.recognise(outline.header.tensors))]
     yield "weights", f"{_file(outline)}, {layout}"
     yield from _unknown(outline)
     if outline.lora:
@@ -120,8 +119,8 @@ def _codec(source: Source) -> Iterator[tuple[str, str]]:
 
 
 def _tokenizer(source: Source) -> Iterator[tuple[str, str]]:
-    pieces = source.lm.load_tokenizer().get_piece_size()
-    yield "tokenizer", f"{source.lm.tokenizer.name}, {pieces} pieces"
+    pieces = source.checkpoint.load_tokenizer().get_piece_size()
+    yield "tokenizer", f"{source.checkpoint.tokenizer.name}, {pieces} pieces"
 
 
 def _conversion(source: Source) -> Iterator[tuple[str, str]]:
@@ -138,7 +137,7 @@ def _file(outline: Outline) -> str:
     infos = outline.header.tensors.values()
     kinds = Counter(info.dtype for info in infos)
     plain = type(outline.model)(outline.model.config)
-    numbers = sum(array.size for _, array in tree_flatten(plain.parameters()))
+    numbers = sum(array.size for _, array in flat(plain.parameters()))
     return (
         f"{outline.path.name}{_more(outline)}, {_size(outline.files.nbytes)}, {len(infos)} tensors "
         f"({', '.join(kinds)}), {numbers / 1e6:.1f} M weights"

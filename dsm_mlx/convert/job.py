@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mlx.core as mx
-import mlx.nn as nn
 
 import dsm_mlx
 from dsm_mlx.codec import layout as codec_layout
@@ -19,6 +18,7 @@ from dsm_mlx.convert.weights import converted
 from dsm_mlx.files.weight_map import WeightMap
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.loading.checkpoint import DTYPES
+from dsm_mlx.loading.outline import Model
 from dsm_mlx.loading.weights import FLOAT32
 
 
@@ -69,16 +69,15 @@ def _write(source: Source, folder: Path, wanted: Wanted, planned: Plan) -> None:
 
 
 def _write_weights(
-    weights: Weights,
+    weights: Weights[Model],
     folder: Path,
-    layout_of: Callable[[nn.Module], WeightMap],
+    layout_of: Callable[[Model], WeightMap],
     layout: str,
     dtype: str | None,
     keep: tuple[str, ...] = (),
 ) -> str:
-    tensors = converted(
-        weights.outline, weights.target, layout_of, dtype and DTYPES[dtype], keep=keep
-    )
+    narrowed = DTYPES[dtype] if dtype else None
+    tensors = converted(weights.outline, weights.target, layout_of, narrowed, keep=keep)
     path = folder / weights.name
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"format": "mlx" if layout == "mlx" else "pt"}
@@ -96,7 +95,7 @@ def _write_config(source: Source, folder: Path, planned: Plan, conversion: dict)
         before = values.get("conversion")
         values["conversion"] = conversion
     else:
-        values = dict(source.lm.config.values)
+        values = dict(source.checkpoint.config.values)
         values["moshi_name"] = planned.lm.name
         if lora := planned.lm.outline.lora:  # which is in the weights now
             values = {k: v for k, v in values.items() if not k.startswith("lora")}

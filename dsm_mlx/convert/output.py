@@ -73,7 +73,8 @@ def _bytes(name: str, array: mx.array) -> memoryview:
     if mx.issubdtype(array.dtype, mx.floating) and not mx.isfinite(array).all().item():
         small = ", or that float16 cannot hold (try bfloat16)" if array.dtype == mx.float16 else ""
         raise CheckpointError(f"{cut(name, 80)}: has values that are not finite{small}")
-    return memoryview(mx.contiguous(array).reshape(-1).view(mx.uint8))
+    flat = mx.contiguous(array).reshape(-1).view(mx.uint8)
+    return memoryview(flat)  # type: ignore[arg-type]  # a buffer, of which MLX's types say nothing
 
 
 def write(data: bytes, target: Path) -> str:

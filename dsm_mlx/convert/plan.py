@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Generic
 
 import mlx.nn as nn
 
@@ -18,11 +19,15 @@ from dsm_mlx.convert.weights import leaves, spec_of, specs_of
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.loading.checkpoint import DTYPES, MIMI_CONFIG, Outline
+from dsm_mlx.loading.outline import Model
 from dsm_mlx.messages import cut, named, shown
 
 _NAME = "model.safetensors"
 # moshi_mlx takes from these ends of a name how a file is quantised.
-_KNOWN_NAMES = {Spec(4, 32): "model.q4.safetensors", Spec(8, 64): "model.q8.safetensors"}
+_KNOWN_NAMES: dict[Spec | None, str] = {
+    Spec(4, 32): "model.q4.safetensors",
+    Spec(8, 64): "model.q8.safetensors",
+}
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,15 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Weights:
+class Weights(Generic[Model]):
     """A file of weights that is computed.
 
     name: in the new folder. target: the model, quantised as wanted, whose arrays are not used.
     """
 
     name: str
-    outline: Outline
-    target: nn.Module
+    outline: Outline[Model]
+    target: Model
 
 
 @dataclass
@@ -72,8 +77,8 @@ class Plan:
     """
 
     config: str
-    lm: Weights | None
-    codec: Weights | None
+    lm: Weights[MultistreamLM] | None
+    codec: Weights[MimiModel] | None
     copied: dict[str, Path]
     made: dict[str, bytes]
     modules: dict[str, dict[str, int]]
@@ -86,14 +91,17 @@ def plan(source: Source, wanted: Wanted) -> Plan:
         CheckpointError: the source is damaged or incomplete, a file of it lies elsewhere, it
             cannot become what is wanted, or two things would be written to one file.
     """
-    if source.lm is None and wanted.recipe and CODEC not in wanted.codec_recipe.table:
+    alone, recipe = source.lm is None, wanted.codec_recipe
+    if alone and wanted.recipe and recipe and CODEC not in recipe.table:
         raise CheckpointError(
             f"{named(source.published_name)}: a codec alone, which {wanted.recipe.name} leaves as "
             "it is (give --codec-bits)"
         )
     names = _Names(source.published_name)
     config = names.claim("config.json" if source.lm else MIMI_CONFIG, "the config")
-    lm, copied, modules = None, {}, {}
+    lm: Weights[MultistreamLM] | None = None
+    copied: dict[str, Path] = {}
+    modules: dict[str, dict[str, int]] = {}
     if source.lm:
         source.file("config.json")
         lm = _language_model(source, wanted, names)
@@ -103,9 +111,9 @@ def plan(source: Source, wanted: Wanted) -> Plan:
         modules |= _as_record(lm.target)
     codec, files = _codec(source, wanted, names)
     if lm:
-        source.lm.check_codec_fits(lm.target.config, codec.target.config)
-    for part in filter(None, (lm, codec)):
-        if specs_of(part.target) != specs_of(part.outline.model):
+        source.checkpoint.check_codec_fits(lm.target.config, codec.target.config)
+    for part in (lm, codec):
+        if part and specs_of(part.target) != specs_of(part.outline.model):
             part.outline.check_finite()  # which quantising would hide
     modules |= _as_record(codec.target)
     copied |= files
@@ -115,11 +123,12 @@ def plan(source: Source, wanted: Wanted) -> Plan:
     return Plan(config, lm, None if codec.name in files else codec, copied, made, modules)
 
 
-def _language_model(source: Source, wanted: Wanted, names: _Names) -> Weights:
-    outline = source.lm.outline_lm(wanted.dtype and DTYPES[wanted.dtype])
+def _language_model(source: Source, wanted: Wanted, names: _Names) -> Weights[MultistreamLM]:
+    dtype = DTYPES[wanted.dtype] if wanted.dtype else None
+    outline = source.checkpoint.outline_lm(dtype)
     for path in outline.files.paths:
         source.own(path)
-    if outline.lora and not source.lm.given_lora:
+    if outline.lora and not source.checkpoint.given_lora:
         source.own(outline.lora.file.path)
     outline.tensors()  # refuses a file that does not fit its config
     outline.tell_unknown()
@@ -129,9 +138,12 @@ def _language_model(source: Source, wanted: Wanted, names: _Names) -> Weights:
     return Weights(names.claim(name, "the weights"), outline, target)
 
 
-def _codec(source: Source, wanted: Wanted, names: _Names) -> tuple[Weights, dict[str, Path]]:
+def _codec(
+    source: Source, wanted: Wanted, names: _Names
+) -> tuple[Weights[MimiModel], dict[str, Path]]:
     """The codec, and what of its files is copied: its weights if they shall be as they are."""
-    copied, settings, foreign = {}, source.checkpoint.config, source.checkpoint.foreign
+    copied: dict[str, Path] = {}
+    settings, foreign = source.checkpoint.config, source.checkpoint.foreign
     if foreign:
         for path in source.codec.files.paths:
             source.own(path)
@@ -180,7 +192,7 @@ def _quantize(outline: Outline, target: nn.Module, recipe: Recipe | None, dequan
     """Make of `target`, unquantised, what its weights shall become."""
     blocks = target.config.transformer.layers
     modules = leaves(target)
-    meant = recipe and any(recipe.table.get(role(path, blocks)) for path in modules)
+    meant = recipe and any(recipe.meant(path, blocks) for path in modules)
     before = specs_of(outline.model)
     if before and meant and not dequantize:
         raise CheckpointError(
@@ -189,7 +201,7 @@ def _quantize(outline: Outline, target: nn.Module, recipe: Recipe | None, dequan
         )
     if before and not dequantize:
         nn.quantize(target, class_predicate=predicate(lambda path, _: before.get(path)))
-    elif meant:
+    elif recipe and meant:
         recipe.quantize(target, blocks)
 
 
@@ -205,18 +217,19 @@ def _weights_name(model: MultistreamLM) -> str:
 
 
 def _as_record(model: nn.Module) -> dict[str, dict[str, int]]:
-    table: dict[str, Counter] = {}
+    table: dict[str, Counter[str]] = {}
     for path, module in leaves(model).items():
         if part := role(path, model.config.transformer.layers):
             table.setdefault(part, Counter())[str(spec_of(module) or "not quantised")] += 1
-    return table
+    return {part: dict(counts) for part, counts in table.items()}
 
 
 class _Names:
     """Which file of the new folder is what; two things of one name are refused."""
 
     def __init__(self, source: str):
-        self._source, self._claims = source, {}
+        self._source = source
+        self._claims: dict[tuple[str, ...], tuple[str, str]] = {}
 
     def claim(self, name: str, what: str) -> str:
         """Reserve a name; returns it without such parts as "./".

@@ -65,8 +65,13 @@ class Recipe:
 
     def spec(self, path: str, width: int, layers: int) -> Spec | None:
         """For the module at `path` with weights of `width`, in a model of `layers` blocks."""
-        spec = self.table.get(role(path, layers))
+        spec = self.meant(path, layers)
         return spec and spec.fitting(width)
+
+    def meant(self, path: str, layers: int) -> Spec | None:
+        """The same for a weight of any width."""
+        part = role(path, layers)
+        return None if part is None else self.table.get(part)
 
     def quantize(self, model: nn.Module, layers: int) -> None:
         """Quantise the modules of a model as the recipe says; those that are so already stay."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.hub import HubFiles
 from dsm_mlx.loading.checkpoint import MIMI, Checkpoint, Outline
@@ -47,7 +48,7 @@ class Source:
         return None if self.checkpoint.codec_alone else self.checkpoint
 
     @cached_property
-    def codec(self) -> Outline:
+    def codec(self) -> Outline[MimiModel]:
         return self.checkpoint.outline_mimi()
 
     @property

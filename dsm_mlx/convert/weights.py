@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -11,6 +12,7 @@ from dsm_mlx.convert.recipes import Spec
 from dsm_mlx.files import weight_map
 from dsm_mlx.files.weight_map import WeightMap
 from dsm_mlx.loading.checkpoint import Outline
+from dsm_mlx.loading.outline import Model
 
 Specs = dict[str, Spec]
 _LEAVES = ("weight", "scales", "biases")
@@ -34,13 +36,13 @@ def spec_of(module: nn.Module) -> Spec | None:
 
 def specs_of(model: nn.Module) -> Specs:
     """How the quantised modules of a model are quantised, by path."""
-    return {path: spec_of(m) for path, m in leaves(model).items() if spec_of(m)}
+    return {path: spec for path, m in leaves(model).items() if (spec := spec_of(m))}
 
 
 def converted(
-    source: Outline,
-    target: nn.Module,
-    layout_of: Callable[[nn.Module], WeightMap],
+    source: Outline[Model],
+    target: Model,
+    layout_of: Callable[[Model], WeightMap],
     dtype: mx.Dtype | None = None,
     keep: tuple[str, ...] = (),
 ) -> dict[str, mx.array]:
@@ -97,12 +99,12 @@ def _dequantized(arrays: dict[str, mx.array], spec: Spec, dtype: mx.Dtype | None
 
     Small floats have no scales of that kind: MLX makes them bfloat16.
     """
-    scales, biases = arrays["scales"], arrays.get("biases")
-    options = {"group_size": spec.group_size, "bits": spec.bits, "mode": spec.mode}
+    packed, scales, biases = arrays["weight"], arrays["scales"], arrays.get("biases")
+    unpack = partial(mx.dequantize, group_size=spec.group_size, bits=spec.bits, mode=spec.mode)
     if biases is None:
-        return mx.dequantize(arrays["weight"], scales, **options)
-    exact = [part.astype(mx.float32) for part in (scales, biases)]
-    return mx.dequantize(arrays["weight"], *exact, **options).astype(dtype or scales.dtype)
+        return unpack(packed, scales)
+    exact = unpack(packed, scales.astype(mx.float32), biases.astype(mx.float32))
+    return exact.astype(dtype or scales.dtype)
 
 
 def _cast(array: mx.array, path: str, dtype: mx.Dtype | None, keep: tuple[str, ...]) -> mx.array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tkinter as tk
 from collections.abc import Callable, Sequence
+from functools import partial
 from tkinter import ttk
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -134,7 +135,7 @@ class Bar(tk.Frame):
         for action in ACTIONS:
             menu.add_command(
                 label=action.label,
-                command=lambda action=action: action.do(window),
+                command=partial(action.do, window),
                 accelerator=f"⌘{action.key}" if _MAC else f"Ctrl+{action.key}",
             )
 

@@ -199,7 +199,7 @@ class _Hearing:
 
     def hear(self) -> None:
         """Until it is to stop. AudioError where there is no microphone to begin with."""
-        microphone = self._open(self._run.choice.device)
+        microphone: Microphone | None = self._open(self._run.choice.device)
         while microphone:
             try:
                 with microphone:

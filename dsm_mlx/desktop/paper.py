@@ -19,7 +19,7 @@ class Paper(tk.Frame):
 
     def __init__(self, parent: tk.Misc, hint: str):
         super().__init__(parent)
-        self.size, self._hint, self._follow = 0, hint, True
+        self.points, self._hint, self._follow = 0, hint, True
         self._drawn: int | None = None  # paragraphs; None: the hint is there
         self._words = 0  # drawn of the last of them
         family = font.nametofont("TkDefaultFont").actual("family")
@@ -70,7 +70,7 @@ class Paper(tk.Frame):
 
     def resize(self, size: int) -> None:
         """size: of the text, in points."""
-        self.size = size
+        self.points = size
         small = max(9, round(0.6 * size))
         for known, points in (self._font, size), (self._slanted, size), (self._small, small):
             known.configure(size=points)

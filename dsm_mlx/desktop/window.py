@@ -91,7 +91,7 @@ class Window:
         known["delay"] = None if choice.delay is None else f"{choice.delay:g}"
         made = [tk.StringVar(self.root, NONE if v is None else str(v)) for v in known.values()]
         self.look, self.model, self.device, self.delay = made
-        self.on_top = tk.BooleanVar(self.root)
+        self.on_top: tk.BooleanVar = tk.BooleanVar(self.root)
 
     def run(self) -> None:
         """Show it until it is closed. What goes wrong within is raised, and so is Ctrl-C."""
@@ -253,7 +253,7 @@ class Window:
     def resize(self, steps: int | None) -> None:
         """Larger text, or smaller; None: as it was at first."""
         known = self._settings.size
-        self.paper.resize(known if steps is None else larger(self.paper.size, steps))
+        self.paper.resize(known if steps is None else larger(self.paper.points, steps))
 
     def next_look(self) -> None:
         names = list(LOOKS)

@@ -59,7 +59,7 @@ class ConfigReader:
             if default is _MISSING:
                 raise self.error(key, f"is missing (expected {_KINDS[kind]})")
             return default
-        wanted = (int, float) if kind is float else kind
+        wanted: Any = (int, float) if kind is float else kind
         if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
             raise self.wrong(key, value, _KINDS[kind])
         if kind is not float:

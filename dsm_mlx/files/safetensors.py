@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.descriptors import fill_standard
@@ -134,7 +135,7 @@ def _read_entry(source: str, name: str, entry: object) -> tuple[TensorInfo, tupl
     return TensorInfo(tuple(shape), dtype), (start, end)
 
 
-def _are_counts(values: object) -> bool:
+def _are_counts(values: object) -> TypeGuard[list[int]]:
     """Whether these are integers from 0 up."""
     return isinstance(values, list) and all(type(v) is int and v >= 0 for v in values)
 

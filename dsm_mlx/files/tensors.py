@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
+from mlx.utils import tree_flatten
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import safetensors
@@ -30,12 +33,12 @@ class TensorFiles:
         metadata: dict[str, str] = {}
         for path in self.paths:
             found = safetensors.read_header(path)
-            own = {self._own(name): info for name, info in found.tensors.items()}
-            own.pop(None, None)
-            for name in own:
-                if name in tensors:
-                    raise CheckpointError(f"{named(path)}: {shown(name)} is in another file, too")
-            tensors |= own
+            for name, info in found.tensors.items():
+                if (own := self._own(name)) is None:
+                    continue
+                if own in tensors:
+                    raise CheckpointError(f"{named(path)}: {shown(own)} is in another file, too")
+                tensors[own] = info
             metadata |= found.metadata
         return Header(tensors, metadata)
 
@@ -61,9 +64,24 @@ class TensorFiles:
         return name[len(self.prefix) :]
 
 
+def load_safetensors(file: str | io.BytesIO) -> dict[str, mx.array]:
+    """The tensors of a file, lazy. Raises what `mx.load` raises."""
+    found = mx.load(file, format="safetensors")
+    if not isinstance(found, dict):  # as it is for files of other kinds
+        raise RuntimeError("no tensors by name")
+    return found
+
+
+def flat(tree: Any) -> list[tuple[str, Any]]:
+    """The leaves of a tree, such as a module's parameters, with their paths."""
+    leaves: list[tuple[str, Any]] = []
+    tree_flatten(tree, destination=leaves)
+    return leaves
+
+
 def _load(path: Path) -> dict[str, mx.array]:
     try:
         with safetensors.name_for_mlx(path) as name:
-            return mx.load(name, format="safetensors")
+            return load_safetensors(name)
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{named(path)}: cannot be loaded ({cut(str(error), 100)})") from None

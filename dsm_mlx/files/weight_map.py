@@ -110,7 +110,7 @@ def split(names: list[str], file: str, shapes: list[tuple[int, ...]]) -> Group:
         load=lambda whole: [
             whole[start : start + shape[0]] for start, shape in zip(starts, shapes, strict=True)
         ],
-        save=lambda *parts: [mx.concatenate(parts)],
+        save=lambda *parts: [mx.concatenate([*parts])],
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -176,10 +177,11 @@ class ConditionProvider(nn.Module):
             name: Conditioner(entry, dim) for name, entry in config.by_name.items()
         }
 
-    def sum(self, values: dict[str, str | float | None]) -> mx.array | None:
+    def sum(self, values: dict[str, Any]) -> mx.array | None:
         """What is added to every step's input: float32 (1, 1, dim), or None.
 
-        values: by conditioner name; a missing name means the learnt padding.
+        values: by conditioner name, what it looks up (str) or a number (float); None or a missing
+        name means the learnt padding.
         """
         parts = []
         for name in self.config.sum:

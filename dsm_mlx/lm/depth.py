@@ -107,21 +107,22 @@ class DepthDecoder(nn.Module):
     `dsm_mlx.lm.depth_layout` ties them to the files.
     """
 
-    def __init__(self, config: LmConfig):
+    def __init__(self, config: LmConfig, depth: DepthConfig):
+        """depth: of `config`, which has one."""
         super().__init__()
-        depth = config.depth
         dim, sets = depth.dim, max(depth.schedule) + 1
         self.config, self.card = depth, config.card
         inputs = sets if depth.multi_linear else 1
         self.linear_in = nn.Linear(config.dim, inputs * dim, bias=False)
         text_rows = self.text_rows = config.text_card + 1
         if config.demux_second_stream:
-            self.text_emb = DemuxEmbedding(text_rows, depth.low_rank or dim, dim)
+            text_emb: nn.Module = DemuxEmbedding(text_rows, depth.low_rank or dim, dim)
             if depth.low_rank:
                 # Never applied, but the files hold it.
-                self.text_emb.low_rank = nn.Linear(depth.low_rank, dim, bias=False)
+                text_emb.low_rank = nn.Linear(depth.low_rank, dim, bias=False)
         else:
-            self.text_emb = _embedding(text_rows, depth)
+            text_emb = _embedding(text_rows, depth)
+        self.text_emb = text_emb
         # The last codebook is never an input.
         self.embs = [_embedding(config.card + 1, depth) for _ in depth.schedule[1:]]
         self.layers = [DepthBlock(depth, sets) for _ in range(depth.layers)]

@@ -17,7 +17,13 @@ class TokenEmbedding(nn.Embedding):
         rows = super().__call__(mx.maximum(tokens, 0))
         return mx.where((tokens < 0)[..., None], mx.array(0, rows.dtype), rows)
 
-    def to_quantized(self, group_size=None, bits=None, mode="affine", **_):
+    def to_quantized(
+        self,
+        group_size: int | None = None,
+        bits: int | None = None,
+        mode: str = "affine",
+        quantize_input: bool = False,
+    ) -> QuantizedTokenEmbedding:
         return QuantizedTokenEmbedding.of(self, group_size, bits, mode)
 
 
@@ -121,7 +127,7 @@ class LowRankEmbedding(nn.Module):
     def __init__(self, rows: int, width: int, dim: int):
         super().__init__()
         self.rows = rows
-        self.table = TokenEmbedding(rows, width)
+        self.table: TokenEmbedding | DenseTable = TokenEmbedding(rows, width)
         self.low_rank = nn.Linear(width, dim, bias=False)
 
     def __call__(self, tokens: mx.array) -> mx.array:
@@ -189,6 +195,7 @@ def _weight(linear: nn.Linear | nn.QuantizedLinear, dtype: mx.Dtype) -> mx.array
 
 def _linear(weight: mx.array) -> nn.Linear:
     """The linear map of such weights, without a bias."""
-    linear = nn.Linear(*weight.shape[::-1], bias=False)
+    outputs, inputs = weight.shape
+    linear = nn.Linear(inputs, outputs, bias=False)
     linear.weight = weight
     return linear

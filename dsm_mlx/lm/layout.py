@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
 
+from dsm_mlx.files.tensors import flat
 from dsm_mlx.files.weight_map import Group, Shapes, WeightMap, join, rename, reshape, split, turned
 from dsm_mlx.lm import depth_layout
 from dsm_mlx.lm.model import MultistreamLM
@@ -45,7 +45,7 @@ def recognise(names) -> str | None:
 
 def layout_of(model: MultistreamLM, layout: str) -> WeightMap:
     """How the parameters of `model`, quantised or not, lie in a file of this layout."""
-    shapes = {name: array.shape for name, array in tree_flatten(model.parameters())}
+    shapes = {name: array.shape for name, array in flat(model.parameters())}
     if layout == "transformers":
         return _transformers(model, shapes)
     groups: list[Group] = []
@@ -126,13 +126,13 @@ def _table(text: tuple[int, ...], audio: tuple[int, ...], codebooks: int) -> Gro
     """The embeddings of the text and of each codebook, one below another."""
     start, dim = text
     end, rows = start + audio[0], audio[0] // codebooks
-    files = {_TABLE: (end + 1, dim)}
+    files: Shapes = {_TABLE: (end + 1, dim)}
 
     def save(*parts: mx.array) -> list[mx.array]:
         return [mx.concatenate([*parts, mx.zeros((1, dim), parts[0].dtype)])]
 
     def divided(table: mx.array) -> list[mx.array]:
-        return mx.split(table[:end], range(start, end, rows))
+        return [*mx.split(table[:end], range(start, end, rows))]
 
     names = ["text_emb.weight", *(f"audio_emb.weight#{k}" for k in range(codebooks))]
     return Group(

@@ -38,12 +38,14 @@ class MultistreamLM(nn.Module):
 
     def __init__(self, config: LmConfig):
         super().__init__()
-        self.config, self.cache = config, None
+        self.config = config
+        self.cache: str | None = None
         rows = config.text_card + 1
         if config.demux_second_stream:
-            self.text_emb = DemuxEmbedding(rows, config.dim, config.dim)
+            text_emb: nn.Module = DemuxEmbedding(rows, config.dim, config.dim)
         else:
-            self.text_emb = TokenEmbedding(rows, config.dim)
+            text_emb = TokenEmbedding(rows, config.dim)
+        self.text_emb = text_emb
         self.audio_emb = AudioEmbedding(config.n_q, config.card, config.dim)
         self.transformer = Transformer(config.transformer)
         self.out_norm = make_norm(config.transformer.norm, config.dim)
@@ -52,7 +54,7 @@ class MultistreamLM(nn.Module):
             outputs = config.extra_heads * config.extra_heads_dim
             self.extra_heads = nn.Linear(config.dim, outputs, bias=False)
         if config.depth:
-            self.depformer = DepthDecoder(config)
+            self.depformer = DepthDecoder(config, config.depth)
         if config.conditioners.by_name:
             self.condition_provider = ConditionProvider(config.conditioners, config.dim)
 
@@ -68,7 +70,8 @@ class MultistreamLM(nn.Module):
         most = self.config.dep_q or self.config.n_q
         if not 1 <= codebooks <= most:
             raise ValueError(f"codebooks is {codebooks} (expected 1 to {most})")
-        if not self.config.dep_q:
+        depth = self.config.depth
+        if depth is None:
             delays = self.config.delays[: 1 + codebooks]
             self.config = replace(self.config, n_q=codebooks, delays=delays)
             keep_rows(self.audio_emb, codebooks * (self.config.card + 1))
@@ -76,7 +79,7 @@ class MultistreamLM(nn.Module):
         if self.config.voices > 1:
             self._silence(codebooks)
             return
-        depth = replace(self.config.depth, schedule=self.config.depth.schedule[:codebooks])
+        depth = replace(depth, schedule=depth.schedule[:codebooks])
         self.config = replace(self.config, dep_q=codebooks, depth=depth)
         self.depformer.keep_codebooks(depth)
 
@@ -89,11 +92,11 @@ class MultistreamLM(nn.Module):
         silent = [k for k in range(n_q) if k % (n_q // voices) >= used]
         self.config = replace(self.config, used=used)
         heard = mx.repeat(mx.array([k not in silent for k in range(n_q)]), card + 1)[:, None]
-        for table in (self.audio_emb, *(self.depformer.embs[k] for k in silent if k < n_q - 1)):
-            table = getattr(table, "table", table)  # of one of low rank
+        for embedding in (self.audio_emb, *(self.depformer.embs[k] for k in silent if k < n_q - 1)):
+            table = getattr(embedding, "table", embedding)  # of one of low rank
             for name in ("weight", "scales", "biases"):
                 if name in table:
-                    shown = heard if table is self.audio_emb else mx.array(False)
+                    shown = heard if embedding is self.audio_emb else mx.array(False)
                     table[name] = mx.where(shown, table[name], mx.array(0, table[name].dtype))
 
     def prepare(self) -> Iterator[None]:

@@ -75,7 +75,7 @@ class Checkpoint:
     @classmethod
     def find(
         cls,
-        model: str | Path | None,
+        model: str | PathLike[str] | None,
         kind: str | None,
         revision: str | None = None,
         lora: str | PathLike[str] | None = None,
@@ -170,7 +170,7 @@ class Checkpoint:
         """What is added to the weights, given or named by the config."""
         return self.given_lora or LoraFile.of_config(self.config, self.files)
 
-    def outline_lm(self, dtype: mx.Dtype | None = None) -> Outline:
+    def outline_lm(self, dtype: mx.Dtype | None = None) -> Outline[MultistreamLM]:
         """The language model without its weights, to be loaded or converted.
 
         dtype: in which a LoRA is fused; None: in that of each weight.
@@ -193,7 +193,7 @@ class Checkpoint:
                 f"{named(path)}: is quantised, so no LoRA can be fused into it (take its original, "
                 "and quantise that while loading or with dsm-convert)"
             )
-        lora = self.lora and Lora.of(self.lora, model, published, dtype)
+        lora = None if self.lora is None else Lora.of(self.lora, model, published, dtype)
         layout = lm_layout.layout_of(model, convention)
         return Outline(self.weights, model, layout, quantized, lora)
 
@@ -234,7 +234,7 @@ class Checkpoint:
         name = self.config.get("mimi_config_name", str, None)
         return _codec_config(self.files.get(name)) if name else None
 
-    def outline_mimi(self) -> Outline:
+    def outline_mimi(self) -> Outline[MimiModel]:
         """The codec without its weights, to be loaded or converted."""
         return _outline_mimi(self.codec_weights, self.mimi_config)
 
@@ -309,12 +309,14 @@ def load_mimi(
     codebooks: how many to keep; None keeps all. The weights stay float32: a codec in a smaller
     type gives other codes.
     """
-    outline = _outline_mimi(TensorFiles((weights,)), config and _codec_config(config))
+    outline = _outline_mimi(
+        TensorFiles((weights,)), None if config is None else _codec_config(config)
+    )
     return complete(_read_mimi(outline, codebooks, encoder, decoder))
 
 
 def _read_mimi(
-    outline: Outline, codebooks: int | None, encoder: bool, decoder: bool
+    outline: Outline[MimiModel], codebooks: int | None, encoder: bool, decoder: bool
 ) -> Pieces[MimiModel]:
     model, known = outline.model, outline.model.config.n_q
     if codebooks is None:
@@ -345,7 +347,7 @@ def _codec_config(path: Path) -> ConfigReader:
     return raw
 
 
-def _outline_mimi(weights: TensorFiles, raw: ConfigReader | None) -> Outline:
+def _outline_mimi(weights: TensorFiles, raw: ConfigReader | None) -> Outline[MimiModel]:
     header, path = weights.header, weights.paths[0]
     config, layout = (
         MimiConfig.read(raw) if raw else OFFICIAL,

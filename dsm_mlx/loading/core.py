@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dsm_mlx.checks import check_whole
 from dsm_mlx.loading.checkpoint import Checkpoint
@@ -16,6 +16,9 @@ from dsm_mlx.loading.options import LoadOptions
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.device import free_memory
 from dsm_mlx.runtime.worker import Pieces
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # of Python 3.11
 
 log = logging.getLogger("dsm_mlx")
 
@@ -47,7 +50,7 @@ class Loadable(Protocol):
     name: str
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Pieces[Loadable]:
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Pieces[Self]:
         """On the worker's thread; yields (fraction done, what is being done)."""
         ...
 
@@ -74,7 +77,7 @@ def open_core(
     if max_streams is not None:
         check_whole("max_streams", max_streams, 1, _MOST_STREAMS)
     worker.check()
-    tell = progress and (lambda news: progress(*news))
+    tell = None if progress is None else _of_pair(progress)
     if progress:
         progress(0.0, "finding the files")
     checkpoint = Checkpoint.find(model, kind_of_core.kind, revision, lora)
@@ -89,6 +92,10 @@ def open_core(
     if progress:
         progress(1.0, "ready")
     return core, rows
+
+
+def _of_pair(progress: Callable[[float, str], None]) -> Callable[[tuple[float, str]], None]:
+    return lambda news: progress(*news)
 
 
 def told(pieces: Pieces[Value], start: float, end: float, what: str) -> Pieces[Value]:

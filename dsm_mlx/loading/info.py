@@ -8,10 +8,10 @@ import re
 from dataclasses import asdict
 
 import mlx.nn as nn
-from mlx.utils import tree_flatten
 
 from dsm_mlx.files import safetensors
 from dsm_mlx.files.config_reader import ConfigReader
+from dsm_mlx.files.tensors import flat
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.lora import LoraFile
@@ -37,7 +37,7 @@ def model_info(
 ) -> ModelInfo:
     modules = [module for model in (lm, codec) for module in model.modules()]
     quantized = [module for module in modules if isinstance(module, _QUANTIZED)]
-    arrays = [array for model in (lm, codec) for _, array in tree_flatten(model.parameters())]
+    arrays = [array for model in (lm, codec) for _, array in flat(model.parameters())]
     packed = sum(m.weight.size * (32 // m.bits - 1) for m in quantized)
     scales = sum(m[part].size for m in quantized for part in ("scales", "biases") if part in m)
     return ModelInfo(

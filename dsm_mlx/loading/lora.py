@@ -146,7 +146,8 @@ class Lora:
         changed = {*self.pairs, *self.whole}
         if changed <= tensors.keys():  # the base lies as it is published
             return tensors | {file: self._fused(file, tensors[file], own) for file in changed}
-        parameters, new = weight_map.load(layout, tensors), {}
+        parameters = weight_map.load(layout, tensors)
+        new: dict[str, mx.array] = {}
         for group in self.published:
             if changed.isdisjoint(group.files):
                 continue
@@ -263,7 +264,7 @@ def _problems(
             expected = {"A": (sets // count * own, inputs), "B": (outputs // count, own)}
             for half, right in expected.items():
                 if (given := header.shapes[found[half]]) != right:
-                    given = shown(list(given))
-                    yield f"misshapen: {found[half]} is {given}, expected {list(right)}"
+                    told = shown(list(given))
+                    yield f"misshapen: {found[half]} is {told}, expected {list(right)}"
         for found in blocks.values():
             yield from (f"unexpected: {cut(name, 80)}" for name in found.values())

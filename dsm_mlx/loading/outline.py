@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_flatten
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import safetensors, weight_map
-from dsm_mlx.files.tensors import TensorFiles
+from dsm_mlx.files.tensors import TensorFiles, flat
 from dsm_mlx.loading.lora import Lora
 from dsm_mlx.loading.weights import bring_in, materialise_pieces
 from dsm_mlx.messages import cut, listed, named, shown
@@ -26,15 +26,18 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 _STORED = {mx.uint32: ("U32",), mx.uint8: ("U8",)}  # how parts of quantised weights lie in files
 
 
+Model = TypeVar("Model", bound=nn.Module)
+
+
 @dataclass(frozen=True)
-class Outline:
+class Outline(Generic[Model]):
     """A model as it lies in a file, with nothing read yet but the file's header.
 
     lora: what is added to the tensors when they are read.
     """
 
     files: TensorFiles
-    model: nn.Module
+    model: Model
     layout: weight_map.WeightMap
     quantized: bool
     lora: Lora | None = None
@@ -64,7 +67,8 @@ class Outline:
         expected = weight_map.expected_shapes(self.layout)
         alike = {_NUMBER.sub("N", name) for name in expected}
         modules = {name.rpartition(".")[0] for name in expected}
-        wanted, unknown = [], []
+        wanted: list[str] = []
+        unknown: list[str] = []
         for name in self.header.tensors.keys() - expected.keys():
             more = _NUMBER.sub("N", name) in alike or name.rpartition(".")[0] in modules
             (wanted if more else unknown).append(name)
@@ -95,7 +99,7 @@ class Outline:
             if name in found and found[name].shape != shape:
                 given = shown(list(found[name].shape))
                 yield f"misshapen: {name} is {given}, expected {list(shape)}"
-        parameters = dict(tree_flatten(self.model.parameters()))
+        parameters = dict(flat(self.model.parameters()))
         for group in self.layout:
             types = _STORED.get(parameters[group.names[0]].dtype, safetensors.FLOATS)
             for name in group.files:

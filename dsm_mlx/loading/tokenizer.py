@@ -12,6 +12,7 @@ import binascii
 import re
 import struct
 from pathlib import Path
+from typing import Any
 
 from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.messages import shown
@@ -50,7 +51,7 @@ def sentencepiece_of(path: Path) -> bytes:
     return b"".join(pieces) + _bytes(2, trainer) + _bytes(3, normalizer)
 
 
-def _is_piece(entry: object) -> bool:
+def _is_piece(entry: Any) -> bool:
     pair = isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)
     return pair and type(entry[1]) in (int, float) and abs(entry[1]) < 1e9
 
@@ -71,8 +72,9 @@ def _charsmap(raw: ConfigReader) -> bytes:
     steps = [normalizer.values, *normalizer.get("normalizers", list, [])]
     for step in steps:
         if isinstance(step, dict) and step.get("type") == "Precompiled":
+            table: Any = step.get("precompiled_charsmap")
             try:
-                return base64.b64decode(step.get("precompiled_charsmap"), validate=True)
+                return base64.b64decode(table, validate=True)
             except (binascii.Error, ValueError, TypeError):
                 raise normalizer.error("precompiled_charsmap", "is not in base64") from None
     return b""

@@ -26,6 +26,7 @@ from dsm_mlx.files.hub import (
     linked,
     stays_inside,
 )
+from dsm_mlx.files.tensors import load_safetensors
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.messages import cut, named, shown
 
@@ -198,7 +199,7 @@ def read_embedding(path: Path, width: int, model_id: dict[str, str]) -> mx.array
         )
     try:
         with safetensors.name_for_mlx(path) as name:
-            array = mx.load(name, format="safetensors")[SPEAKER_CONDITIONER]
+            array = load_safetensors(name)[SPEAKER_CONDITIONER]
         return embedding_of(array, width)
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{source}: cannot be used ({cut(str(error), 120)})") from None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import cmath
 from itertools import groupby
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_flatten, tree_map_with_path
+from mlx.utils import tree_map_with_path
 
 from dsm_mlx.codec.matrix import Matrix
+from dsm_mlx.files.tensors import flat
 from dsm_mlx.lm.embedding import TokenEmbedding
 from dsm_mlx.runtime.device import limit_memory_once, on_cpu
 from dsm_mlx.runtime.worker import Pieces, complete
@@ -70,7 +71,7 @@ def bring_in(array: mx.array, axis: int = 0) -> bool:
         return True
     total = array.sum(axis).sum() if array.size > _FEW else array.sum()
     mx.eval(array, total)
-    return math.isfinite(total.item()) or mx.isfinite(array).all().item()
+    return cmath.isfinite(total.item()) or bool(mx.isfinite(array).all().item())
 
 
 def _in_loading_order(model: nn.Module) -> list[tuple[str, mx.array]]:
@@ -79,7 +80,7 @@ def _in_loading_order(model: nn.Module) -> list[tuple[str, mx.array]]:
     Neighbours stay together, because some are cut out of one tensor. The largest come first: on
     the way to its final form an array is in memory two or three times.
     """
-    parameters = tree_flatten(model.parameters())
+    parameters = flat(model.parameters())
     neighbours = groupby(parameters, key=lambda item: item[0].rsplit(".", 2)[0])
     groups = [list(items) for _, items in neighbours]
     groups.sort(key=lambda items: -max(array.nbytes for _, array in items))

@@ -18,7 +18,7 @@ from dsm_mlx.runtime.device import on_cpu
 from dsm_mlx.runtime.frame import Frame, Step
 from dsm_mlx.runtime.rows import Rows
 from dsm_mlx.runtime.schedule import FRAME_SECONDS, PATIENCE, Cost, choose
-from dsm_mlx.runtime.session import Session
+from dsm_mlx.runtime.session import NOT_WAITING, Session
 
 log = logging.getLogger("dsm_mlx")
 
@@ -42,7 +42,7 @@ class Batch:
 
     def __init__(
         self,
-        step: Step,
+        step: Step[Any],
         name: str,
         limit: int = 1,
         cost: Cost | None = None,
@@ -61,6 +61,13 @@ class Batch:
         self._too_wide_at: int | None = None
         self._told_late = False
         self.steps = 0
+
+    @property
+    def _state(self) -> Rows:
+        """Of the rows, which there are from the first session on."""
+        if self._rows is None:
+            raise RuntimeError(f"{self.name}: there are no rows")
+        return self._rows
 
     # ---- joining and leaving
 
@@ -82,7 +89,7 @@ class Batch:
         if self._rows is None and session.beginning is not None:
             self._rows, self.sessions = Rows(session.beginning), [None]
         row = self._free_row()
-        if row is None and any(other.gone for other in self.sessions):
+        if row is None and any(other.gone for other in self.sessions if other):
             self._finish_frame()  # in which they still are
             self._let_go()
             row = self._free_row()
@@ -114,7 +121,7 @@ class Batch:
             session.settle()
         if session.beginning is not None:
             return session.beginning
-        return self._rows.get(session.row)
+        return self._state.get(session.own_row)
 
     def fail(self, error: Exception) -> None:
         """End all sessions. The batch can be used on."""
@@ -153,10 +160,10 @@ class Batch:
         files = [session for session in self.sessions if session and not session.live]
         if not files:
             return None
-        session = max(files, key=lambda file: float("inf") if file.since is None else file.since)
-        row = session.row
+        session = max(files, key=lambda file: file.since)
+        row = session.own_row
         if session.beginning is None:
-            session.beginning = self._rows.get(row)
+            session.beginning = self._state.get(row)
         self.sessions[row], session.row = None, None
         self._waiting.appendleft(session)
         return row
@@ -172,9 +179,9 @@ class Batch:
             for session in self._waiting:
                 session.batch = None if session.gone else self
             self._waiting = deque(session for session in self._waiting if not session.gone)
-        while self._waiting and not self._frame and (row := self._free_row()) is not None:
+        while self._waiting and not self._frame and (free := self._free_row()) is not None:
             session = self._waiting.popleft()
-            self.sessions[row], session.row = session, row
+            self.sessions[free], session.row = session, free
         if self._rows and not any(self.sessions) and not self._frame:
             self._unread = self._rows = None
             self.sessions = []
@@ -194,8 +201,8 @@ class Batch:
             keep = [row for row, session in enumerate(self.sessions) if session]
             if self._rows:
                 self._rows.shrink(keep, width // 2)
-            kept = [self.sessions[row] for row in keep]
-            self.sessions = kept + [None] * (width // 2 - len(kept))
+            kept = [session for session in self.sessions if session]
+            self.sessions = [*kept, *[None] * (width // 2 - len(kept))]
             for row, session in enumerate(kept):
                 session.row = row
             self._little_since = now
@@ -235,8 +242,8 @@ class Batch:
             frame = self._frame = self._frame or self._begin(now, live_open)
             known = frame is not None and frame.go_on()
             self._finish_reading()  # of the frame before
-            if known:
-                self._state_known()
+            if frame and known:
+                self._state_known(frame)
                 if live_open or not frame.ahead:
                     self._finish_reading()
         except Exception as error:
@@ -248,9 +255,9 @@ class Batch:
             if known:
                 self._count(frame)
 
-    def _state_known(self) -> None:
-        frame, self._frame = self._frame, None
-        self._rows.give_back(frame.rows, frame.state)
+    def _state_known(self, frame: Frame) -> None:
+        self._frame = None
+        self._state.give_back(frame.rows, frame.state)
         for session in filter(None, frame.sessions):
             session.position += 1
         frame.state = None
@@ -275,10 +282,10 @@ class Batch:
     def _finish_frame(self) -> None:
         """To the end of what was begun: rows may be moved and read after it."""
         try:
-            while self._frame:
-                if self._frame.go_on():
+            while frame := self._frame:
+                if frame.go_on():
                     self._finish_reading()
-                    self._state_known()
+                    self._state_known(frame)
             self._finish_reading()
         except Exception as error:
             self.fail_by(error)
@@ -302,11 +309,11 @@ class Batch:
         self._tell_if_late()
         since = min(session.since for session in going)
         for session in going:
-            session.since = None
-        going.sort(key=lambda session: session.row)
+            session.since = NOT_WAITING
+        going.sort(key=lambda session: session.own_row)
         self._start_afresh(going)
         self._keep(going)
-        rows = [session.row for session in going]
+        rows = [session.own_row for session in going]
         sessions: list[Session | None] = list(going)
         active = None
         if self._masked and len(rows) < len(self.sessions):
@@ -314,7 +321,7 @@ class Batch:
             sessions = [s if s in going else None for s in self.sessions]
             rows = list(range(len(self.sessions)))
         ahead = not live_open
-        frame = self._step.frame(self._rows.take(rows), sessions, active, ahead)
+        frame = self._step.frame(self._state.take(rows), sessions, active, ahead)
         return Frame(frame, rows, sessions, len(going), LIVE if live else SPARE, since, ahead)
 
     def _ready(self, now: float) -> tuple[list[Session], list[Session]]:
@@ -334,10 +341,9 @@ class Batch:
             if news:
                 session.tell()
             if not ready:
-                session.since = None
+                session.since = NOT_WAITING
                 continue
-            if session.since is None:
-                session.since = now
+            session.since = min(session.since, now)
             found[0 if urgent else 1].append(session)
         return found
 
@@ -348,14 +354,14 @@ class Batch:
             if beginning is None:
                 continue
             session.position = self._step.position(beginning)
-            self._rows.put(session.row, beginning)
+            self._state.put(session.own_row, beginning)
 
     def _keep(self, going: list[Session]) -> None:
         """Give their rows' states to those who may want to come back to them."""
         for session in going:
             with session.changed:
                 if session.keeps:
-                    session.keep(self._rows.get(session.row))
+                    session.keep(self._state.get(session.own_row))
 
     def _tell_if_late(self) -> None:
         live = sum(session is not None and session.live for session in self.sessions)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import mlx.core as mx
 
 from dsm_mlx.runtime.session import Session
 
+Of = TypeVar("Of", bound=Session, contravariant=True)
 
-class Step(Protocol):
+
+class Step(Protocol[Of]):
     """What a batch needs of a wing: one frame of some rows."""
 
     def position(self, state: Any) -> int:
@@ -20,7 +22,7 @@ class Step(Protocol):
     def frame(
         self,
         state: Any,
-        sessions: Sequence[Session | None],
+        sessions: Sequence[Of | None],
         active: mx.array | None,
         ahead: bool,
     ) -> Iterator[Any]:
@@ -53,7 +55,14 @@ class Frame:
     """
 
     def __init__(
-        self, turns: Iterator[Any], rows, sessions, going: int, rank: int, since: float, ahead: bool
+        self,
+        turns: Iterator[Any],
+        rows: list[int],
+        sessions: list[Session | None],
+        going: int,
+        rank: int,
+        since: float,
+        ahead: bool,
     ):
         self._turns, self.rows, self.sessions = turns, rows, sessions
         self.going, self.rank, self.since, self.ahead = going, rank, since, ahead

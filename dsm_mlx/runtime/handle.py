@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -34,8 +35,16 @@ class _Shared(Protocol):
         ...
 
 
+class _Closable(Protocol):
+    """What a handle asks of a stream."""
+
+    def close(self) -> None: ...
+
+    def finish(self, timeout: float) -> Any: ...
+
+
 Core = TypeVar("Core", bound=_Shared)
-Stream = TypeVar("Stream")
+Stream = TypeVar("Stream", bound=_Closable)
 
 _LOOK = 0.02  # seconds between two looks for a row that somebody else may have freed
 
@@ -167,7 +176,7 @@ def _leave(core: weakref.ref[_Shared], rows: int) -> None:
     worker.post(take_away)
 
 
-def _finish(streams: list, until: float) -> None:
+def _finish(streams: Sequence[_Closable], until: float) -> None:
     """End all streams, and then wait for each as long as the time is not up."""
     for wait in (False, True):
         for stream in streams:

@@ -43,7 +43,7 @@ def mlx_version() -> str:
     """MLX's version. ImportError where it cannot be loaded."""
     import mlx.core as mx
 
-    return mx.__version__
+    return mx.__version__  # type: ignore[attr-defined]  # which MLX's types do not have
 
 
 def device() -> str:

@@ -49,6 +49,9 @@ class Changed:
             woken.put(None)
 
 
+NOT_WAITING = float("inf")  # since when: no frame can be computed
+
+
 class Session:
     """One stream or recording, on the host. The wings say what is in it.
 
@@ -72,9 +75,21 @@ class Session:
         self.gone = False
         self.batch: Any = None  # these four are the batch's
         self.row: int | None = None
-        self.since: float | None = None
+        self.since = NOT_WAITING
         self.position = 0  # steps that lie behind its row
         self._wakers: set[Callable[[], None]] = set()
+
+    @property
+    def own_row(self) -> int:
+        """`row`, of a session that is known to be on one."""
+        if self.row is None:
+            raise RuntimeError("a session that waits has no row")
+        return self.row
+
+    @property
+    def frames_waiting(self) -> int:
+        """How many frames of it could be computed, for figures."""
+        raise NotImplementedError
 
     def prepare(self) -> bool:
         """Do what is next and needs no model; whether there is something to tell of. With

@@ -241,7 +241,8 @@ class _Job:
             while True:
                 kind, news = self._news.get()
                 if kind == "told":
-                    progress(news)
+                    if progress is not None:
+                        progress(news)
                 elif kind == "value":
                     return news
                 else:
@@ -267,7 +268,7 @@ class _Job:
             if self._watched:
                 self._news.put(("told", told))
             return False
-        self._pieces = None  # no argument outlives its job
+        del self._pieces  # no argument outlives its job
         return True
 
     def fail(self, error: Exception) -> None:

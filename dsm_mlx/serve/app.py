@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -60,7 +61,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     yield
 
 
-async def _refused(connection: HTTPConnection, error: HTTPException) -> Response:
+async def _refused(connection: HTTPConnection, error: Any) -> Response:
+    """error: an HTTPException."""
     response = refusal(connection.scope, error.status_code, error.detail)
     if isinstance(connection, WebSocket):
         await connection.send_denial_response(response)

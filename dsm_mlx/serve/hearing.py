@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from dsm_mlx import BusyError
+from dsm_mlx.serve.models import served
 from dsm_mlx.serve.state import State
 from dsm_mlx.stt.recordings import Progress
 
@@ -21,7 +22,7 @@ async def parts_of(state: State, file: Any, **options: Any) -> AsyncGenerator[Pr
     wait = state.options.limits.wait
     async with (
         state.models.job(wait),
-        aclosing(state.models.stt.transcribe_events([file], **options)) as parts,
+        aclosing(served(state.models.stt).transcribe_events([file], **options)) as parts,
     ):
         with state.sessions.running():
             while True:

@@ -18,7 +18,20 @@ from dsm_mlx.tts.stream import SpeechStream
 
 Stream = TypeVar("Stream", TranscriptStream, SpeechStream)
 
+Thing = TypeVar("Thing")
+
 JOBS = 8  # whole files and texts at the same time; the others wait
+
+
+def served(thing: Thing | None) -> Thing:
+    """A model of `Models`, or its slots, for a route that is there only where it is served.
+
+    Raises:
+        RuntimeError: it is not.
+    """
+    if thing is None:
+        raise RuntimeError("a route of a model that is not served")
+    return thing
 
 
 class Slots(Generic[Stream]):
@@ -69,7 +82,8 @@ class Slot(Generic[Stream]):
     """One of the slots, in a `with` block; leaving it closes the stream that was opened."""
 
     def __init__(self, slots: Slots[Stream]):
-        self._slots, self._stream = slots, None
+        self._slots: Slots[Stream] = slots
+        self._stream: Stream | None = None
         slots.used += 1
 
     @property
@@ -85,11 +99,11 @@ class Slot(Generic[Stream]):
         """The same; opens: what is done for it."""
         opening = asyncio.ensure_future(asyncio.to_thread(opens))
         try:
-            self._stream = await asyncio.shield(opening)
+            stream = self._stream = await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_late)
             raise
-        return self._stream
+        return stream
 
     def __enter__(self) -> Slot[Stream]:
         return self
@@ -101,7 +115,7 @@ class Slot(Generic[Stream]):
         self._slots._call()
 
 
-def _close_late(opening: asyncio.Future) -> None:
+def _close_late(opening: asyncio.Future[Any]) -> None:
     """Whoever wanted the stream has gone."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
@@ -126,6 +140,11 @@ class Models:
         self.speakers = None if tts is None else Slots[SpeechStream](tts)
         self.voices: list[str] = []
         self._jobs = asyncio.Semaphore(JOBS)
+
+    @property
+    def loaded(self) -> list[SpeechToText | TextToSpeech]:
+        """Those of the two that there are."""
+        return [model for model in (self.stt, self.tts) if model is not None]
 
     def warm_up(self) -> None:
         """Hear and say something, so that the first client does not wait for what is done once.
@@ -161,8 +180,7 @@ class Models:
             self._jobs.release()
 
     def close(self) -> None:
-        for model in (self.stt, self.tts):
-            if model is not None:
-                model.close()
+        for model in self.loaded:
+            model.close()
         for answerer in self.answerers:
             answerer.close()

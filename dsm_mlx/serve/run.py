@@ -71,7 +71,7 @@ def _run(
     found = urls(state.options, sockets)
     status = 0
 
-    async def checked() -> None:
+    async def checked(check: Check) -> None:
         nonlocal status
         try:
             status = await check(state, sockets[0])
@@ -82,9 +82,9 @@ def _run(
         for line in greeting(state, found, places(wyoming), made, discovery):
             say(line)
         if check:
-            checking.append(asyncio.ensure_future(checked()))
+            checking.append(asyncio.ensure_future(checked(check)))
 
-    checking: list[asyncio.Future] = []
+    checking: list[asyncio.Future[None]] = []
     beside: list[Beside] = []
     discovery = None
     if wyoming:  # of packages that may be missing
@@ -120,14 +120,13 @@ def greeting(
     """What is told at the start: models, memory, addresses, and whether a key is needed."""
     options, models = state.options, state.models
     lines = [f"dsm-serve {dsm_mlx.__version__}"]
-    loaded = [model for model in (models.stt, models.tts) if model is not None]
-    for model in loaded:
+    for model in models.loaded:
         what = "speech to text" if model.info.kind == "stt" else "text to speech"
         lines.append(f"  {what}  {_described(model.info)}, {_streams(model.max_streams)}")
     if models.answerers:
         names = ", ".join(answerer.name for answerer in models.answerers)
         lines.append(f"  conversations   {names}")
-    total = sum(model.info.bytes for model in loaded)
+    total = sum(model.info.bytes for model in models.loaded)
     lines.append(f"  memory          {_megabytes(total)} of weights")
     lines += [f"  listening       {address}" for address in addresses]
     lines += [f"  wyoming         tcp://{place}" for place in wyoming]

@@ -82,8 +82,10 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in (*self.servers, *self._beside):
+        for server in self.servers:
             server.close()  # nobody new
+        for other in self._beside:
+            other.close()
         stopping = asyncio.ensure_future(self._sessions.stop(self._limits.drain))
         while not (stopping.done() or self.force_exit):
             await asyncio.wait({stopping}, timeout=0.1)

@@ -4,7 +4,7 @@ the server."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -79,7 +79,7 @@ async def first_of(*works: Awaitable[Any]) -> Any:
         await _end(tasks)
 
 
-async def _end(tasks: list[asyncio.Future]) -> None:
+async def _end(tasks: Sequence[asyncio.Future[Any]]) -> None:
     """Cancel them until they have ended: before Python 3.12 `wait_for` may swallow a cancellation
     that comes in the same instant as its result."""
     pending = set(tasks)

@@ -11,7 +11,7 @@ from typing import Any
 
 from dsm_mlx import CheckpointError, Chunk, TextToSpeech
 from dsm_mlx.audio import WavWriter
-from dsm_mlx.serve.models import Slot
+from dsm_mlx.serve.models import Slot, served
 from dsm_mlx.serve.state import State
 from dsm_mlx.tts.stream import SpeechStream
 
@@ -26,7 +26,7 @@ async def chunks_of(
     options: of `TextToSpeech.stream`.
     """
     with (
-        await state.models.speakers.wait(state.options.limits.wait) as slot,
+        await served(state.models.speakers).wait(state.options.limits.wait) as slot,
         state.sessions.running(),
     ):
         stream = await opened(slot, voice, **options)

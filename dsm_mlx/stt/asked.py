@@ -60,7 +60,7 @@ class Asked:
             float(temperature),
             0,
             turns or TurnPolicy(),
-            prompt and ReadPrompt.of(prompt, core.step, core.tokenizer),
+            None if prompt is None else ReadPrompt.of(prompt, core.step, core.tokenizer),
             Boost(phrases, core.tokenizer) if phrases else None,
             gain,
         )

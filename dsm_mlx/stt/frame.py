@@ -61,7 +61,7 @@ class SttFrames:
         """Hand the outcome of a frame to some of its sessions."""
         columns = zip(*(part.tolist() for part in read(*output)), strict=True)
         for session, column in zip(sessions, columns, strict=True):
-            if session in to and not session.gone:
+            if session and session in to and not session.gone:
                 self._tell(session, *column)
 
     def _tell(self, session: Session, token, probability, pauses, finite) -> None:

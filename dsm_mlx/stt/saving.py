@@ -16,12 +16,14 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten, tree_map_with_path
+from mlx.utils import tree_map_with_path
 
+from dsm_mlx.files.tensors import flat, load_safetensors
 from dsm_mlx.messages import shown
 from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Pause, Renewed, Word
 from dsm_mlx.runtime.worker import Pieces
-from dsm_mlx.stt.session import Session, Task
+from dsm_mlx.stt.session import Session
+from dsm_mlx.stt.tasks import Task
 
 FORMAT = 3
 _TITLE = b"dsm_mlx stream "
@@ -74,7 +76,7 @@ def restore(session: Session, values: dict[str, Any]) -> None:
 def packed(state: Any) -> memoryview:
     """The arrays of a row. On the worker's thread, as all that touches arrays."""
     file = io.BytesIO()
-    mx.save_safetensors(file, dict(tree_flatten(state)))
+    mx.save_safetensors(file, dict(flat(state)))
     return file.getbuffer()
 
 
@@ -159,7 +161,7 @@ class Saved:
     def state(self, like: Any) -> Pieces[Any]:
         """The row's state, of the same form as `like`. Evaluated, on the worker's thread, one
         array a turn."""
-        arrays = mx.load(io.BytesIO(self._packed), format="safetensors")
+        arrays = load_safetensors(io.BytesIO(self._packed))
 
         def saved(name: str, array: mx.array) -> mx.array:
             found = arrays.get(name)
@@ -168,7 +170,7 @@ class Saved:
             return found
 
         state = tree_map_with_path(saved, like)
-        for _, array in tree_flatten(state):
+        for _, array in flat(state):
             mx.eval(array)
             yield
         return state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from dsm_mlx.stt.guard import Guard
 from dsm_mlx.stt.level import AHEAD, Level
 from dsm_mlx.stt.pauses import LENGTHS, EnergyPauses, TurnDetector, TurnPolicy
 from dsm_mlx.stt.steering import Prompted, Steering, Wish
+from dsm_mlx.stt.tasks import Task
 from dsm_mlx.stt.trial import Doubt, Trial
 from dsm_mlx.stt.words import HeardWord, WordReader
 
@@ -60,7 +60,7 @@ class Session(RuntimeSession):
         self.timing, self.options = timing, options or {}
         self.partials = False  # whether words in progress are told, too
         self.ended = False  # whether no more sound comes
-        self._afresh: Callable[[], Any] | None = afresh or (lambda: beginning)
+        self._afresh: Callable[[], Any] = afresh or (lambda: beginning)
         self.clock = Clock(timing.sample_rate)
         self.words = WordReader(tokenizer, timing.delay)
         self.steering = Steering(boost)
@@ -101,7 +101,7 @@ class Session(RuntimeSession):
 
     def let_go(self) -> None:
         super().let_go()
-        self._afresh = None
+        self._afresh = lambda: None
         self.doubt.forget()
 
     # ---- what is given; with `changed` held
@@ -167,8 +167,8 @@ class Session(RuntimeSession):
     def prepare(self) -> bool:
         """Do the tasks that are due."""
         told = False
-        while not self._computing and (at := self._due()) is not None:
-            told, task = True, self.queue[at]
+        while not self._computing and (due := self._due()):
+            told, (at, task) = True, due
             if self.doubt.trial and task.kind in ("finish", "restart"):
                 words, in_vain = self.doubt.conclude()
                 self._tell_words(words)
@@ -213,12 +213,12 @@ class Session(RuntimeSession):
             self._go_on_from(self._prompted)
         self._tell([Renewed(time)])
 
-    def _due(self) -> int | None:
-        """Where the next task is in the queue, if less than a frame is left before it."""
+    def _due(self) -> tuple[int, Task] | None:
+        """The next task and where it is in the queue, if less than a frame is left before it."""
         left = 0
         for at, item in enumerate(self.queue):
             if isinstance(item, Task):
-                return at
+                return at, item
             left += item.size
             if left >= self.timing.frame_size:
                 return None
@@ -231,9 +231,12 @@ class Session(RuntimeSession):
 
     def next_frame(self) -> np.ndarray:
         """The next whole frame, float32 (frame_size,). With `changed` held, as all here."""
-        parts, missing = [], self.timing.frame_size
+        parts: list[np.ndarray] = []
+        missing = self.timing.frame_size
         while missing:
             part = self.queue.popleft()
+            if isinstance(part, Task):
+                raise RuntimeError("a task is due before the next frame")
             if part.size > missing:
                 self.queue.appendleft(part[missing:])
                 part = part[:missing]
@@ -390,11 +393,3 @@ class Session(RuntimeSession):
         event = self.events.popleft()
         self.untaken -= isinstance(event, Pause)
         return event
-
-
-@dataclass(frozen=True)
-class Task:
-    """What happens when all before it has been heard: "finish", "restart", "renew" or "mark"."""
-
-    kind: str
-    value: Any = None

@@ -105,7 +105,7 @@ class CrossAttention(nn.Module):
         q = self.q_proj(y)
         if len(groups) == 1:
             return plus(x, self.out_proj, self._attend(q, groups[0][1]))
-        parts = [self._attend(q[mx.array(rows)], kv) for rows, kv in groups]
+        parts = [self._attend(q[mx.array(list(rows))], kv) for rows, kv in groups]
         order = [row for rows, _ in groups for row in rows]
         back = mx.array([order.index(row) for row in range(len(order))])
         return plus(x, self.out_proj, mx.concatenate(parts)[back])

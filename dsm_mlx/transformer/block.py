@@ -188,7 +188,7 @@ class Transformer(nn.Module):
             window = window._replace(mask=mask)
         rings = []
         for i, (layer, old) in enumerate(zip(self.layers, state["rings"], strict=True)):
-            groups = cross and [(rows, layers[i]) for rows, layers in cross]
+            groups = None if cross is None else [(rows, kv[i]) for rows, kv in cross]
             x, new = layer(x, old, window, groups)
             rings.append(new)
         advance = steps if active is None else steps * active.astype(mx.int32)

@@ -8,6 +8,7 @@ left the window, and the next real write covers it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -69,7 +70,8 @@ def count(length: int) -> mx.array:
 # Keys and values of a layer, (batch, heads, 2, ring, head_dim), so that a step writes both at once
 # and each is as good as an array of its own for a kernel that reads it. One array, or in 8 bits
 # (packed values, scales, biases) in groups of `_GROUP`.
-Cache = mx.array | tuple[mx.array, mx.array, mx.array]
+Packed = tuple[mx.array, mx.array, mx.array]
+Cache = mx.array | Packed
 _GROUP = 32
 _BLOCK = 32  # slots that are looked at are a multiple of it: sums are then taken in the same order
 
@@ -104,8 +106,12 @@ def write(cache: Cache, slots: mx.array, values: mx.array) -> Cache:
     """
     if isinstance(cache, mx.array):
         return _put(cache, slots, values)
-    parts = mx.quantize(values, _GROUP, 8)
-    return tuple(_put(old, slots, new) for old, new in zip(cache, parts, strict=True))
+    packed, scales, biases = mx.quantize(values, _GROUP, 8)
+    return (
+        _put(cache[0], slots, packed),
+        _put(cache[1], slots, scales),
+        _put(cache[2], slots, biases),
+    )
 
 
 def _put(cache: mx.array, slots: mx.array, values: mx.array) -> mx.array:
@@ -115,25 +121,29 @@ def _put(cache: mx.array, slots: mx.array, values: mx.array) -> mx.array:
 
 def shortened(cache: Cache, slots: int) -> Cache:
     """A copy of the first slots alone."""
-    if isinstance(cache, mx.array):
-        return mx.contiguous(cache[:, :, :, :slots])
-    return tuple(shortened(part, slots) for part in cache)
+    return _each(cache, lambda part: mx.contiguous(part[:, :, :, :slots]))
 
 
 def lengthened(cache: Cache, slots: int) -> Cache:
     """So many slots, of which the last ones are empty. Lazy."""
-    if isinstance(cache, mx.array):
-        missing = slots - cache.shape[3]
-        return mx.pad(cache, [(0, 0), (0, 0), (0, 0), (0, missing), (0, 0)])
-    return tuple(lengthened(part, slots) for part in cache)
+    missing = slots - size(cache)
+    return _each(cache, lambda part: mx.pad(part, [(0, 0), (0, 0), (0, 0), (0, missing), (0, 0)]))
 
 
 def keys_and_values(cache: Cache, seen: int) -> tuple[Cache, Cache]:
     """The two parts of a cache's first slots, as views (batch, heads, seen, head_dim)."""
     if isinstance(cache, mx.array):
         return cache[:, :, 0, :seen], cache[:, :, 1, :seen]
-    keys, values = zip(*(keys_and_values(part, seen) for part in cache), strict=True)
-    return keys, values
+    keys = _each(cache, lambda part: part[:, :, 0, :seen])
+    return keys, _each(cache, lambda part: part[:, :, 1, :seen])
+
+
+def _each(cache: Cache, made: Callable[[mx.array], mx.array]) -> Cache:
+    """The same of every array of a cache."""
+    if isinstance(cache, mx.array):
+        return made(cache)
+    packed, scales, biases = cache
+    return made(packed), made(scales), made(biases)
 
 
 def reach(positions: int, ring: int) -> int | None:
@@ -152,15 +162,19 @@ def attend(q: mx.array, k: Cache, v: Cache, mask: mx.array | None = None) -> mx.
     Of keys and values there may be fewer heads, each for as many neighbours of the queries'.
     """
     scale = q.shape[-1] ** -0.5
-    if isinstance(k, mx.array):
+    if isinstance(k, mx.array) and isinstance(v, mx.array):
         k, v = k.astype(q.dtype), v.astype(q.dtype)
         return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
+    if isinstance(k, mx.array) or isinstance(v, mx.array):
+        raise TypeError("of keys and values only one is in 8 bits")
     batch, heads, steps, width = q.shape
     shared = (batch, k[0].shape[1], -1)  # the rows of neighbours below one another
     q = (q * scale).reshape(*shared, width)
     scores = mx.quantized_matmul(q, *k, transpose=True, group_size=_GROUP, bits=8)
     scores = scores.reshape(batch, heads, steps, -1)
-    weights = mx.softmax(mx.where(mask, scores, -mx.inf), axis=-1, precise=True)
+    if mask is not None:
+        scores = mx.where(mask, scores, -mx.inf)
+    weights = mx.softmax(scores, axis=-1, precise=True)
     weights = weights.reshape(*shared, weights.shape[-1])
     y = mx.quantized_matmul(weights, *v, transpose=False, group_size=_GROUP, bits=8)
     return y.reshape(batch, heads, steps, width)

@@ -68,6 +68,13 @@ class VoicePrompt:
     prefix: np.ndarray | None = None
 
     @property
+    def attended(self) -> tuple[mx.array, mx.array]:
+        """The embeddings and their mask, which a model that attends to voices has."""
+        if self.embeddings is None or self.mask is None:
+            raise RuntimeError("the voices were read for a model that does not attend to them")
+        return self.embeddings, self.mask
+
+    @property
     def length(self) -> int:
         """Positions that the model attends to; equal for sessions that share a batch."""
         return 0 if self.embeddings is None else self.embeddings.shape[1]
@@ -184,11 +191,12 @@ class PromptCache:
             conditions["null_until"] = mx.array([until], mx.int32)
         keys_values: list[list[dict]] = []
         if self._lm.config.conditioners.cross:
-            keys_values.append((yield from self._keys_values(voice, voice.mask)))
+            embeddings, mask = voice.attended
+            keys_values.append((yield from self._keys_values(embeddings, mask)))
             if guided:
                 if voice.length not in self._null:
-                    empty = mx.zeros_like(voice.mask)
-                    null = yield from self._keys_values(voice, empty)
+                    empty = mx.zeros_like(mask)
+                    null = yield from self._keys_values(embeddings, empty)
                     _keep(self._null, voice.length, null)
                 keys_values.append(self._null[voice.length])
         state = None
@@ -204,14 +212,14 @@ class PromptCache:
         added = provider.sum({"control": "ok", "cfg": cfg})
         if added is None:
             return {}
-        return {"sum": mx.concatenate([added, provider.sum({})]) if guided else added}
+        null = provider.sum({}) if guided else None
+        return {"sum": added if null is None else mx.concatenate([added, null])}
 
-    def _keys_values(self, voice: VoicePrompt, mask: mx.array) -> Pieces[list[dict]]:
-        condition = self._lm.condition_provider.cross(
-            {SPEAKER_CONDITIONER: (voice.embeddings, mask)}
-        )
+    def _keys_values(self, embeddings: mx.array, mask: mx.array) -> Pieces[list[dict]]:
+        condition = self._lm.condition_provider.cross({SPEAKER_CONDITIONER: (embeddings, mask)})
         kept = []
-        for layer in self._lm.keys_values(condition):
+        layers = () if condition is None else self._lm.keys_values(condition)
+        for layer in layers:
             kept.append(layer)
             yield
         return kept

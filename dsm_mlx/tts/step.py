@@ -83,11 +83,11 @@ class TtsStep:
         None: what it samples.
         seen: as for `Transformer`.
         """
-        shape = cross and tuple(tuple(rows) for rows, _ in cross)
-        values = cross and [kv for _, kv in cross]
+        shape = None if cross is None else tuple(tuple(rows) for rows, _ in cross)
+        values = None if cross is None else [kv for _, kv in cross]
 
         def function(active, row, lm, conditions, values, offered):
-            cross = values and list(zip(shape, values, strict=True))
+            cross = None if shape is None else list(zip(shape, values, strict=True))
             return self._sample_text(active, row, lm, conditions, cross, offered, seen)
 
         parts = state["row"], state["lm"], state["conditions"], values, offered

@@ -142,7 +142,8 @@ def string(message: dict[str, Any], key: str) -> str:
 def embedding(message: dict[str, Any]) -> np.ndarray:
     """A voice as Kyutai's clients send it: float32 of 1 to 3 dimensions; one is a single frame."""
     values, shape = samples(message, "embeddings"), message.get("shape")
-    sizes = isinstance(shape, list) and all(type(size) is int and size > 0 for size in shape)
-    if not sizes or not 1 <= len(shape) <= 3 or math.prod(shape) != values.size:
+    sizes = shape if isinstance(shape, list) else []
+    whole = all(type(size) is int and size > 0 for size in sizes)
+    if not whole or not 1 <= len(sizes) <= 3 or math.prod(sizes) != values.size:
         raise MessageError("shape is not that of the embeddings")
-    return values.reshape(shape if len(shape) > 1 else (1, *shape))
+    return values.reshape(sizes if len(sizes) > 1 else (1, *sizes))

@@ -17,6 +17,7 @@ from dsm_mlx.audio import WavWriter, to_s16le
 from dsm_mlx.serve import bodies
 from dsm_mlx.serve.kyutai.stt import NO_SLOT
 from dsm_mlx.serve.kyutai.wishes import Wishes, cleaned
+from dsm_mlx.serve.models import served
 from dsm_mlx.serve.speech import chunks_of, wav_header
 from dsm_mlx.serve.state import State, state_of
 
@@ -62,7 +63,7 @@ async def synthesize(request: Request) -> Response:
     text = _turns(wanted, wishes, state)
     try:
         async with state.models.job(limits.wait):
-            work = state.models.tts.asynthesize(text, wishes.voice, **wishes.options)
+            work = served(state.models.tts).asynthesize(text, wishes.voice, **wishes.options)
             with state.sessions.running():
                 speech = await bodies.unless_gone(request, work)
     except ValueError:
@@ -83,9 +84,9 @@ def _turns(wanted: dict[str, Any], wishes: Wishes, state: State) -> list[tuple[s
     most = state.options.limits.whole_text
     if sum(map(len, text)) > most or len(text) > _TURNS:
         raise HTTPException(413, f"the text is too long (at most {most} characters)")
-    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    voices = [state.models.voice(name) for name in names] if named else []
-    voices = voices[:2] or [wishes.voice]
+    voices = [wishes.voice]
+    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        voices = [state.models.voice(name) for name in names[:2]]
     return [(voices[i % len(voices)], cleaned(turn)) for i, turn in enumerate(text)]
 
 

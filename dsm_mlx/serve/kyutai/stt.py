@@ -18,7 +18,7 @@ from dsm_mlx.serve import bodies
 from dsm_mlx.serve.hearing import parts_of
 from dsm_mlx.serve.inbox import Inbox
 from dsm_mlx.serve.kyutai import messages
-from dsm_mlx.serve.models import Slot
+from dsm_mlx.serve.models import Slot, served
 from dsm_mlx.serve.opus import OggOpusReader, OpusError
 from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 from dsm_mlx.serve.state import State, state_of
@@ -38,7 +38,7 @@ async def socket(websocket: WebSocket) -> None:
     metrics = state.metrics.stt
     await websocket.accept()
     try:
-        slot = state.models.listeners.take()
+        slot = served(state.models.listeners).take()
     except BusyError:
         metrics.refused += 1
         await _end(websocket, NO_SLOT)

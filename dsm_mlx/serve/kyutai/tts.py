@@ -14,7 +14,7 @@ from dsm_mlx import BusyError, CheckpointError
 from dsm_mlx.serve.kyutai import messages
 from dsm_mlx.serve.kyutai.stt import NO_SLOT
 from dsm_mlx.serve.kyutai.wishes import Wishes, cleaned
-from dsm_mlx.serve.models import Slot
+from dsm_mlx.serve.models import Slot, served
 from dsm_mlx.serve.opus import OggOpusWriter, OpusError
 from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 from dsm_mlx.serve.speech import end, opened, say
@@ -35,7 +35,7 @@ async def socket(websocket: WebSocket) -> None:
     await websocket.accept()
     try:
         encoder = Encoder.of(wishes.format)
-        slot = state.models.speakers.take()
+        slot = served(state.models.speakers).take()
     except OpusError as error:
         await _end(websocket, wishes, str(error))
         return

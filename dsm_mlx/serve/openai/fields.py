@@ -6,7 +6,7 @@ from typing import Any
 
 from dsm_mlx.messages import shown
 
-OLD_FORMATS = {
+OLD_FORMATS: dict[str, dict[str, Any]] = {
     "pcm16": {"type": "audio/pcm", "rate": 24_000},
     "g711_ulaw": {"type": "audio/pcmu"},
     "g711_alaw": {"type": "audio/pcma"},

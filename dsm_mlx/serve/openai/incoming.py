@@ -66,7 +66,8 @@ class Sound:
     """A client's sound, piece by piece, in a format that may change."""
 
     def __init__(self, format: dict[str, Any]):
-        self._format, self._decoder = format, None
+        self._format = format
+        self._decoder: Decoder | None = None
 
     def use(self, format: dict[str, Any]) -> None:
         """From now on. What is not complete of another format is left out."""

@@ -19,9 +19,10 @@ _OTHER_VOICES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 
 def names(state: State) -> list[str]:
     """Of the models, without the folders in which they lie."""
-    models = filter(None, (state.models.stt, state.models.tts))
     answerers = [answerer.name for answerer in state.models.answerers]
-    return list(dict.fromkeys([*(Path(model.name).name for model in models), *answerers]))
+    return list(
+        dict.fromkeys([*(Path(model.name).name for model in state.models.loaded), *answerers])
+    )
 
 
 def _entry(name: str, state: State) -> dict[str, Any]:

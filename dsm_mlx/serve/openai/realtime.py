@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from starlette.websockets import WebSocket
 
 from dsm_mlx import BusyError
+from dsm_mlx.serve.models import served
 from dsm_mlx.serve.openai.conversation.session import Conversing
 from dsm_mlx.serve.openai.events import error_of, send
 from dsm_mlx.serve.openai.transcribing import Session
@@ -35,7 +36,7 @@ async def socket(websocket: WebSocket) -> None:
 
 async def _transcribe(websocket: WebSocket, state: State, old: bool) -> None:
     metrics = state.metrics.stt
-    with metrics.counted(state.models.listeners.take) as slot, state.sessions.running():
+    with metrics.counted(served(state.models.listeners).take) as slot, state.sessions.running():
         session = Session(websocket, slot, state, old)
         try:
             await session.run()
@@ -47,7 +48,7 @@ async def _converse(websocket: WebSocket, state: State) -> None:
     """On a slot of each model that there is."""
     models, metrics = state.models, state.metrics
     with ExitStack() as stack:
-        listener = stack.enter_context(metrics.stt.counted(models.listeners.take))
+        listener = stack.enter_context(metrics.stt.counted(served(models.listeners).take))
         if models.speakers:
             stack.enter_context(metrics.tts.counted(models.speakers.take))
         stack.enter_context(state.sessions.running())

@@ -145,8 +145,8 @@ class Session:
         await self._tell("input_audio_buffer.committed", item_id=item.id, previous_item_id=before)
         content = [{"type": "input_audio", "transcript": None}]
         message = {"id": item.id, "object": "realtime.item", "type": "message", "role": "user"}
-        message |= {"status": "completed", "content": content}
-        await self._tell("conversation.item.added", item=message, previous_item_id=before)
+        whole = {**message, "status": "completed", "content": content}
+        await self._tell("conversation.item.added", item=whole, previous_item_id=before)
 
     async def _clear(self) -> None:
         """What has not been committed shall not have been said."""
@@ -244,8 +244,8 @@ class Session:
         name = f"conversation.item.input_audio_transcription.{kind}"
         await self._tell(name, item_id=item.id, content_index=0, **more)
 
-    async def _finished(self, mark: _Finish) -> bool:
-        """All before the mark has been heard; whether it was the last one."""
+    async def _finished(self, mark: Any) -> bool:
+        """All before the mark, a `_Finish`, has been heard; whether it was the last one."""
         if mark.why == "stop":
             await self._stopped()
             return True

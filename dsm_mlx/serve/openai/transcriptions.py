@@ -18,6 +18,7 @@ from dsm_mlx import AudioError, BusyError, Transcript, Word
 from dsm_mlx.captions import Cue, cues
 from dsm_mlx.serve import bodies
 from dsm_mlx.serve.hearing import parts_of
+from dsm_mlx.serve.models import served
 from dsm_mlx.serve.openai.events import sse
 from dsm_mlx.serve.state import State, state_of
 from dsm_mlx.stt.recordings import Progress
@@ -65,6 +66,7 @@ async def transcribe(request: Request) -> Response:
     state = state_of(request)
     limits = state.options.limits
     form = await bodies.form(request, limits.body, limits.wait)
+    told = False  # as it is heard, which its file has to wait for
     try:
         wishes, file = Wishes.of(form), form.get("file")
         if not isinstance(file, UploadFile):
@@ -72,7 +74,7 @@ async def transcribe(request: Request) -> Response:
         parts = parts_of(state, file.file, temperature=wishes.temperature)
         if wishes.stream:
             begun = await bodies.begun(request, parts)
-            closes, form = (begun.aclose, form.close), None
+            closes, told = (begun.aclose, form.close), True
             return bodies.Streamed(_told(begun), *closes, media_type="text/event-stream")
         transcript = await bodies.unless_gone(request, _whole(parts))
     except BusyError as error:
@@ -80,7 +82,7 @@ async def transcribe(request: Request) -> Response:
     except AudioError as error:
         raise HTTPException(400, f"file: {error}") from None
     finally:
-        if form is not None:
+        if not told:
             await form.close()
     return _answer(transcript, wishes, state)
 
@@ -127,7 +129,7 @@ def _answer(transcript: Transcript, wishes: Wishes, state: State) -> Response:
     if wishes.format == "json":
         usage = _usage(transcript.duration)
         return JSONResponse({"text": transcript.text, "usage": usage})
-    return JSONResponse(verbose(transcript, wishes, state.models.stt.languages))
+    return JSONResponse(verbose(transcript, wishes, served(state.models.stt).languages))
 
 
 def verbose(transcript: Transcript, wishes: Wishes, languages: list[str]) -> dict[str, Any]:

@@ -48,7 +48,8 @@ class Discovery:
         found = list(map(_reachable, hosts))
         # Of a server at one address, only that one's network is told.
         everywhere = any(host in _ANY for host in hosts)
-        zeroconf = self._zeroconf = AsyncZeroconf(**({} if everywhere else {"interfaces": found}))
+        zeroconf = AsyncZeroconf() if everywhere else AsyncZeroconf(interfaces=found)
+        self._zeroconf = zeroconf
         info = AsyncServiceInfo(
             TYPE, f"{self._name}.{TYPE}", port=bound[0][1], parsed_addresses=found
         )

@@ -10,6 +10,7 @@ from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, Transcript
 from wyoming.event import Event
 
 from dsm_mlx import AudioError, BusyError, Pause, Word
+from dsm_mlx.serve.models import served
 from dsm_mlx.serve.samples import Decoder
 from dsm_mlx.serve.sessions import first_of
 from dsm_mlx.serve.wyoming.events import STOP
@@ -30,7 +31,7 @@ async def listen(client: Client, event: Event) -> None:
     """One utterance, whose first event has come, to its end. BusyError where no slot is free."""
     metrics = client.state.metrics.stt
     try:
-        slot = client.state.models.listeners.take()
+        slot = served(client.state.models.listeners).take()
     except BusyError:
         metrics.refused += 1
         raise

@@ -12,6 +12,7 @@ from wyoming.tts import SynthesizeStopped
 
 from dsm_mlx import Chunk
 from dsm_mlx.audio import to_s16le
+from dsm_mlx.serve.models import served
 from dsm_mlx.serve.sessions import first_of
 from dsm_mlx.serve.speech import chunks_of, end, opened, say
 from dsm_mlx.serve.wyoming import events
@@ -50,7 +51,7 @@ async def _live(client: Client, event: Event, sound: _Sound) -> None:
     state = client.state
     voice = state.models.voice(events.voice(event.data))
     with (
-        await state.models.speakers.wait(state.options.limits.wait) as slot,
+        await served(state.models.speakers).wait(state.options.limits.wait) as slot,
         state.sessions.running(),
     ):
         stream = await opened(slot, voice)

@@ -169,7 +169,7 @@ class Grammar:
 @lru_cache(maxsize=4096)
 def said(value: int, language: str, form: str) -> str:
     """A number in words, without hyphens and commas. form: cardinal, ordinal or year."""
-    from num2words import num2words  # type: ignore[import-untyped]
+    from num2words import num2words
 
     words: str = num2words(value, lang=language, to=form)
     return re.sub(r"[-\s]+", " ", words.replace(",", " ")).strip()

@@ -99,7 +99,8 @@ class Requests:
         fields.whole(given(event, "content_index", 0), "content_index", 0, 0)
         most = round(1000 * item.seconds())
         end = fields.whole(event.get("audio_end_ms"), "audio_end_ms", 0, most)
-        if self._session.response.item is item:
+        latest = self._session.response
+        if latest and latest.item is item:
             self._session.cancel()
         item.text = item.heard(end / 1000)
         name = "conversation.item.truncated"

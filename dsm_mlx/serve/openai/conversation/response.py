@@ -45,7 +45,7 @@ class Response:
         self._wire, self._items, self._how, self._told = wire, items, how, told
         self._interrupted = interrupted
         self._read, self._cap = read, Cap(how.most, most)
-        self._speaks: Speaks | None = None
+        self._speaks: Speaks  # from `begin` on
         self._encoder = Encoder(*encoding(how.format))
         self._samples = 0
         self._failure: str | None = None

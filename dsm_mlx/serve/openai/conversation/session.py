@@ -9,14 +9,14 @@ from typing import Any
 from starlette.websockets import WebSocket
 
 from dsm_mlx import AudioError, BusyError, TurnPolicy
-from dsm_mlx.chat.events import Event, Heard, Partial, Said, Saying
+from dsm_mlx.chat.events import Event, Heard, Latency, Partial, Said, Saying
 from dsm_mlx.chat.speaking import Told, Utterance
 from dsm_mlx.chat.talk import Parts, Talk
 from dsm_mlx.chat.turns import Manners
 from dsm_mlx.chat.writing import Written
 from dsm_mlx.serve.answers import Answerer, Chosen
 from dsm_mlx.serve.inbox import Inbox
-from dsm_mlx.serve.models import Slot
+from dsm_mlx.serve.models import Slot, served
 from dsm_mlx.serve.openai.conversation.ear import Ear
 from dsm_mlx.serve.openai.conversation.items import Items
 from dsm_mlx.serve.openai.conversation.person import Person
@@ -67,7 +67,7 @@ class Conversing:
         self._failure: Exception | None = None
 
     def _parts(self) -> Parts:
-        stt = self.models.stt
+        stt = served(self.models.stt)
         return Parts(
             open_transcript=self._open_transcript,
             utter=lambda told: self._utter(self.wishes.answer, told),
@@ -177,7 +177,7 @@ class Conversing:
     def _open_speech(self, how: Answer) -> SpeechStream:
         voice = self.models.voice(how.voice)
         options = {"normalize": as_far_as_it_can("auto"), "wait": _WAIT_SECONDS}
-        return stream_of(self.models.tts, voice, pace=how.pace, **options)
+        return stream_of(served(self.models.tts), voice, pace=how.pace, **options)
 
     def _messages(self, how: Answer) -> list[dict[str, str]]:
         given = how.instructions
@@ -243,14 +243,17 @@ class Conversing:
             self.person.heard(event.text, self.talk.turn_start, held)
         elif isinstance(event, Partial) and self._wants(PARTIAL):
             self.person.partial(event.text)
-        elif isinstance(event, Saying) and self._wants(SAID):
-            whose = {"response_id": self.response.id, "item_id": self.response.item.id}
-            self.wire.tell(SAID, text=event.text, **whose)
-        elif isinstance(event, Said) and event.latency and self._wants(LATENCY):
-            latency = event.latency
+        elif isinstance(event, Saying) and self.response and self._wants(SAID):
+            item = self.response.item.id
+            self.wire.tell(SAID, text=event.text, response_id=self.response.id, item_id=item)
+        elif isinstance(event, Said) and self.response and self._wants(LATENCY):
+            self._tell_latency(event.latency, self.response.id)
+
+    def _tell_latency(self, latency: Latency | None, response_id: str) -> None:
+        if latency:
             seconds = {name: round(value, 3) for name, value in vars(latency).items()}
             total = round(latency.total, 3)
-            self.wire.tell(LATENCY, response_id=self.response.id, **seconds, total=total)
+            self.wire.tell(LATENCY, response_id=response_id, **seconds, total=total)
 
     def end(self, error: Exception | None = None) -> None:
         self._failure = self._failure or error
@@ -273,7 +276,8 @@ class Conversing:
 
     def take_back(self) -> None:
         """The turn that was answered goes on."""
-        self.items.delete(self.response.item)
+        if self.response:
+            self.items.delete(self.response.item)
         self.person.take_back()
 
     def plain(self) -> list[dict[str, str]]:
@@ -283,7 +287,7 @@ class Conversing:
 
     @property
     def frames_heard(self) -> int:
-        return round(self.talk.time * self.models.stt.sample_rate / FRAME)
+        return round(self.talk.time * served(self.models.stt).sample_rate / FRAME)
 
     @property
     def frames_said(self) -> int:
