@@ -3,6 +3,7 @@
 Tests that need it are skipped where it cannot be started, unless DSM_MLX_REQUIRE_SCREEN=1.
 """
 
+import gc
 import os
 import queue
 import shutil
@@ -135,8 +136,9 @@ def windows():
         return SimpleNamespace(window=window, listener=listener, tell=tell)
 
     yield show
-    for window in opened:
-        window.close()
+    while opened:
+        opened.pop().close()
+    gc.collect()  # here: what is Tk's must not end on a thread that is not
 
 
 def pick(window, name, entry):
