@@ -95,14 +95,14 @@ def finish(session):
 
 class Model:
     """Says `own`, a token a frame, unless something that is wished is among `talked`, the frames
-    in which it can be talked into what is wished for; it finds that unlikely."""
+    in which it can be talked into what is wished for; it finds that as `likely`."""
 
-    def __init__(self, own, talked):
-        self.own, self.talked = own, talked
+    def __init__(self, own, talked, likely=0.01):
+        self.own, self.talked, self.likely = own, talked, likely
 
     def says(self, frame, wish):
         if wish and frame in self.talked:
-            return wish.ids[0], 0.01
+            return wish.ids[0], self.likely
         return self.own[frame], 0.9
 
 
@@ -157,6 +157,19 @@ def test_what_is_whole_is_told_with_its_own_times():
     assert [text for text, *_ in told(events)] == ["ab", "z", "uv"] and computed == same
     assert [times for _, *times in told(events)] == [times for _, *times in told(plain)]
     assert pauses(events) == pauses(plain)
+
+
+def test_a_whole_phrase_that_the_model_finds_all_too_unlikely_is_taken_back():
+    _, plain, computed = run(Model(OWN, ()), None, 14)
+    for end in (Session.drain, nothing):
+        for likely, word in ((4e-4, "ab"), (2e-4, "xy")):
+            _, events, _ = run(Model(OWN, {2, 3}, likely), {"ab": 4.0}, 14, end)
+            assert told(events)[0][0] == word and pauses(events) == pauses(plain)
+    _, events, again = run(Model(OWN, {2, 3}, 1e-9), {"ab": 4.0}, 14)
+    assert told(events) == told(plain) and again == computed + 3
+    for likely, word in ((4e-4, "ab"), (2e-4, "xy")):  # at an end
+        _, events, _ = run(Model([3, 0, *ids("xy")], {2, 3}, likely), {"ab": 4.0}, 4, finish)
+        assert [text for text, *_ in told(events)] == [word]
 
 
 def test_words_are_kept_back_until_their_phrase_is_whole():

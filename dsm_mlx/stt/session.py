@@ -328,7 +328,7 @@ class Session(RuntimeSession):
         size = self.timing.frame_size
         heard = self.words.push(frame, token, probability)
         spoken = bool(self.words.pieces)
-        certain, in_vain = self.doubt.push(heard, token, pcm, following)
+        certain, in_vain = self.doubt.push(heard, token, probability, pcm, following)
         if self._tell_words(certain):
             self.turns.word()
         audio, time = self.clock.is_audio(frame * size), self.clock.seconds((frame + 1) * size)

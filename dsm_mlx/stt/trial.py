@@ -7,6 +7,7 @@ value that is only kept here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from dsm_mlx.stt.steering import Following, Steering
 from dsm_mlx.stt.words import HeardWord, WordReader
 
 _PATIENCE = 1.5  # seconds without another piece of the phrase
+_BELIEVED = 3e-4  # the geometric mean of the probabilities of a phrase's pieces, at least
+_LEAST = 1e-30  # probability, to have a logarithm
 
 
 @dataclass
@@ -26,6 +29,7 @@ class Trial:
     state: of the row before `frame`, in which the phrase began. words, steering: what `plain` of
     the `WordReader` and the `Steering` gave then. frames: of sound since, float32 (frame_size,).
     held: words since, which nobody has been told. waits: frames without a piece of the phrase.
+    logs: of the probabilities that the model itself gave its pieces.
     """
 
     state: Any
@@ -35,6 +39,12 @@ class Trial:
     frames: list[np.ndarray] = field(default_factory=list)
     held: list[HeardWord] = field(default_factory=list)
     waits: int = 0
+    logs: list[float] = field(default_factory=list)
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether the phrase, which is whole, is not all too unlikely to the model itself."""
+        return sum(self.logs) >= math.log(_BELIEVED) * len(self.logs)
 
 
 class Doubt:
@@ -63,10 +73,15 @@ class Doubt:
         self._before = Trial(state, frame, self._words.plain(), self._steering.plain())
 
     def push(
-        self, heard: list[HeardWord], token: int, pcm: np.ndarray, following: Following
+        self,
+        heard: list[HeardWord],
+        token: int,
+        probability: float,
+        pcm: np.ndarray,
+        following: Following,
     ) -> tuple[list[HeardWord], Trial | None]:
-        """A frame has been heard. heard: the words that it ended. following: what became of the
-        phrase that was followed.
+        """A frame has been heard. heard: the words that it ended. probability: that the model gave
+        its token. following: what became of the phrase that was followed.
 
         Returns the words that are certain, and the trial that was in vain: the row has to go back
         to where that began.
@@ -79,18 +94,26 @@ class Doubt:
         trial = self.trial
         trial.frames.append(pcm)
         trial.held += heard
-        trial.waits = trial.waits + 1 if token in (NEW_WORD, PADDING) else 0
         if following is Following.WHOLE:
-            return self.trust(), None
+            return self._judged(trial)
+        if token in (NEW_WORD, PADDING):
+            trial.waits += 1
+        else:
+            trial.waits = 0
+            trial.logs.append(math.log(max(probability, _LEAST)))
         if following is Following.BROKEN or trial.waits > _PATIENCE * self._rate:
             return [], self.give_up()
         return [], None
 
     def conclude(self) -> tuple[list[HeardWord], Trial | None]:
         """Nothing follows. Returns what `push` does."""
-        if self._steering.is_whole:
-            return self.trust(), None
+        if self.trial and self._steering.is_whole:
+            return self._judged(self.trial)
         return [], self.give_up()
+
+    def _judged(self, trial: Trial) -> tuple[list[HeardWord], Trial | None]:
+        """The phrase is whole."""
+        return (self.trust(), None) if trial.is_believed else ([], self.give_up())
 
     def trust(self) -> list[HeardWord]:
         """There is no doubt any more; the words that were kept back."""
