@@ -19,6 +19,9 @@ PROGRAMS = {
 }  # fmt: skip
 
 
+kept = []  # Tcl's interpreters, whose end on any thread but their own is that of the process
+
+
 def running():
     """Starts one of this process's own."""
     absent = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
@@ -35,6 +38,13 @@ def running():
     server = subprocess.Popen(command, text=True, **quiet)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DISPLAY", f":{server.stdout.readline().strip()}")
+        begin = tkinter.Tk.__init__
+
+        def begun(root, *args, **options):
+            begin(root, *args, **options)
+            kept.append(root.tk)
+
+        environment.setattr(tkinter.Tk, "__init__", begun)
         tkinter.Tk().destroy()
         with subprocess.Popen(["openbox"], **quiet) as manager:
             wait_for(lambda: "window id" in asked("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), 20)

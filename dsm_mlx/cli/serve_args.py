@@ -72,7 +72,18 @@ def parser() -> argparse.ArgumentParser:
         "most)",
     )
     add_replies(p.add_argument_group("what answers in conversations, beside an echo"))
-    where = p.add_argument_group("where")
+    _add_where(p.add_argument_group("where"))
+    _add_who(p.add_argument_group("who may come"))
+    p.add_argument(
+        "--check",
+        action="store_true",
+        help="start, say a sentence through the server and hear it back, and stop; status 0 if it "
+        "was understood",
+    )
+    return p
+
+
+def _add_where(where: argparse._ArgumentGroup) -> None:
     where.add_argument("--host", default="127.0.0.1", help="name or address (default: %(default)s)")
     where.add_argument(
         "--port", type=whole(0), default=8080, help="0 takes a free one (default: %(default)s)"
@@ -97,7 +108,9 @@ def parser() -> argparse.ArgumentParser:
         help="tell the network of Wyoming's port, by mDNS, so that Home Assistant finds it by "
         "itself (without NAME: %(const)s)",
     )
-    who = p.add_argument_group("who may come")
+
+
+def _add_who(who: argparse._ArgumentGroup) -> None:
     who.add_argument(
         "--api-key",
         action="append",
@@ -113,10 +126,3 @@ def parser() -> argparse.ArgumentParser:
         metavar="ORIGIN",
         help="web pages that may come, such as https://example.com; may be given more than once",
     )
-    p.add_argument(
-        "--check",
-        action="store_true",
-        help="start, say a sentence through the server and hear it back, and stop; status 0 if it "
-        "was understood",
-    )
-    return p
