@@ -26,7 +26,8 @@ def names(server):
 
 def test_a_model_on_this_machine(small, llm):
     """Two conversations at once, which share it."""
-    with Served(*command(small, "--llm", str(llm()), "--max-tokens", "4")) as server:
+    how = ["--max-tokens", "4", "--temperature", "0"]  # nothing is drawn
+    with Served(*command(small, "--llm", str(llm()), *how)) as server:
         assert names(server) == ["model", "echo"]
         assert "  conversations   model, echo\n" in server.told
         with Live(server, "") as one, Live(server, "model=model") as two:

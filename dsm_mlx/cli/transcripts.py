@@ -9,19 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dsm_mlx import captions
-from dsm_mlx.audio import Part, Sound
 from dsm_mlx.cli.common import put, say, shown_name
 from dsm_mlx.cli.printer import Printer, plain_text
 from dsm_mlx.cli.transcribe_args import result_name
-from dsm_mlx.errors import AudioError
 from dsm_mlx.files.text import save
 from dsm_mlx.results import Transcript
-from dsm_mlx.showing.plot import MOST_SECONDS, picture
-
-_PLOTTED_RATE = 8000  # Hz: a picture shows no more
 
 
 def deliver(args: argparse.Namespace, source: str, transcript: Transcript) -> Exception | None:
@@ -43,24 +36,6 @@ def deliver(args: argparse.Namespace, source: str, transcript: Transcript) -> Ex
         put(_encodable_json(transcript))
     else:
         put(captions.render(transcript, args.output_format, **_options(args)))
-    return None
-
-
-def plot(args: argparse.Namespace, source: str, transcript: Transcript) -> Exception | None:
-    """Draw a result into the file that the options name; returns why that could not be done."""
-    part = part_of(args)
-    last = part["start"] + MOST_SECONDS
-    if part["end"] is None or part["end"] > last:
-        part["end"] = last
-    try:
-        with Sound(source, target=_PLOTTED_RATE, part=Part(**part)) as sound:
-            pcm = np.concatenate(list(sound))
-        save(args.plot, picture(transcript, pcm, _PLOTTED_RATE, part["start"]))
-    except (AudioError, OSError, ValueError) as error:
-        return error
-    say(shown_name(args.plot))
-    if transcript.duration > last:
-        say(f"--plot: drawn up to {last:g} s; --start and --end draw another part")
     return None
 
 
