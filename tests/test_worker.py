@@ -12,6 +12,7 @@ import time
 import mlx.core as mx
 import numpy as np
 import pytest
+from commands import wait_for
 from test_schedule import Counted, made
 
 import dsm_mlx
@@ -229,8 +230,8 @@ def test_a_stream_dropped_in_a_cycle_frees_its_row_on_whatever_thread(small):
     finally:
         gc.enable()
     held.close()
-    run(lambda: None)
-    assert sum(len(batch.open) for batch in shared.batches()) == open_now
+    # At its next turn each batch lets go of them.
+    wait_for(lambda: sum(len(batch.open) for batch in shared.batches()) == open_now, 10)
 
 
 # ---- Ctrl-C
