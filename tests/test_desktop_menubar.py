@@ -4,12 +4,12 @@ The stand-in has of rumps 0.4 what is used here, as its documentation has it. On
 this was tried.
 """
 
-import queue
 import subprocess
 import sys
 import types
 
 import pytest
+from desktop import Listener
 
 from dsm_mlx import Partial, Word
 from dsm_mlx.audio.events import DeviceEvent
@@ -38,21 +38,6 @@ class Timer:
 
     def start(self):
         self.started = True
-
-
-class Listener:
-    def __init__(self):
-        self.messages, self.busy, self.done = queue.SimpleQueue(), False, []
-
-    def start(self, choice):
-        self.busy = True
-        self.done.append(choice)
-
-    def stop(self):
-        self.done.append("stop")
-
-    def close(self):
-        self.done.append("close")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -11,12 +12,12 @@ from typing import Any
 import numpy as np
 from starlette.websockets import WebSocket
 
-from dsm_mlx import AudioError
+from dsm_mlx import AudioError, BusyError
 from dsm_mlx.messages import shown
 from dsm_mlx.serve.openai.events import error_of
 from dsm_mlx.serve.openai.fields import WishError, encoding
 from dsm_mlx.serve.samples import Decoder
-from dsm_mlx.serve.sessions import Idle, receive
+from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 
 RATE = 24_000
 AHEAD = 30 * RATE  # samples that are read and not yet heard: then the client has to wait
@@ -91,3 +92,19 @@ class Sound:
     def clear(self) -> None:
         """Forget what is still inside."""
         self._decoder = None
+
+
+async def until_over(
+    websocket: WebSocket, over: Callable[[str, int], Awaitable[None]], *works: Awaitable[Any]
+) -> None:
+    """Run a session's works together until one of them ends, and close the socket. over: tells the
+    client why it ends otherwise, and closes the socket with a code."""
+    try:
+        await first_of(*works)
+        await close(websocket, 1000)
+    except BusyError as error:
+        await over(str(error), 1013)
+    except AudioError as error:
+        await over(str(error), 1007)
+    except asyncio.TimeoutError:
+        await over("no message came for too long", 1000)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from starlette.websockets import WebSocket
 
-from dsm_mlx import AudioError, BusyError, EndOfTurn, Mark, Pause, Word
+from dsm_mlx import EndOfTurn, Mark, Pause, Word
 from dsm_mlx.serve.inbox import Inbox
 from dsm_mlx.serve.models import Slot
 from dsm_mlx.serve.openai.events import error_of, event_of, new_id, send
 from dsm_mlx.serve.openai.fields import WishError
-from dsm_mlx.serve.openai.incoming import AHEAD, PIECE, RATE, Sound, take_all, unknown
+from dsm_mlx.serve.openai.incoming import AHEAD, PIECE, RATE, Sound, take_all, unknown, until_over
 from dsm_mlx.serve.openai.wishes import Wishes
 from dsm_mlx.serve.sessions import Idle, close, first_of
 from dsm_mlx.serve.state import State
@@ -66,15 +66,8 @@ class Session:
     async def run(self) -> None:
         name = "transcription_session.created" if self._old else "session.created"
         await self._tell(name, session=self._wishes.shown(self._id, self._old))
-        try:
-            await first_of(self._read(), self._listen(), self._stop(), self._idle.too_long())
-            await close(self._websocket, 1000)
-        except BusyError as error:
-            await self._over(str(error), 1013)
-        except AudioError as error:
-            await self._over(str(error), 1007)
-        except asyncio.TimeoutError:
-            await self._over("no message came for too long", 1000)
+        works = self._read(), self._listen(), self._stop(), self._idle.too_long()
+        await until_over(self._websocket, self._over, *works)
 
     async def _over(self, message: str, code: int) -> None:
         await send(self._websocket, error_of(message))

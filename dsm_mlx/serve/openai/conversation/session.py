@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
-from dsm_mlx import AudioError, BusyError, TurnPolicy
+from dsm_mlx import TurnPolicy
 from dsm_mlx.chat.events import Event, Heard, Latency, Partial, Said, Saying
 from dsm_mlx.chat.speaking import Told, Utterance
 from dsm_mlx.chat.talk import Parts, Talk
@@ -27,8 +27,8 @@ from dsm_mlx.serve.openai.conversation.wire import Wire
 from dsm_mlx.serve.openai.conversation.wishes import LATENCY, PARTIAL, SAID, Answer, Wishes
 from dsm_mlx.serve.openai.events import error_of, new_id
 from dsm_mlx.serve.openai.fields import WishError
-from dsm_mlx.serve.openai.incoming import take_all
-from dsm_mlx.serve.sessions import Idle, close, first_of
+from dsm_mlx.serve.openai.incoming import take_all, until_over
+from dsm_mlx.serve.sessions import Idle, close
 from dsm_mlx.serve.speech import stream_of
 from dsm_mlx.serve.state import State
 from dsm_mlx.stt.stream import TranscriptStream
@@ -87,7 +87,9 @@ class Conversing:
         self.wire.tell("session.created", session=self._shown())
         talking = asyncio.ensure_future(self.talk.run())
         try:
-            await first_of(
+            await until_over(
+                self._websocket,
+                self._over,
                 take_all(self._websocket, self._idle, self._room, Requests(self), self._refuse),
                 self.wire.send(),
                 self._talked(talking),
@@ -95,13 +97,6 @@ class Conversing:
                 self._stop(),
                 self._idle.too_long(),
             )
-            await close(self._websocket, 1000)
-        except BusyError as error:
-            await self._over(str(error), 1013)
-        except AudioError as error:
-            await self._over(str(error), 1007)
-        except asyncio.TimeoutError:
-            await self._over("no message came for too long", 1000)
         finally:
             talking.cancel()
             await asyncio.wait({talking})
