@@ -30,3 +30,5 @@ try:
         asyncio.run(main(player))
 except AudioError as error:  # no loudspeaker, or no such folder
     sys.exit(f"error: {error}")
+except KeyboardInterrupt:
+    sys.exit(130)

@@ -1,12 +1,20 @@
-"""How values and names stand in an error: on one line, and never longer than they are worth."""
+"""Lines for people: how values and names stand in an error, never longer than they are worth."""
 
 from __future__ import annotations
 
 import os
 import reprlib
+import sys
+from contextlib import suppress
 
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother, _BRIEF.maxlong = 3, 80, 80, 40
+
+
+def say(line: str) -> None:
+    """A line on stderr, whole whenever a signal comes. That nobody can read it changes nothing."""
+    with suppress(OSError, ValueError):
+        print(f"{line}\n", end="", file=sys.stderr, flush=True)
 
 
 def shown(value: object, most: int = 80) -> str:

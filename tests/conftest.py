@@ -11,6 +11,7 @@ os.environ.setdefault("DSM_MLX_BLAS", "0")
 import dsm_mlx  # noqa: F401, so that another one than "0" is there before MLX
 
 # isort: split
+import alone
 import desktop
 import fake_devices
 import golden as fixtures
@@ -32,6 +33,24 @@ mx.set_default_device(mx.cpu)
 
 def pytest_report_header():
     return f"BLAS: {blas.name()}"
+
+
+def _run(config) -> str:
+    """Which run of the suite this process belongs to; "" for all of it in one."""
+    return getattr(config, "workerinput", {}).get("testrunuid", "")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    if not (run := _run(item.config)):
+        return (yield)
+    in_real_time = item.get_closest_marker("alone") or "virtual_microphone" in item.fixturenames
+    with alone.turn(run, bool(in_real_time)):
+        return (yield)
+
+
+def pytest_testnodedown(node):
+    alone.forget(node.workerinput["testrunuid"])
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ def typed(text, names):
 
 
 def _uses(line, names):
-    line = re.sub(r"\bpython3? -m dsm_mlx\.(\w+)", r"dsm-\1", line)
+    line = re.sub(r"\bpython3? -m dsm_mlx\.(\w+)", r"dsm-\1", line.replace(".venv/bin/", ""))
     if not any(name in line for name in names) or _VERSION_TOLD.fullmatch(line):
         return
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")

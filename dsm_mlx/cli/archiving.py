@@ -13,9 +13,10 @@ from typing import Any
 from dsm_mlx.archive import Job, Progress
 from dsm_mlx.archive.failures import NAME
 from dsm_mlx.cli import common
-from dsm_mlx.cli.common import say, shown_name
+from dsm_mlx.cli.common import shown_name
 from dsm_mlx.cli.transcripts import formats, rendered
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import say
 
 _EVERY = 60.0  # seconds between two lines where there is no terminal
 INSTALL = "pip install 'dsm-mlx[cluster]'"

@@ -21,7 +21,7 @@ from dsm_mlx.chat.events import DeviceLost, Event, Failed, Said
 from dsm_mlx.chat.replies.echo import EchoReply
 from dsm_mlx.cli import common
 from dsm_mlx.cli.chat_args import LANGUAGES
-from dsm_mlx.cli.common import put, say, say_error
+from dsm_mlx.cli.common import put, say_error
 from dsm_mlx.cli.dialogue import ASSISTANT, Live, Turn, Turns, latency_line, line_of
 from dsm_mlx.cli.models import list_models
 from dsm_mlx.cli.replies import local_reply, server_reply, system_of
@@ -29,6 +29,7 @@ from dsm_mlx.cli.wording import told_normalize
 from dsm_mlx.errors import AudioError
 from dsm_mlx.llm.loading import find
 from dsm_mlx.loading.voices import Voices
+from dsm_mlx.messages import say
 
 _SORRY = {"en": "Sorry, I cannot answer now.", "fr": "Pardon, je ne peux pas répondre."}
 _HINT = "talk; Ctrl-C ends"

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TextIO
 from dsm_mlx.cli.interruptions import STATUS, Interruptions
 from dsm_mlx.errors import AudioError, BusyError, CheckpointError, ReplyError
 from dsm_mlx.files.descriptors import fill_standard
-from dsm_mlx.messages import cut, named
+from dsm_mlx.messages import cut, named, say
 
 OURS = (CheckpointError, AudioError, BusyError, ReplyError, ValueError, OSError)
 """Errors that say what is wrong; any other is a fault of the program's."""
@@ -119,12 +119,6 @@ def _settle(stream: TextIO | None) -> None:
 
 
 # ---- standard streams
-
-
-def say(message: str) -> None:
-    """A line on stderr. That nobody can read it changes nothing."""
-    with suppress(OSError, ValueError):
-        print(message, file=sys.stderr, flush=True)
 
 
 def say_error(error: Exception) -> None:

@@ -6,7 +6,6 @@ docs/convert.md tells about recipes, layouts and what they cost.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from dsm_mlx.cli.arguments import new_parser
@@ -18,6 +17,7 @@ from dsm_mlx.convert.job import Wanted, convert
 from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.upload import check_repository, upload
 from dsm_mlx.loading.checkpoint import DTYPES
+from dsm_mlx.messages import say
 
 EXAMPLES = """\
   %(prog)s kyutai/stt-2.6b-en stt-2.6b-q4 -q
@@ -136,7 +136,7 @@ def _convert(args: argparse.Namespace) -> int:
         fill=lambda folder: convert(source, folder, wanted),
         check=lambda folder: check_replaceable(folder, args.overwrite),
     )
-    print(f"wrote {args.dest}", file=sys.stderr)
+    say(f"wrote {args.dest}")
     if args.upload_repo:
         _upload(args.dest, args.upload_repo)
     return 0
@@ -144,7 +144,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 def _upload(folder: Path, repository: str) -> None:
     try:
-        print(f"uploaded to {upload(folder, repository)}", file=sys.stderr)
+        say(f"uploaded to {upload(folder, repository)}")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; {folder} is written and complete, {repository} may not be"

@@ -7,10 +7,11 @@ import argparse
 import numpy as np
 
 from dsm_mlx.audio import Part, Sound
-from dsm_mlx.cli.common import say, shown_name
+from dsm_mlx.cli.common import shown_name
 from dsm_mlx.cli.transcripts import part_of
 from dsm_mlx.errors import AudioError
 from dsm_mlx.files.text import save
+from dsm_mlx.messages import say
 from dsm_mlx.results import Transcript
 from dsm_mlx.showing.plot import MOST_SECONDS, picture
 

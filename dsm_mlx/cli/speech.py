@@ -19,13 +19,13 @@ import numpy as np
 import dsm_mlx
 from dsm_mlx.audio import SoundWriter, Speaker, to_s16le
 from dsm_mlx.cli import common, remote, voices
-from dsm_mlx.cli.common import put, say, shown_name
+from dsm_mlx.cli.common import put, shown_name
 from dsm_mlx.cli.models import list_models
 from dsm_mlx.cli.speak_args import stream_options
 from dsm_mlx.cli.wording import told_normalize
 from dsm_mlx.files.text import load, save
 from dsm_mlx.loading.voices import Voices
-from dsm_mlx.messages import shown
+from dsm_mlx.messages import say, shown
 from dsm_mlx.results import Word
 from dsm_mlx.tts.model import TextToSpeech
 from dsm_mlx.tts.stream import SpeechStream

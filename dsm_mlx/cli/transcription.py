@@ -17,13 +17,14 @@ from dsm_mlx.audio import AudioFile, Microphone, Part, Sound, read_stream
 from dsm_mlx.audio.devices import find_device
 from dsm_mlx.cli import common, remote
 from dsm_mlx.cli.archiving import transcribe_archive
-from dsm_mlx.cli.common import put, say, say_error, shown_name
+from dsm_mlx.cli.common import put, say_error, shown_name
 from dsm_mlx.cli.level import metered
 from dsm_mlx.cli.models import list_models
 from dsm_mlx.cli.plotting import plot
 from dsm_mlx.cli.steering_args import steering
 from dsm_mlx.cli.transcripts import deliver, part_of, paths, printer
 from dsm_mlx.errors import AudioError
+from dsm_mlx.messages import say
 from dsm_mlx.results import Event, Transcript, Word
 from dsm_mlx.showing.plot import check_matplotlib
 from dsm_mlx.stt.model import SpeechToText

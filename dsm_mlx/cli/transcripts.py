@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from dsm_mlx import captions
-from dsm_mlx.cli.common import put, say, shown_name
+from dsm_mlx.cli.common import put, shown_name
 from dsm_mlx.cli.printer import Printer, plain_text
 from dsm_mlx.cli.transcribe_args import result_name
 from dsm_mlx.files.text import save
+from dsm_mlx.messages import say
 from dsm_mlx.results import Transcript
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsm_mlx.cli.common import say
+from dsm_mlx.messages import say
 from dsm_mlx.tts.text.rules import NEEDS, WithoutNumbers, as_far_as_it_can, numbers_can_be_said
 
 

@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 import numpy as np
 
 from dsm_mlx.audio import WavWriter
-from dsm_mlx.serve.run import say
+from dsm_mlx.messages import say
 from dsm_mlx.serve.state import State
 
 SENTENCE = "the bus was late because the road was full of snow"

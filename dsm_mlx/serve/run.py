@@ -6,14 +6,14 @@ import asyncio
 import os
 import secrets
 import socket
-import sys
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dsm_mlx
 from dsm_mlx import ModelInfo
+from dsm_mlx.messages import say
 from dsm_mlx.serve.app import application
 from dsm_mlx.serve.models import Models
 from dsm_mlx.serve.options import ServerOptions
@@ -102,12 +102,6 @@ def _run(
         if not done.cancelled() and (error := done.exception()):
             raise error
     return 130 if server.force_exit else status
-
-
-def say(line: str) -> None:
-    """A line on stderr; that nobody can read it changes nothing."""
-    with suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
 
 
 def greeting(
