@@ -9,7 +9,6 @@ import tarfile
 import zipfile
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from pages import ROOT, run

@@ -42,7 +42,7 @@ def command(typed):
 
 def test_what_passes_the_tests_is_what_ci_calls():
     lines = (ROOT / ".ci/run").read_text().splitlines()
-    assert SECOND == lines[-1] and "python -m pytest -n 2" in SECOND
+    assert lines[-1] == SECOND and "python -m pytest -n 2" in SECOND
 
 
 def test_the_programs_run_one_after_another(place):
