@@ -184,6 +184,9 @@ def test_without_the_extra_the_command_says_so_once_and_goes_on(tmp_path):
     assert [word["text"] for word in words] == ["Hello", "5"]
     status, _, err = run(*args, "--normalize", "off", command=command)
     assert status == 0 and "numbers" not in err
+    without = ["--model", "tiny", "**Hello** five", "--out", tmp_path / "a.wav"]
+    status, _, err = run(*without, command=command)
+    assert status == 0 and "numbers" not in err
 
 
 def test_with_a_server_the_command_says_the_same(tmp_path):

@@ -41,20 +41,23 @@ def run(args: argparse.Namespace) -> int:
         return common.list_devices()
     if args.list_models:
         return list_models()
-    _read_wording(args)
+    _read(args)
     if args.list_voices:
         return voices.show(args)
     return speak(args)
 
 
-def _read_wording(args: argparse.Namespace) -> None:
-    """Settle what `--normalize` and `--lexicon` mean for `stream`."""
+def _read(args: argparse.Namespace) -> None:
+    """The files with text and names, and what `--normalize` and `--lexicon` mean for `stream`."""
     if args.lexicon is not None:
         args.lexicon = read_lexicon(args.lexicon)
+    if args.text_file:
+        args.text = [load(args.text_file)]
     if args.normalize == "off":
         args.normalize = None
     else:
-        args.normalize = told_normalize(args.normalize)
+        text = None if args.live else " ".join(args.text)
+        args.normalize = told_normalize(args.normalize, text)
 
 
 def speak(args: argparse.Namespace) -> int:
@@ -99,8 +102,6 @@ def _model(model: str | None, args: argparse.Namespace) -> TextToSpeech:
 def _check_world(args: argparse.Namespace) -> str | None:
     """What would be missing is told before anything is loaded; returns the model's name, if one of
     this machine's is to speak."""
-    if args.text_file:
-        args.text = [load(args.text_file)]
     if args.live and common.stdin().isatty():
         say("type what to say; Ctrl-D ends")
     if args.out == "-":
