@@ -10,6 +10,7 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 from benchmark import live, lockstep, run
+from benchmark.graph import compiled_kernels
 from benchmark.live import Load
 from test_schedule import Adding, Clock, Counted
 
@@ -291,3 +292,11 @@ def test_what_is_measured_is_shown_if_more_fails(checkpoint, tmp_path):
     )
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == "error: it broke"
     assert json.loads(done.stdout)["rows 1"]["frame ms"]["median"] > 0
+
+
+def test_kernels_are_not_counted_where_none_is_fused(tmp_path, monkeypatch):
+    if mx.default_device().type == mx.DeviceType.gpu:
+        pytest.skip("a GPU needs no compiler of the system's")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OSError, match=r"needs g\+\+"):
+        compiled_kernels(mx.exp, mx.zeros((2,)))

@@ -67,6 +67,7 @@ def test_of_files_nothing_half_is_written(stt, sounds, tmp_path):
     assert os.listdir(tmp_path) == ["short.srt"]
 
 
+@pytest.mark.alone
 def test_many_files_are_not_all_listed(stt, sounds, tmp_path):
     links = [tmp_path / f"{i:03}.flac" for i in range(100)]
     for link in links:

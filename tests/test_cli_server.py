@@ -184,6 +184,7 @@ def test_nothing_to_say_is_an_error_and_no_file(server, tmp_path):
     assert status == 1 and "nothing of it can be said" in err and os.listdir(tmp_path) == []
 
 
+@pytest.mark.alone
 def test_ctrl_c_while_it_speaks_writes_no_file(server, tmp_path):
     text = "word " * 5000
     out = tmp_path / "a.wav"

@@ -6,8 +6,10 @@ the confidence of words. A GPU spends some microseconds on every kernel, whateve
 
 import pytest
 from benchmark import counts, models
-from benchmark.graph import count, hollow
+from benchmark.graph import count, fuses, hollow
 from mlx import core as mx
+
+pytestmark = pytest.mark.skipif(not fuses(), reason="MLX fuses nothing here: g++ is missing")
 
 # shape, bits: the most kernels in all and of some parts, and the most MB read.
 LIMITS = {

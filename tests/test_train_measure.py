@@ -136,6 +136,6 @@ def test_the_bundled_model_is_measured_on_recordings(capsys):
 
 
 def test_a_picture_that_cannot_be_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ValueError, match=r"--plot needs matplotlib"):
         measure.main(["no such model", "--plot", str(tmp_path / "curve.png")])

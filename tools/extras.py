@@ -62,7 +62,7 @@ def installed(extra: str) -> Installed:
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         done = subprocess.run(
-            [*pip, "--no-compile", "--target", folder, f"{ROOT}{extra}"],
+            [*pip, "--target", folder, f"{ROOT}{extra}"],
             capture_output=True,
             text=True,
         )

@@ -13,6 +13,10 @@ READ_BYTES = 1 << 16
 KEPT_BYTES = 1 << 16
 
 
+class UnreadError(AudioError):
+    """The stream itself failed: no other decoder will get more out of it."""
+
+
 class Reader:
     """The bytes of `stream`, an object with `read`, from where it stands.
 
@@ -117,7 +121,7 @@ class Reader:
         try:
             data = self._read_some(size)
         except (OSError, ValueError, EOFError) as error:  # closed; a gzip file that was cut
-            raise AudioError(f"{self.name}: cannot be read: {reason(error)}") from None
+            raise UnreadError(f"{self.name}: cannot be read: {reason(error)}") from None
         if not isinstance(data, (bytes, bytearray, memoryview)):
             kind = "nothing, as one does that does not wait" if data is None else shown(data)
             raise TypeError(f"{self.name}: read() gave {kind} (expected bytes)")

@@ -20,7 +20,7 @@ from dsm_mlx.audio.ffmpeg import FfmpegSource, NoSoundError, has_ffmpeg
 from dsm_mlx.audio.formats import OGG_VIDEO, WAV, Format, guessed, told
 from dsm_mlx.audio.part import Part
 from dsm_mlx.audio.pyav import PyavSource, has_pyav
-from dsm_mlx.audio.reader import READ_BYTES, Reader
+from dsm_mlx.audio.reader import READ_BYTES, Reader, UnreadError
 from dsm_mlx.audio.soundfiles import SoundFileSource, UnreadableError
 from dsm_mlx.audio.wav import PcmSource, open_wav
 from dsm_mlx.errors import AudioError
@@ -177,6 +177,8 @@ def _tried(decoder, source: str | Reader, format: Format | None, name: str, part
         return decoder(source, format, name, part)
     except NoSoundError as error:
         raise NoSoundError(f"{name}: {error}") from None
+    except UnreadError:
+        raise
     except (AudioError, OSError) as error:
         raise AudioError(f"{name}: not a sound file that can be read: {reason(error)}") from None
 

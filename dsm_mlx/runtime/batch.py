@@ -369,7 +369,7 @@ class Batch:
         if live and known and self.cost(live) > FRAME_SECONDS:
             self._told_late = True
             log.warning(
-                "%s: %d live streams need %.0f ms a frame of 80 ms on this machine; they fall "
+                "%s: %d live stream(s) need %.0f ms a frame of 80 ms on this machine; they fall "
                 "behind evenly",
                 self.name,
                 live,

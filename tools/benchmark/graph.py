@@ -8,6 +8,7 @@ machine is, and a concatenation is as many copies as it has parts.
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -100,9 +101,19 @@ def count(function: Callable, *inputs) -> Counts:
 
 
 def compiled_kernels(function: Callable, *inputs) -> tuple[Counter[str], int]:
-    """The kernels of the compiled graph of `function`; see `Counts`."""
+    """The kernels of the compiled graph of `function`; see `Counts`.
+
+    OSError where MLX fuses none.
+    """
+    if not fuses():
+        raise OSError("kernels are counted as MLX fuses them, which on a CPU needs g++")
     with kernels_of_a_gpu():
         return _nodes(mx.compile(function)(*inputs))
+
+
+def fuses() -> bool:
+    """Whether `mx.compile` fuses kernels here: on a CPU it calls g++ for that."""
+    return mx.default_device().type == mx.DeviceType.gpu or shutil.which("g++") is not None
 
 
 def _nodes(outputs) -> tuple[Counter[str], int]:

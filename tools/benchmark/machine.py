@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import mlx.core as mx
@@ -64,6 +65,8 @@ def _seconds(work) -> float:
 
 def resident() -> int:
     """Bytes of this process that are in memory now. A GPU's memory is not among them."""
+    with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.readline().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     shown = subprocess.run(
         ["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, text=True, check=True
     )
