@@ -231,6 +231,7 @@ def test_what_begins_a_command_imports_no_dask():
 # ---- stops
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_command_that_is_stopped_goes_on_where_it_was(model, folder, expected, tmp_path, number):
     args = "--model", model, folder, "--output-dir", tmp_path, "--recursive", "--skip-existing"

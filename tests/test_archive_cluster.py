@@ -78,6 +78,7 @@ def in_pieces(hearing, path, data=None):
         before = got
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rate", "options"), [(24_000, {}), (44_100, {"start": 0.5, "end": 3.05, "gain": "auto"})]
 )
@@ -140,6 +141,7 @@ def test_channels_are_heard_apart(model, made, tmp_path):
 # ---- a cluster
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("send_files", [False, True])
 def test_a_cluster_hears_what_a_process_hears(
     client, model, folder, expected, tmp_path, send_files
@@ -192,6 +194,7 @@ def test_a_model_that_is_loaded_cannot_be_given_away(model, folder, made, tmp_pa
 # ---- deaths
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("failures", "send_files"), [(3, False), (0, False), (3, True)])
 def test_a_worker_that_is_killed_costs_nothing(
     client, model, folder, expected, tmp_path, failures, send_files
@@ -292,6 +295,7 @@ def cluster(file, port=0):
             process.wait()
 
 
+@pytest.mark.thorough
 def test_the_scheduler_is_killed(model, folder, expected, tmp_path):
     out = tmp_path / "out"
     with cluster(tmp_path / "scheduler.json") as (address, scheduler):
@@ -307,6 +311,7 @@ def test_the_scheduler_is_killed(model, folder, expected, tmp_path):
     goes_on(model, folder, out, expected)
 
 
+@pytest.mark.thorough
 def test_the_scheduler_comes_back(model, folder, expected, tmp_path):
     """With no memory of what it was asked, within the time that the client waits for it."""
     out = tmp_path / "out"
@@ -334,6 +339,7 @@ def test_what_is_no_address(wrong):
         pass
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_the_client_is_stopped(model, folder, expected, tmp_path, number):
     """Its workers go with it. A terminal sends Ctrl-C to all of them."""

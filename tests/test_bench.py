@@ -51,6 +51,7 @@ def test_a_checkpoint_in_figures(checkpoint, name):
     assert "2 rows, 2 frames" in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["stt-tiny", "tts-tiny"])
 def test_a_soak_as_others_join_and_leave(small, name):
     done = bench(small(name), "--soak", 0.005, "--json")
@@ -69,6 +70,7 @@ def test_streams_that_joined_one_by_one(small):
     assert share == pytest.approx(four / (4 * one)) and share > 0
 
 
+@pytest.mark.thorough
 def test_streams_recordings_and_voices_beside_each_other(small):
     args = "--live", 2, "--files", 2, "--voices", 1, "--tts", small("tts-tiny")
     result = json.loads(bench(small("stt-tiny"), *args, "--seconds", 2, "--json").stdout)
@@ -118,6 +120,7 @@ class Slow:
         pass
 
 
+@pytest.mark.thorough
 def test_a_stream_that_falls_behind_is_seen():
     """Each frame takes twice as long as it lasts, so that the wait grows by 80 ms with each; frames
     that were never begun count for as long as they have waited."""
@@ -177,6 +180,7 @@ def test_a_session_that_fails_ends_the_measuring():
         together.run()
 
 
+@pytest.mark.thorough
 def test_random_weights_of_an_official_shape():
     shapes = BENCH.parent / "benchmark/shapes"
     assert {path.stem for path in shapes.glob("*.json")} >= {"stt-1b", "tts-1.6b"}

@@ -42,6 +42,7 @@ def alone(stt, talk):
     return [stt.transcribe(pcm[:, k].copy(), sample_rate=RATE) for k in (0, 1)]
 
 
+@pytest.mark.thorough
 def test_two_who_speak_at_once_are_heard_apart(stt, talk, alone):
     heard = stt.transcribe(talk, channels="split", speakers=["Ann", "Bob"])
     for name, one in zip(("Ann", "Bob"), alone, strict=True):
@@ -66,6 +67,7 @@ def test_two_who_speak_at_once_are_heard_apart(stt, talk, alone):
     assert [line.partition(": ")[0] for line in heard.text.splitlines()][:2] == ["Ann", "Bob"]
 
 
+@pytest.mark.thorough
 def test_captions_of_two_overlap(stt, talk):
     srt = stt.transcribe(talk, channels="split").to_srt()
     blocks = re.findall(r"(\S+) --> (\S+)\n(channel \d)", srt)
@@ -73,6 +75,7 @@ def test_captions_of_two_overlap(stt, talk):
     assert any(b[0] < a[1] and a[2] != b[2] for a, b in pairwise(blocks))
 
 
+@pytest.mark.thorough
 def test_any_source_and_any_number_of_rows(stt, talk):
     """A stream comes once and an array is in memory; one row after another hears the same."""
     expected = stt.transcribe(talk, channels="split")
@@ -83,6 +86,7 @@ def test_any_source_and_any_number_of_rows(stt, talk):
         assert narrow.transcribe(talk, channels="split").words == expected.words
 
 
+@pytest.mark.thorough
 def test_a_list_with_one_of_a_single_channel(stt, talk):
     mono = DEMOS / "bus.wav"
     one, two = stt.transcribe([mono, talk], channels="split", speakers=["Ann"], batch=2)
@@ -91,6 +95,7 @@ def test_a_list_with_one_of_a_single_channel(stt, talk):
     assert {word.speaker for word in two.words} == {"Ann", "channel 2"}
 
 
+@pytest.mark.thorough
 def test_progress_and_events_are_of_the_recording(stt, talk):
     parts = list(stt.transcribe_events([talk], channels="split"))
     assert {part.index for part in parts} == {0}
@@ -104,6 +109,7 @@ def test_progress_and_events_are_of_the_recording(stt, talk):
     }
 
 
+@pytest.mark.thorough
 def test_one_that_cannot_be_read_ends_alone(stt, talk, tmp_path):
     pcm, _ = soundfile.read(talk, dtype="float32")
     pcm[3 * RATE, 1] = np.nan

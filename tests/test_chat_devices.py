@@ -130,6 +130,7 @@ def check(models, messages, events, ear):
     assert all(0 < latency.total < 10 for latency in latencies)
 
 
+@pytest.mark.thorough
 def test_three_turns_and_an_interruption(headphones, tmp_path):
     with dsm_mlx.load_stt("tiny") as stt, dsm_mlx.load_tts("tiny") as tts:
         for take in range(TAKES):

@@ -151,6 +151,7 @@ async def conversation(person, world):
         return talk.messages, heard.text
 
 
+@pytest.mark.thorough
 def test_three_turns_and_an_interruption():
     world, found = World(), []
     person = Person(world)
@@ -174,6 +175,7 @@ def test_three_turns_and_an_interruption():
     assert all(e.latency.total > 0 for e in person.events if isinstance(e, Said))
 
 
+@pytest.mark.thorough
 def test_the_program_of_the_docs(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     parts = (ROOT / "docs/conversation.md").read_text().split("```python\n")[1:]
@@ -197,6 +199,7 @@ def measured():
     return len(gc.get_objects()), mx.get_active_memory(), threading.active_count()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("turns", [50, pytest.param(200, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_turns(models, turns):
     """Random models: noise makes words, and the policy ends a turn at every one of them."""

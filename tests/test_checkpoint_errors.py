@@ -219,6 +219,7 @@ def put(values: dict, path: tuple, value) -> None:
     values[path[-1]] = value
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["config.json", "mimi_config.json"])
 def test_nothing_in_a_config_is_taken_on_trust(folder, name):
     """Whatever stands anywhere in a config: it loads, or it is one CheckpointError."""

@@ -130,6 +130,7 @@ def scripted_talk(devices, monkeypatch):
 TINY = ["--stt", "tiny", "--tts", "tiny", "--voice", "slt"]
 
 
+@pytest.mark.thorough
 def test_a_talk_with_an_echo(devices, capsys, tmp_path):
     kept = tmp_path / "talk.jsonl"
     assert main([*TINY, "--echo", "--transcript", str(kept)]) == 0

@@ -120,6 +120,7 @@ def served(tmp_path_factory, command, **options):
     return process.returncode, err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_server_serves_without_any_stream(small, tmp_path_factory, shell):
     models = ["--stt", str(small("stt-tiny")), "--tts", str(small("tts-tiny"))]

@@ -59,6 +59,7 @@ def remotely(command, server, *args, **options):
 # ---- listening
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "args",
     [

@@ -138,6 +138,7 @@ def test_a_hub_that_does_not_answer_is_told_at_once_in_one_line(tmp_path):
         assert time.monotonic() - before < 20  # the client alone takes 25
 
 
+@pytest.mark.thorough
 def test_the_words_of_a_voice_come_back(tmp_path):
     """The README's sentence, spoken by tiny's clearest voice, through the other command."""
     wav = tmp_path / "hello.wav"
@@ -167,6 +168,7 @@ else:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["transcribe", "codec", "live", "speak", "chat"])
 def test_demos_without_arguments_and_sound_devices(name, tmp_path, monkeypatch):
     """They do something sensible, or say in words what they need."""

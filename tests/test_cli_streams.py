@@ -51,6 +51,7 @@ def test_words_come_without_stdin_and_stderr(stt, sound, words, shell):
     assert run(STT, *stt, sound, shell=shell) == (0, words, "")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shell", [">&-", "<&- >&-", "<&- >&- 2>&-"])
 def test_files_are_written_without_any_stream(stt, tts, sound, words, tmp_path, shell):
     status, out, err = run(STT, *stt, sound, "--output-dir", tmp_path, shell=shell)
@@ -97,6 +98,7 @@ def test_a_model_is_converted_without_any_stream(small, tmp_path, shell):
     assert status == 1 and "Traceback" not in err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_server_says_what_is_wrong_without_any_stream(tmp_path, shell):
     status, _, err = run(SERVE, "--stt", tmp_path / "no", "--tts", "none", shell=shell)

@@ -158,6 +158,7 @@ def test_rows_that_rest_lose_nothing(mimi, case):
     )
 
 
+@pytest.mark.thorough
 def test_streamed_equals_whole_past_the_official_window():
     """The same weights with the official window of 250 positions, over 350."""
     model = load_mimi(MIMI / "mimi.safetensors", MIMI / "mimi_config.json")
@@ -176,6 +177,7 @@ def test_streamed_equals_whole_past_the_official_window():
 # ---- the public face ---------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("codebooks", CODEBOOKS)
 def test_load_codec(case, codebooks):
     codec = dsm_mlx.load_codec(MIMI, codebooks=codebooks)

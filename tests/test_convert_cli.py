@@ -212,6 +212,7 @@ def test_weights_that_are_not_finite(flags, source, tmp_path, capsys):
     assert left_over(tmp_path) == {"source"}
 
 
+@pytest.mark.thorough
 def test_tinys_speaking_half(tmp_path, capsys):
     new = tmp_path / "new"
     assert run("tiny", new, "--kind", "tts", "--layout", "pytorch", "--voices", "slt") == 0

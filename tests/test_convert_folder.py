@@ -69,6 +69,7 @@ def check_told(one, before):
         assert one.get("killed") or told in ("interrupted", "", "wrote DEST\ninterrupted"), one
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "darwin", reason="Metal does not survive a fork")
 @pytest.mark.parametrize("tries", [20, pytest.param(400, marks=slow)])
 def test_the_command_stopped_at_random_moments(tries, tmp_path):

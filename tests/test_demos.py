@@ -44,6 +44,7 @@ def test_help_says_what_it_does_and_what_to_type(demo, option, tmp_path):
     assert f"python demos/{demo.name}" in out
 
 
+@pytest.mark.thorough
 def test_without_arguments_or_devices(demo, tmp_path):
     status, out, err = ran(demo, folder=tmp_path)
     if demo.stem in NEEDS_NOTHING:

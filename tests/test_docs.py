@@ -68,6 +68,7 @@ def carried_out(place, request):
     return written
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", GUIDES, ids=names(GUIDES))
 def test_the_programs_of_a_page_run_one_after_another(path, carried_out):
     code = "\n".join(["from page_world import *", *filter(runs_here, shown(path))])

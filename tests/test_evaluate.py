@@ -111,6 +111,7 @@ def test_recordings_and_their_texts(tmp_path):
     ]
 
 
+@pytest.mark.thorough
 def test_the_bundled_model_and_a_recipe(tmp_path, capsys):
     out = tmp_path / "figures.json"
     args = ["tiny", "--recipes", "mixed-3", "--audio", DEMOS / "bus.wav", "--json", out]
@@ -139,6 +140,7 @@ def test_without_a_model_it_is_every_recipe_on_the_bundled_one(monkeypatch, caps
     assert asked == [(["tiny"], [])]
 
 
+@pytest.mark.thorough
 def test_the_codec_is_compared_too(checkpoint, tmp_path):
     args = [checkpoint("stt-q64"), "--recipes", "small-4", "--audio", DEMOS / "bus.wav"]
     rows: list[dict] = []
@@ -146,6 +148,7 @@ def test_the_codec_is_compared_too(checkpoint, tmp_path):
     assert rows[1]["code_agreement"] < 1 and rows[0]["code_agreement"] == 1
 
 
+@pytest.mark.thorough
 def test_a_speaker_and_its_voices(checkpoint, tmp_path, capsys):
     texts = tmp_path / "texts.txt"
     texts.write_text("some words\n\nand more\n")

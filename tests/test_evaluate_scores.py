@@ -61,6 +61,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+@pytest.mark.thorough
 def test_a_set_by_the_command(tmp_path):
     paths = [DEMOS / name for name in NAMES]
     rows = [{"audio": str(p), "text": p.with_suffix(".txt").read_text()} for p in paths]
@@ -137,6 +138,7 @@ def test_times_of_words_where_they_are_known(calls, folder, heard, capsys):
     assert "word times, published, of other recordings: F1 0.73, mIoU 0.54" in out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_curves_as_tables_json_and_pictures(suffix, calls, folder, tmp_path, capsys):
     out = tmp_path / "figures.json"
@@ -169,6 +171,7 @@ def test_a_curve_of_delays_is_of_those_that_the_model_knows(heard, calls, capsys
     assert rows == ["0.16 s", "0.32 s", "0.5 s", "0.8 s", "1.2 s", "2 s", "2.5 s"]
 
 
+@pytest.mark.thorough
 def test_what_a_codec_leaves(tmp_path, capsys):
     """More codebooks leave more: of the spectrum, and of the words."""
     out = tmp_path / "figures.json"

@@ -320,6 +320,7 @@ print("and on")
 )
 
 
+@pytest.mark.thorough
 def test_a_forked_process_is_told_to_load_anew_and_never_waits(small):
     """All that would wait is refused, all that ends something does nothing; the parent goes on."""
     status, said = ran(FORKED, small("stt-tiny"), small("tts-tiny"))
@@ -348,6 +349,7 @@ def test_processes_forked_before_use_work_each_by_itself(small):
     assert one == other
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", range(2))
 def test_a_program_ends_with_its_own_status(small, part):
     """And without a word of ours, whatever its threads are doing."""

@@ -18,6 +18,7 @@ def tts(small):
     return dsm_mlx.load_tts(small("tts-tiny"))
 
 
+@pytest.mark.thorough
 def test_a_live_frame_is_in_the_next_step_beside_eight_recordings(small, tmp_path):
     stt = dsm_mlx.load_stt(own(small("stt-tiny"), tmp_path))
     recordings = [sound(4, seed) for seed in range(8)]
@@ -54,6 +55,7 @@ def test_a_live_frame_is_in_the_next_step_beside_eight_recordings(small, tmp_pat
     assert len(delays) > 20 and max(delays) <= 1
 
 
+@pytest.mark.thorough
 def test_a_live_frame_waits_for_one_turn_of_a_speaking_model(small, tmp_path, tts, monkeypatch):
     stt = dsm_mlx.load_stt(own(small("stt-tiny"), tmp_path))
     waited, turns = [], 0

@@ -14,6 +14,7 @@ FUZZ = Path(__file__).parents[1] / "tools/fuzz.py"
 COUNT = int(os.environ.get("DSM_MLX_FUZZ", 250))  # cases of each kind
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", case.KINDS)
 def test_hostile_input_is_fine_or_refused(kind, capsys):
     outcomes = campaign.play((kind,), COUNT, jobs=1)

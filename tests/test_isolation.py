@@ -318,6 +318,7 @@ def test_weights_that_overflow_end_what_speaks(small, tmp_path, tts, file, tenso
     assert all_free(tts, bad)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["stt-tiny", "tts-tiny"])
 def test_whatever_weight_is_huge_nothing_that_is_no_number_comes_out(small, tmp_path, name):
     """Numbers or an error that names the model; of all its tensors a few at random."""

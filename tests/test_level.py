@@ -129,6 +129,7 @@ def delayed(small):
     return dsm_mlx.load_stt(small("stt-tiny-26"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", ["stt", "delayed"])
 def test_any_pieces_give_the_same(model, request):
     stt = request.getfixturevalue(model)

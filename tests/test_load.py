@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from loading import clients, expected
 from serving import Served
 
@@ -15,6 +16,7 @@ LOAD = Path(__file__).parents[1] / "tools/load.py"
 SECONDS = os.environ.get("DSM_MLX_LOAD", "8")
 
 
+@pytest.mark.thorough
 def test_a_server_under_load_is_right_and_stays_as_it_is():
     command = [sys.executable, LOAD, "--seconds", SECONDS, "--listeners", "12", "--speakers", "3"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120 + float(SECONDS))
@@ -25,6 +27,7 @@ def test_a_server_under_load_is_right_and_stays_as_it_is():
     assert counts["faults"].strip() == "0"
 
 
+@pytest.mark.thorough
 def test_what_is_wrong_is_seen(tmp_path):
     """With other words and another sound expected than there are."""
     truth = expected.make(tmp_path)

@@ -70,6 +70,7 @@ def one_of_many(stt, tts, rng):
         stream.cycle = stream
 
 
+@pytest.mark.thorough
 def test_memory_is_as_at_first_after_many_streams(small, tmp_path):
     """Opened, used or not, closed, cancelled, dropped, in a cycle or not."""
     stt = dsm_mlx.load_stt(own(small("stt-tiny"), tmp_path))
@@ -122,6 +123,7 @@ def same(said, expected):
     return all(np.array_equal(a.audio, b.audio) for a, b in zip(said, expected, strict=True))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch", [1, 2, 3, 100])
 def test_more_recordings_and_texts_than_rows(narrow, alone, batch):
     stt, tts = narrow
@@ -130,6 +132,7 @@ def test_more_recordings_and_texts_than_rows(narrow, alone, batch):
     assert same(tts.synthesize(TEXTS, seed=seeds, batch=batch), alone[1])
 
 
+@pytest.mark.thorough
 def test_streams_take_the_rows_of_recordings_which_end_as_alone(narrow, alone):
     stt, pcm = narrow[0], FRAMES[:9600]
     expected, done, used = fed(stt, pcm), threading.Event(), []
@@ -155,6 +158,7 @@ def test_streams_take_the_rows_of_recordings_which_end_as_alone(narrow, alone):
     assert all_free(stt)
 
 
+@pytest.mark.thorough
 def test_speech_takes_the_rows_of_texts_which_end_as_alone(narrow, alone):
     tts, done, used = narrow[1], threading.Event(), []
 

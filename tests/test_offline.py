@@ -59,6 +59,7 @@ def test_who_is_offline_is_told_at_once(tmp_path, settings, reason):
     assert seconds < 6  # most of them to import
 
 
+@pytest.mark.thorough
 def test_a_hub_that_never_answers(tmp_path):
     with socket.create_server(("127.0.0.1", 0), backlog=20) as silent:
         said, seconds = ask(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -42,6 +42,7 @@ def test_captions_in_an_event_loop():
     assert len(partial) > 12
 
 
+@pytest.mark.thorough
 def test_an_llm_that_speaks(tmp_path):
     (said,) = ran("speak_llm", tmp_path / "said.wav")
     expected = "You asked when does the train leave? The answer is that the train leaves at nine."
@@ -60,6 +61,7 @@ def test_barge_in():
     assert int(said.split()[-4]) < 40
 
 
+@pytest.mark.thorough
 def test_a_sliding_window():
     lines = [line.split() for line in ran("window", KITCHEN)]
     assert [line[0] for line in lines] == ["1.0", "2.0", "3.0", "3.4"]
@@ -68,6 +70,7 @@ def test_a_sliding_window():
     assert counts == sorted(counts) and counts[0] >= 3
 
 
+@pytest.mark.thorough
 def test_two_models_at_once():
     lines = [line.split() for line in ran("two_models", BUS)]
     for line in lines:
@@ -75,6 +78,7 @@ def test_two_models_at_once():
     assert float(lines[0][0]) + 1 < float(lines[1][0])
 
 
+@pytest.mark.thorough
 def test_a_chat_loop():
     lines = ran("chat_loop", BUS, KITCHEN)
     assert [line.split(":")[0] for line in lines] == ["heard", "answered"] * 2
@@ -84,6 +88,7 @@ def test_a_chat_loop():
     close_to(lines[3].split()[1:], ["good", "morning", "how", "are", "you"])
 
 
+@pytest.mark.thorough
 def test_what_is_stopped_goes_on(tmp_path):
     state = tmp_path / "state"
     parts = [ran("resumed", BUS, state, stop) for stop in ("1.5", "9")]
@@ -113,6 +118,7 @@ def test_what_a_service_logs(tmp_path):
     assert lines[-1].startswith("INFO service 6.6 s heard in ")
 
 
+@pytest.mark.thorough
 def test_a_service_that_knows_its_limits(small):
     began = time.monotonic()
     lines = ran("limits", small("stt-tiny"))

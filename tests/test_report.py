@@ -59,6 +59,7 @@ def test_what_fails_is_said_and_the_rest_goes_on(written):
     assert "- Done: 1 of 5 parts.\n" in text
 
 
+@pytest.mark.thorough
 def test_what_takes_too_long_is_ended_and_what_it_said_kept(written, monkeypatch, tmp_path):
     monkeypatch.setattr(report, "_IN_ALL", 5)  # of which a part may take three
     mark = tmp_path.parent / "still there"
@@ -156,6 +157,7 @@ def test_a_real_part_in_a_process_of_its_own(tmp_path):
     assert "- Exactness: 2 of 2 checks hold.\n- Done: 1 of 1 parts.\n" in text
 
 
+@pytest.mark.thorough
 def test_the_goldens_of_hearing():
     found = list(exact.goldens())
     assert len(found) == 12 and all(len(row) == 4 for row in found)

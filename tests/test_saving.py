@@ -67,6 +67,7 @@ def resumed(stt, stream):
     return stt.resume(data)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("model", ["stt", "delayed"])
 def test_a_stream_goes_on_from_its_bytes(model, seed, request):
@@ -192,6 +193,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.thorough
 def test_two_processes_hear_a_stream_in_turns(small, stt, tmp_path):
     """As services would that may be stopped at any time."""
     every, seconds = (60, round(MINUTES * 60)) if MINUTES else (2, 60)
@@ -278,6 +280,7 @@ def test_another_model_bits_dtype_or_cache(small, checkpoint, stt, tmp_path):
         assert model.streams == 0
 
 
+@pytest.mark.thorough
 def test_every_form_of_a_model_goes_on(small, checkpoint, tmp_path):
     """Its state in halves, in 8 bits, after other codebooks' delays."""
     for name, options in (

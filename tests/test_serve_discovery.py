@@ -63,6 +63,7 @@ def served(small, name, **settings):
     return Served(**{"stt": str(small("stt-tiny")), **place, **settings})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_is_found_and_forgotten(small, number):
     with browsing() as network, served(small, "a kitchen") as server:

@@ -95,6 +95,7 @@ async def read_sound(client) -> np.ndarray:
     return np.frombuffer(data, "<i2")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [None, "max"])
 def test_a_reply_is_said_once_while_it_is_written(server, name):
     async def say():

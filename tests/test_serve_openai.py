@@ -295,6 +295,7 @@ def test_who_leaves_while_it_is_said_frees_the_slot(server, format):
     server.free(2)
 
 
+@pytest.mark.thorough
 def test_who_leaves_while_a_file_is_heard_makes_room(server):
     """As many as may be heard at the same time leave, and the next one is answered."""
     file = io.BytesIO()

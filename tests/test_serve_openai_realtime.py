@@ -86,6 +86,7 @@ def test_the_older_shape(server, stt):
         assert client.until("completed")[-1]["transcript"] == stt.transcribe(BUS).text
 
 
+@pytest.mark.thorough
 def test_what_is_cleared_was_not_said(tiny):
     """What was committed before was said, and so is what comes after; nobody waits for answers."""
     with Live(tiny) as client:
@@ -125,6 +126,7 @@ def test_what_is_cleared_before_any_sound_came(server):
         assert manual(client)["type"] == "session.updated"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "turns",
     [
@@ -154,6 +156,7 @@ def test_the_server_ends_turns(tiny, turns):
     assert started[0] < len(bus) / 24 - 500 < stopped[0] < second <= started[1] + 80 < stopped[1]
 
 
+@pytest.mark.thorough
 def test_a_turn_may_be_ended_by_the_client_where_the_server_looks_for_ends(tiny):
     with Live(tiny) as client:
         client.append(read(BUS))
@@ -163,6 +166,7 @@ def test_a_turn_may_be_ended_by_the_client_where_the_server_looks_for_ends(tiny)
     assert completed(found) == [BUS_TEXT, CAT_TEXT]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_sound_of_other_rates(tiny, rate):
     """Turn after turn, cut inside samples."""

@@ -54,6 +54,7 @@ def transcript(client, name):
     return part["transcript"]
 
 
+@pytest.mark.thorough
 def test_a_turn_and_its_answer(server):
     with Live(server, "model=echo") as client:
         talks(client)
@@ -79,6 +80,7 @@ def test_a_turn_and_its_answer(server):
     assert min(stages) >= 0 and latency["total"] == pytest.approx(sum(stages), abs=0.01)
 
 
+@pytest.mark.thorough
 def test_who_speaks_over_an_answer_stops_it(server):
     """Somebody speaks, then the answer ends: cut where it was heard; and the turn goes on."""
     with Live(server, "model=talker") as client:

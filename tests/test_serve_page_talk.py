@@ -10,7 +10,7 @@ from serving import Served
 
 from dsm_mlx import load_tts
 
-pytestmark = [needs_chromium, pytest.mark.alone]
+pytestmark = [needs_chromium, pytest.mark.alone, pytest.mark.thorough]
 
 QUESTION = "how long does the bus take"
 WORDS = QUESTION.split()

@@ -292,6 +292,7 @@ def test_who_sends_slowly_stays(server):
     free(server)
 
 
+@pytest.mark.thorough
 def test_who_does_not_read_is_dropped_and_costs_no_memory(server):
     """Speech that nobody takes, sound sent without end by one who reads nothing, and pings."""
     before = server.memory

@@ -62,6 +62,7 @@ def test_stopping_tells_those_at_work(models):
         assert served.process.wait(20) == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_does_not_end_is_closed_and_a_second_signal_waits_for_nobody(models, number):
     limits = {"drain": 60.0, "stalled": 60.0}
@@ -116,6 +117,7 @@ def test_wrong_arguments_are_told_in_one_line(arguments, status, told, capfd):
     assert told in err.splitlines()[-1]
 
 
+@pytest.mark.thorough
 def test_the_check_speaks_and_hears(models):
     done = command("--check", "--port", "0", "--api-key", KEY)
     assert done.returncode == 0 and done.stdout == ""

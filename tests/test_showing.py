@@ -136,6 +136,7 @@ def shown_by(code, names):
     return None
 
 
+@pytest.mark.thorough
 def test_the_notebook_shows_what_it_says(monkeypatch):
     monkeypatch.chdir(ROOT)
     names = {}

@@ -295,6 +295,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(guard, "GuardPolicy", lambda: policy)
 
 
+@pytest.mark.thorough
 def test_a_small_model_goes_on_in_every_row(small, tmp_path, quick):
     """Rows of a batch, recordings and a stream: each by itself, and as if alone."""
     stt = dsm_mlx.load_stt(own(small("stt-tiny"), tmp_path))
@@ -333,6 +334,7 @@ def test_what_waits_to_be_heard_again_takes_no_room(small, quick):
             session.samples = 0
 
 
+@pytest.mark.thorough
 def test_tiny_goes_on(quick):
     """It falls silent after each three seconds, and hears nearly all the same."""
     stt = dsm_mlx.load_stt("tiny")

@@ -120,6 +120,7 @@ def test_what_goes_on_after_it_was_cancelled(stt, tts, heard, said):
     assert all_free(stt, tts) and stt.streams == tts.streams == 0
 
 
+@pytest.mark.thorough
 def test_what_owns_its_rows_frees_them_when_it_is_cancelled(stt, tts):
     """listen, speak, atranscribe, asynthesize: they begin anew, and at last they end."""
     pcm, texts = PCM[:7000], ["One"]
@@ -269,6 +270,7 @@ class Game:
         return await self.until_done(transcribe), await self.until_done(synthesize)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_random_game(stt, tts, heard, said, seed):
     game = Game(stt, tts, seed)

@@ -61,6 +61,7 @@ def play(stream, rng):
         yield taken
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("model", ["stt", "delayed"])
 def test_a_fork_goes_on_to_the_same_events(model, seed, request):

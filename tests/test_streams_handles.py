@@ -346,6 +346,7 @@ def test_closing_ends_its_streams_and_who_waits_for_them(folder, speaking):
         fed_one.feed(PCM)
 
 
+@pytest.mark.thorough
 def test_draining_lets_streams_come_to_their_end(folder, speaking):
     """Pushed ones are heard to the end and their events may still be taken; speech is taken."""
     stt, tts = dsm_mlx.load_stt(folder), dsm_mlx.load_tts(speaking)
@@ -366,6 +367,7 @@ def test_draining_lets_streams_come_to_their_end(folder, speaking):
         fed_one.feed(PCM)
 
 
+@pytest.mark.thorough
 def test_closing_while_recordings_are_heard_and_texts_said(folder, speaking):
     """Who waits for them gets them, or an error; what has not begun is an error."""
     stt, tts = dsm_mlx.load_stt(folder), dsm_mlx.load_tts(speaking)

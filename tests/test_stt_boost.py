@@ -246,6 +246,7 @@ def test_boosting_changes_what_is_heard_and_nothing_does_not(stt):
     assert begun
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_rows_of_a_batch_have_phrases_of_their_own(stt, temperature):
     """Live and recordings, alone and together; while no live stream is open frames run ahead."""

@@ -266,6 +266,7 @@ def test_chance_is_that_of_the_library(model, folder):
     assert (status, out) == (0, expected + "\n")
 
 
+@pytest.mark.thorough
 def test_a_delay_that_the_model_does_not_know_is_told(folder):
     _, _, err = run("--model", "tiny", folder / "good.wav", "--delay", 30)
     assert "--delay 30: 2.5 s is used" in err

@@ -77,6 +77,7 @@ def test_the_help_fits_on_two_screens(command):
 # ---- who speaks
 
 
+@pytest.mark.thorough
 def test_channels_become_speakers_in_every_format(talk, tmp_path):
     args = "--model", "tiny", talk, "--channels", "split", "--speakers", "Ann,Bob"
     assert run(STT, *args, "--output-format", "all", "--output-dir", tmp_path)[0] == 0
@@ -176,6 +177,7 @@ def test_results_have_the_name_that_is_wanted(model, noise, tmp_path):
     assert found == {"v1.2.srt", "texts/noise.en.srt", "texts/other.en.srt"}
 
 
+@pytest.mark.thorough
 def test_captions_are_cut_as_the_options_say(model, noise):
     args = "--model", model, noise, "--output-format", "srt"
     with dsm_mlx.load_stt(model) as stt:
@@ -229,6 +231,7 @@ def test_doubtful_words_have_a_colour_on_a_terminal(model, noise):
 # ---- people who come from whisper
 
 
+@pytest.mark.thorough
 def test_what_whisper_takes_is_taken_with_a_word(noise, tmp_path):
     args = ["--model", "tiny", noise, "--output_format", "vtt", "--word_timestamps", "True"]
     args += ["--highlight_words", "False", "--max_line_width=20", "--output_dir", tmp_path]

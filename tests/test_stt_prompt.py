@@ -146,6 +146,7 @@ def test_a_single_row_is_enough(small, tmp_path):
             assert stream.feed(PCM) + stream.flush() == events
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 @pytest.mark.parametrize(
     "prompt", [spoken(), Prompt("we knew it is"), Prompt(audio=PCM, sample_rate=RATE)]

@@ -125,6 +125,7 @@ def test_reset_forgets_the_context_and_keeps_the_time(stt):
     assert [word.start for word in words] == pytest.approx(starts, abs=0.02)
 
 
+@pytest.mark.thorough
 def test_an_interrupt_loses_no_words(stt):
     """Ctrl-C while frames are being computed: a flush brings out what was found meanwhile."""
     pcm = sound(60)
@@ -168,6 +169,7 @@ def test_a_stream_made_in_one_thread_is_used_in_another(stt):
     stream.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch", [2, 3, 8])
 def test_rows_of_a_batch_give_what_they_give_alone(stt, batch):
     """Batch of different lengths: they rest, leave, and others take their place."""
@@ -177,6 +179,7 @@ def test_rows_of_a_batch_give_what_they_give_alone(stt, batch):
     assert sum(len(result.words) for result in together) > 10
 
 
+@pytest.mark.thorough
 def test_rows_with_a_prefix_and_no_heads(delayed):
     sounds = [sound(seconds, seed) for seed, seconds in enumerate([1.0, 2.0, 0.1])]
     together = delayed.transcribe(sounds, sample_rate=RATE, batch=2)
@@ -270,6 +273,7 @@ def test_a_delay_that_is_an_input(checkpoint, tmp_path):
             stt.stream(delay=delay)
 
 
+@pytest.mark.thorough
 def test_memory_and_steps_stay_flat_for_many_windows(stt):
     """40 s are 31 windows of this model: nothing may grow. (`tools/bench.py --soak` goes on.)"""
     import mlx.core as mx

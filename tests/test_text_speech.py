@@ -35,6 +35,7 @@ def plain(words):
 # ---- the library ---------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("written", "heard"),
     [
@@ -49,6 +50,7 @@ def test_numbers_are_heard(tts, stt, written, heard):
     assert plain(speech.words) == written.split()
 
 
+@pytest.mark.thorough
 def test_a_word_has_the_span_of_all_that_is_said_for_it(tts):
     speech = tts.synthesize("It costs $1,234.56 in all.", "slt", seed=1, normalize="en")
     assert plain(speech.words) == ["It", "costs", "$1,234.56", "in", "all."]
@@ -56,6 +58,7 @@ def test_a_word_has_the_span_of_all_that_is_said_for_it(tts):
     assert price.end == following.start and price.end - price.start > 2
 
 
+@pytest.mark.thorough
 def test_the_words_of_a_stream_are_those_of_the_text(tts):
     text = "It costs $1,234.56 in all. The **2nd** one is 5 km away, Nguyen."
     options = {"seed": 1, "normalize": "auto", "lexicon": {"nguyen": "win"}}
@@ -72,6 +75,7 @@ def test_the_words_of_a_stream_are_those_of_the_text(tts):
     assert (chunks[0].ahead, chunks[-1].ahead) == (len(words), 0)
 
 
+@pytest.mark.thorough
 def test_off_is_as_it_stands(tts):
     text = "It costs 5 **dollars** (or so)"
     assert tts.synthesize(text, seed=1, temperature=0).words == (
@@ -139,6 +143,7 @@ def spoken(tmp_path, *args, **options):
     return json.loads(path.read_text()), err
 
 
+@pytest.mark.thorough
 def test_the_command_says_numbers_and_keeps_the_spelling(tmp_path):
     words, err = spoken(tmp_path, "It costs $5.50, **all** of it 🙂")
     assert [word["text"] for word in words] == ["It", "costs", "$5.50,", "all", "of", "it"]
@@ -148,6 +153,7 @@ def test_the_command_says_numbers_and_keeps_the_spelling(tmp_path):
     assert "five dollars and fifty cents" in heard
 
 
+@pytest.mark.thorough
 def test_a_pipe_a_lexicon_and_paragraphs(tmp_path):
     (tmp_path / "names.txt").write_text("# names\nXyz = seven\n")
     args = ["-", "--lexicon", tmp_path / "names.txt", "--normalize", "en"]
@@ -174,6 +180,7 @@ def test_a_lexicon_with_a_fault_is_one_line(tmp_path):
     assert status == 1 and "none" in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_without_the_extra_the_command_says_so_once_and_goes_on(tmp_path):
     command = [sys.executable, "-c", BLOCK + "from dsm_mlx.cli.speak import main; main()"]
     args = ["--model", "tiny", "**Hello** 5", "--out", tmp_path / "a.wav"]
@@ -189,6 +196,7 @@ def test_without_the_extra_the_command_says_so_once_and_goes_on(tmp_path):
     assert status == 0 and "numbers" not in err
 
 
+@pytest.mark.thorough
 def test_with_a_server_the_command_says_the_same(tmp_path):
     text = "It costs $5.50 🙂.\n\nThe **2nd** is xyz away."
     (tmp_path / "names.txt").write_text("xyz = five miles\n")

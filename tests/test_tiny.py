@@ -74,6 +74,7 @@ def test_it_hears_for_longer_than_a_session_of_its_training(stt):
     assert errors(spoken, heard) <= 0.15 * len(spoken)
 
 
+@pytest.mark.thorough
 def test_what_its_codec_gives_back_is_understood(stt):
     """Sound to codes and back: an unlearnt decoder, or one of other codes, loses every word."""
     codec = dsm_mlx.load_codec("tiny")
@@ -93,6 +94,7 @@ SAID = [
 ]
 
 
+@pytest.mark.thorough
 def test_what_it_says_is_heard(stt, tts):
     """Each text by another voice."""
     voices = ["annie", "fiona", "linda", "michael", "robin", "slt"]
@@ -117,6 +119,7 @@ def test_it_is_what_none_falls_back_to_and_it_is_honest(caplog, tmp_path, monkey
     assert "imitates" in caplog.text and "tts-1.6b" in caplog.text
 
 
+@pytest.mark.thorough
 def test_the_command_hears_files_and_stdin():
     file = FILES[0]
     from_file = subprocess.run(command(file), capture_output=True, timeout=120)
@@ -141,6 +144,7 @@ def test_words_come_within_the_delay_and_a_little(stt):
     assert 0 < latest < 1.2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("delay", [0.32, 2.0])
 def test_the_delay_can_be_chosen(stt, delay):
     results = stt.transcribe(FILES, delay=delay)

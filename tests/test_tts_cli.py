@@ -97,6 +97,7 @@ def feed(process):
         pass
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["a.flac", "a.mp3", "a.OGG"])
 def test_formats_by_suffix(model, tmp_path, name):
     wav, other = tmp_path / "a.wav", tmp_path / name
