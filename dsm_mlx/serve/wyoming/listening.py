@@ -10,8 +10,8 @@ from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, Transcript
 from wyoming.event import Event
 
 from dsm_mlx import AudioError, BusyError, Pause, Word
+from dsm_mlx.audio.raw import Decoder
 from dsm_mlx.serve.models import served
-from dsm_mlx.serve.samples import Decoder
 from dsm_mlx.serve.sessions import first_of
 from dsm_mlx.serve.wyoming.events import STOP
 from dsm_mlx.stt.stream import TranscriptStream
