@@ -152,7 +152,8 @@ class Models:
         Raises what that raises: a model without a voice cannot be served.
         """
         if self.stt is not None:
-            self.stt.transcribe(np.zeros(self.stt.sample_rate, np.float32), sample_rate=24_000)
+            rate = self.stt.sample_rate
+            self.stt.transcribe(np.zeros(rate, np.float32), sample_rate=rate)
         if self.tts is not None:
             self.voices = self.tts.voices()
             self.tts.synthesize("Hello.", seed=0)

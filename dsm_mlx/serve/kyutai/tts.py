@@ -35,15 +35,13 @@ async def socket(websocket: WebSocket) -> None:
     await websocket.accept()
     try:
         encoder = Encoder.of(wishes.format)
-        slot = served(state.models.speakers).take()
+        slot = metrics.counted(served(state.models.speakers).take)
     except OpusError as error:
         await _end(websocket, wishes, str(error))
         return
     except BusyError:
-        metrics.refused += 1
         await _end(websocket, wishes, NO_SLOT)
         return
-    metrics.connections += 1
     with slot, state.sessions.running():
         if wishes.packed:
             await websocket.send_bytes(messages.READY)

@@ -13,8 +13,11 @@ OLD_FORMATS: dict[str, dict[str, Any]] = {
 }
 EAGERNESS = {"low": 3.0, "medium": 2.0, "high": 1.0, "auto": 2.0}
 VAD = {"threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
-_ENCODINGS = {"audio/pcm": ("s16le", 24_000), "audio/pcmu": ("u-law", 8000)}
-_ENCODINGS["audio/pcma"] = ("a-law", 8000)
+_ENCODINGS = {
+    "audio/pcm": ("s16le", 24_000),
+    "audio/pcmu": ("u-law", 8000),
+    "audio/pcma": ("a-law", 8000),
+}
 _MOST = {"threshold": 1, "prefix_padding_ms": 10_000, "silence_duration_ms": 60_000}
 
 
