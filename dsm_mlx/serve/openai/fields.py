@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dsm_mlx.checks import is_number
 from dsm_mlx.messages import shown
 
 OLD_FORMATS: dict[str, dict[str, Any]] = {
@@ -54,15 +55,13 @@ def flag(value: Any, path: str) -> bool:
 
 
 def number(value: Any, path: str, least: float, most: float) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not least <= value <= most:
+    if not is_number(value, (int, float)) or not least <= value <= most:
         raise WishError(f"{path} is {shown(value)} (expected {least:g} to {most:g})", path)
     return value
 
 
 def whole(value: Any, path: str, least: int, most: int) -> int:
-    good = isinstance(value, int) and not isinstance(value, bool)
-    if not good or not least <= value <= most:
+    if not is_number(value, int) or not least <= value <= most:
         raise WishError(f"{path} is {shown(value)} (expected {least} to {most})", path)
     return value
 
