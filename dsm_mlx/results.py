@@ -249,10 +249,14 @@ class Speech:
         return len(self.audio) / self.sample_rate
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a 16-bit mono WAV file. AudioError where that cannot be."""
-        from dsm_mlx.audio import WavWriter
+        """Write a mono sound file of the kind that its name ends in: wav, flac, mp3 or ogg, of 16
+        bits. It appears complete or not at all.
 
-        with WavWriter(path, self.sample_rate) as file:
+        ValueError for another ending, AudioError where it cannot be written.
+        """
+        from dsm_mlx.audio import SoundWriter
+
+        with SoundWriter(path, self.sample_rate) as file:
             file.write(self.audio)
 
 
