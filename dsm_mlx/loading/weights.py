@@ -10,6 +10,7 @@ import mlx.nn as nn
 from mlx.utils import tree_map_with_path
 
 from dsm_mlx.codec.matrix import Matrix
+from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.tensors import flat
 from dsm_mlx.lm.embedding import TokenEmbedding
 from dsm_mlx.runtime.device import limit_memory_once, on_cpu
@@ -18,6 +19,11 @@ from dsm_mlx.runtime.worker import Pieces, complete
 FLOAT32 = ("condition_provider",)  # what stays float32 whatever the dtype
 _FEW = 1 << 14  # values that are added up in no time, however they lie
 _QUANTIZED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
+
+
+def damaged(name: str) -> CheckpointError:
+    """What to tell of a model, called `name`, that computes what is not finite."""
+    return CheckpointError(f"{name}: its outputs are not finite (damaged weights?)")
 
 
 def materialise(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> str | None:
