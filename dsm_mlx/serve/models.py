@@ -20,6 +20,8 @@ Stream = TypeVar("Stream", TranscriptStream, SpeechStream)
 
 Thing = TypeVar("Thing")
 
+NO_SLOT = "no free channels"
+"""What moshi-server tells where nobody more can be heard, or be spoken to."""
 JOBS = 8  # whole files and texts at the same time; the others wait
 
 

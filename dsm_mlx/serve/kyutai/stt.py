@@ -17,7 +17,7 @@ from dsm_mlx.serve import bodies
 from dsm_mlx.serve.hearing import parts_of
 from dsm_mlx.serve.inbox import Inbox
 from dsm_mlx.serve.kyutai import messages
-from dsm_mlx.serve.models import Slot, served
+from dsm_mlx.serve.models import NO_SLOT, Slot, served
 from dsm_mlx.serve.opus import OggOpusReader, OpusError
 from dsm_mlx.serve.sessions import STOPPING, Idle, close, first_of, receive
 from dsm_mlx.serve.state import State, state_of
@@ -25,7 +25,6 @@ from dsm_mlx.stt.stream import TranscriptStream
 
 FRAME = 1920  # samples of a Step
 AHEAD = 30 * 24_000  # samples that are read and not yet heard: then the client has to wait
-NO_SLOT = "no free channels"
 _AGAIN, _LAST = object(), object()  # marks of our own
 
 

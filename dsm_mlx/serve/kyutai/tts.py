@@ -12,9 +12,8 @@ from starlette.websockets import WebSocket
 
 from dsm_mlx import BusyError, CheckpointError
 from dsm_mlx.serve.kyutai import messages
-from dsm_mlx.serve.kyutai.stt import NO_SLOT
 from dsm_mlx.serve.kyutai.wishes import Wishes, cleaned
-from dsm_mlx.serve.models import Slot, served
+from dsm_mlx.serve.models import NO_SLOT, Slot, served
 from dsm_mlx.serve.opus import OggOpusWriter, OpusError
 from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 from dsm_mlx.serve.speech import end, opened, say
