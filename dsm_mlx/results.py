@@ -129,7 +129,7 @@ class Transcript:
         return data
 
     def to_json(self) -> str:
-        """`to_dict` as a JSON file."""
+        """What `to_dict` gives, as the text of a JSON file; errors are those of `to_dict`."""
         from dsm_mlx import captions
 
         return captions.to_json(self)
