@@ -35,6 +35,7 @@ def languages_of(config: ConfigReader) -> tuple[str, ...]:
 def model_info(
     lm: MultistreamLM, codec: nn.Module, *, name, kind, codebooks, delay, languages
 ) -> ModelInfo:
+    """What a loaded model is. name, kind, codebooks, delay, languages: as `ModelInfo` has them."""
     modules = [module for model in (lm, codec) for module in model.modules()]
     quantized = [module for module in modules if isinstance(module, _QUANTIZED)]
     arrays = [array for model in (lm, codec) for _, array in flat(model.parameters())]

@@ -66,10 +66,12 @@ def value(name: str, kind: str, help: str, number: float) -> Iterable[str]:
 
 
 def summary(name: str, help: str, count: int, total: float) -> Iterable[str]:
+    """A sum of so many values."""
     return (*_head(name, "summary", help), f"{name}_sum {total}", f"{name}_count {count}")
 
 
 def histogram(name: str, help: str, counted: Histogram) -> Iterable[str]:
+    """How many values were at most as large as each bound."""
     yield from _head(name, "histogram", help)
     so_far = 0
     for bound, count in zip((*counted.bounds, "+Inf"), counted.counts, strict=True):

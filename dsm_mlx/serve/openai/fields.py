@@ -1,4 +1,7 @@
-"""Values as a realtime client gives them, each looked at, and what both sessions ask for."""
+"""Values as a realtime client gives them, each looked at, and what both sessions ask for.
+
+path: where a value stood, for the WishError of one that cannot be.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ class WishError(ValueError):
 
 
 def object_of(value: Any, path: str) -> dict[str, Any]:
+    """An object of JSON."""
     if not isinstance(value, dict):
         raise WishError(f"{path} is {shown(value)} (expected an object)", path)
     return value
@@ -43,30 +47,35 @@ def given(values: dict[str, Any], name: str, usual: Any) -> Any:
 
 
 def text(value: Any, path: str) -> str:
+    """A text, which may be empty."""
     if not isinstance(value, str):
         raise WishError(f"{path} is {shown(value)} (expected a text)", path)
     return value
 
 
 def flag(value: Any, path: str) -> bool:
+    """True or false, and no number for them."""
     if not isinstance(value, bool):
         raise WishError(f"{path} is {shown(value)} (expected true or false)", path)
     return value
 
 
 def number(value: Any, path: str, least: float, most: float) -> float:
+    """A number from `least` to `most`."""
     if not is_number(value, (int, float)) or not least <= value <= most:
         raise WishError(f"{path} is {shown(value)} (expected {least:g} to {most:g})", path)
     return value
 
 
 def whole(value: Any, path: str, least: int, most: int) -> int:
+    """An integer from `least` to `most`."""
     if not is_number(value, int) or not least <= value <= most:
         raise WishError(f"{path} is {shown(value)} (expected {least} to {most})", path)
     return value
 
 
 def choice(value: Any, path: str, known: Any) -> str:
+    """One of the texts that are known."""
     if not isinstance(value, str) or value not in known:
         raise WishError(f"{path} is {shown(value)} (expected one of {', '.join(known)})", path)
     return value

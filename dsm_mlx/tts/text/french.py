@@ -14,6 +14,8 @@ _MONTHS = (
 
 
 class French(Grammar):
+    """What is said in French."""
+
     code = "fr"
     NUMBER = r"(?:\d{1,3}(?:\.\d{3})+(?:,\d+)?|\d{1,3}(?:,\d{3}){2,}(?:\.\d+)?|\d+(?:[.,]\d+)?)"
     day_first_with = "./-"
