@@ -20,7 +20,7 @@ _SHOWN = 40  # characters of text in a repr
 
 @dataclass(frozen=True)
 class Word:
-    """A word and the span of audio in which it is spoken.
+    """A word and the span of audio in which it is spoken, from `start` to `end` in seconds.
 
     `confidence`, where the model gives one, is between 0 and 1: the geometric mean of the
     probabilities of the word's tokens. It does not count when words are compared. `speaker`: the
@@ -228,7 +228,8 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Speech:
-    """The result of `TextToSpeech.synthesize`: float32 `audio` of shape (samples,), its words."""
+    """The result of `TextToSpeech.synthesize`: float32 `audio` of shape (samples,) at `sample_rate`
+    Hz, and its words."""
 
     audio: np.ndarray
     sample_rate: int
