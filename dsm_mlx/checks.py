@@ -10,8 +10,8 @@ from typing import Any
 from dsm_mlx.messages import shown
 
 
-def is_number(value: Any, kind: type = numbers.Real) -> bool:
-    """Whether it is a number of that kind; True and False are none."""
+def is_number(value: Any, kind: type | tuple[type, ...] = numbers.Real) -> bool:
+    """Whether it is a number of that kind, or one of those; True and False are none."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 

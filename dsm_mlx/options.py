@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dsm_mlx.checks import is_number
 from dsm_mlx.messages import shown
 
 PAUSE_SECONDS = (0.5, 1.0, 2.0, 3.0)
@@ -31,15 +31,13 @@ class TurnPolicy:
     rearm: float = 0.3
 
     def __post_init__(self) -> None:
-        number = isinstance(self.pause, (int, float)) and not isinstance(self.pause, bool)
-        if not number or self.pause not in PAUSE_SECONDS:
+        if not is_number(self.pause, (int, float)) or self.pause not in PAUSE_SECONDS:
             raise ValueError(f"pause is {shown(self.pause)} (expected one of {PAUSE_SECONDS})")
         for name in ("threshold", "rearm"):
             value = getattr(self, name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not (math.isfinite(value) and 0 <= value <= 1):
+            if not is_number(value, (int, float)) or not 0 <= value <= 1:
                 raise ValueError(f"{name} is {shown(value)} (expected a number from 0 to 1)")
-        if isinstance(self.frames, bool) or not isinstance(self.frames, int) or self.frames < 1:
+        if not is_number(self.frames, int) or self.frames < 1:
             raise ValueError(f"frames is {shown(self.frames)} (expected an integer from 1 up)")
 
 

@@ -20,7 +20,7 @@ _SHOWN = 40  # characters of text in a repr
 
 @dataclass(frozen=True)
 class Word:
-    """A word and the span of audio in which it is spoken.
+    """A word and the span of audio in which it is spoken, from `start` to `end` in seconds.
 
     `confidence`, where the model gives one, is between 0 and 1: the geometric mean of the
     probabilities of the word's tokens. It does not count when words are compared. `speaker`: the
@@ -129,7 +129,7 @@ class Transcript:
         return data
 
     def to_json(self) -> str:
-        """`to_dict` as a JSON file."""
+        """What `to_dict` gives, as the text of a JSON file; errors are those of `to_dict`."""
         from dsm_mlx import captions
 
         return captions.to_json(self)
@@ -228,7 +228,8 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Speech:
-    """The result of `TextToSpeech.synthesize`: float32 `audio` of shape (samples,), its words."""
+    """The result of `TextToSpeech.synthesize`: float32 `audio` of shape (samples,) at `sample_rate`
+    Hz, and its words."""
 
     audio: np.ndarray
     sample_rate: int
@@ -249,10 +250,14 @@ class Speech:
         return len(self.audio) / self.sample_rate
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a 16-bit mono WAV file. AudioError where that cannot be."""
-        from dsm_mlx.audio import WavWriter
+        """Write a mono sound file of the kind that its name ends in: wav, flac, mp3 or ogg, of 16
+        bits. It appears complete or not at all.
 
-        with WavWriter(path, self.sample_rate) as file:
+        ValueError for another ending, AudioError where it cannot be written.
+        """
+        from dsm_mlx.audio import SoundWriter
+
+        with SoundWriter(path, self.sample_rate) as file:
             file.write(self.audio)
 
 

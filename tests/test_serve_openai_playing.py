@@ -8,11 +8,11 @@ import soundfile
 
 from dsm_mlx.audio import read
 from dsm_mlx.audio.encodings import RawFormat, to_law
+from dsm_mlx.audio.raw import Decoder, Encoder
 from dsm_mlx.serve.openai.conversation.items import Item, Items
 from dsm_mlx.serve.openai.conversation.playing import AHEAD, Playing
 from dsm_mlx.serve.openai.conversation.response import Cap
 from dsm_mlx.serve.openai.incoming import RATE
-from dsm_mlx.serve.samples import Decoder, Encoder
 
 SECOND = np.zeros(RATE, np.float32)
 

@@ -27,9 +27,9 @@ from wyoming.tts import (
 
 from dsm_mlx import load_stt, load_tts
 from dsm_mlx.audio import read, to_s16le
+from dsm_mlx.audio.raw import Decoder
 from dsm_mlx.audio.resample import Resampler
 from dsm_mlx.cli import serve_args
-from dsm_mlx.serve.samples import Decoder
 
 BUS = "demos/audio/bus.wav"
 SLOTS = 2

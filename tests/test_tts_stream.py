@@ -373,6 +373,14 @@ def test_saved_as_wav(whole, tmp_path):
         whole.save(tmp_path / "missing" / "a.wav")
 
 
+def test_saved_as_what_the_name_ends_in(whole, tmp_path):
+    whole.save(tmp_path / "a.flac")
+    assert (tmp_path / "a.flac").read_bytes()[:4] == b"fLaC"
+    with pytest.raises(ValueError, match=r"expected .*\.flac"):
+        whole.save(tmp_path / "a.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.flac"]
+
+
 def test_the_sound_after_a_prefix_goes_on_from_it(checkpoint, golden):
     """The decoder has heard the voice, too: as if all was decoded and the prefix cut off."""
     meta, arrays = fixtures.meta("tts_public_prefix"), golden("tts_public_prefix")

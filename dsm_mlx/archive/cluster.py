@@ -82,11 +82,8 @@ def connected(
     """
     if scheduler is not None:
         _check_address(scheduler)
-        client = Client(scheduler, set_as_default=False)
-        try:
+        with _client_of(scheduler) as client:
             yield client
-        finally:
-            client.close(timeout=5)
         return
     # A worker that dies is started again, however long that takes: otherwise there would be none.
     kept = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"})
@@ -101,12 +98,18 @@ def connected(
             silence_logs=logging.CRITICAL,
             preload=["dsm_mlx.archive.preload"],
         ) as cluster,
+        _client_of(cluster) as client,
     ):
-        client = Client(cluster, set_as_default=False)
-        try:
-            yield client
-        finally:
-            client.close(timeout=5)
+        yield client
+
+
+@contextmanager
+def _client_of(scheduler: str | LocalCluster) -> Iterator[Client]:
+    client = Client(scheduler, set_as_default=False)
+    try:
+        yield client
+    finally:
+        client.close(timeout=5)
 
 
 def _check_address(scheduler: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dsm_mlx import captions
 from dsm_mlx.archive.failures import Failures
-from dsm_mlx.archive.listing import Recording, check_sources, find
+from dsm_mlx.archive.listing import ITS_NAME, Recording, check_sources, find
 from dsm_mlx.archive.progress import Progress, Tally
 from dsm_mlx.checks import check_path
 from dsm_mlx.files.text import save
@@ -58,7 +58,7 @@ class Job:
         formats: Sequence[str] = ("txt",),
         recursive: bool = True,
         skip_existing: bool = True,
-        output_name: str = "{name}",
+        output_name: str = ITS_NAME,
         render: Callable[[Transcript, str], str] = captions.render,
         progress: Callable[[Progress], None] | None = None,
     ):
@@ -70,9 +70,9 @@ class Job:
             if kind not in captions.FORMATS:
                 expected = ", ".join(captions.FORMATS)
                 raise ValueError(f"formats has {shown(kind)} (expected of {expected})")
-        if "{name}" not in output_name or set(output_name) & set("/\0"):
+        if ITS_NAME not in output_name or set(output_name) & set("/\0"):
             raise ValueError(
-                f"output_name is {shown(output_name)} (expected a name with {{name}} in it)"
+                f"output_name is {shown(output_name)} (expected a name with {ITS_NAME} in it)"
             )
         self.output_dir = Path(check_path("output_dir", output_dir))
         self._formats, self._name = tuple(formats), output_name
@@ -152,7 +152,7 @@ class Job:
 
     def _paths(self, recording: Recording) -> list[str]:
         folder, name = os.path.split(recording.name)
-        path = os.path.join(self.output_dir, folder, self._name.replace("{name}", name))
+        path = os.path.join(self.output_dir, folder, self._name.replace(ITS_NAME, name))
         return [f"{path}.{kind}" for kind in self._formats]
 
     def _end(self, recording: Recording, whole: bool = False) -> None:

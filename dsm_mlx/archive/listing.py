@@ -15,6 +15,8 @@ SOUND = {
     ".mka", ".mkv", ".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".oga", ".ogg", ".ogv", ".opus", ".ts",
     ".wav", ".weba", ".webm", ".wma", ".wmv",
 }  # fmt: skip
+ITS_NAME = "{name}"
+"""In what results are called, it stands for what the recording is called."""
 
 
 @dataclass(frozen=True)

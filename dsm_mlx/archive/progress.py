@@ -33,9 +33,8 @@ class Tally:
     def __init__(self, sources: Sequence[str], recursive: bool):
         self.done = self.failed = self.skipped = 0
         self.heard = 0.0
-        self._running: dict[str, float] = defaultdict(
-            float
-        )  # seconds heard of files that have not ended
+        # Seconds heard of files that have not ended.
+        self._running: dict[str, float] = defaultdict(float)
         self._passed: Counter[str] = Counter()  # bytes, by ending
         self._known: dict[str, tuple[float, int]] = {}  # seconds and bytes of what was heard
         self._total: Counter[str] | None = None

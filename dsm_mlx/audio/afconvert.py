@@ -18,6 +18,7 @@ from dsm_mlx.messages import named
 
 
 def has_afconvert() -> bool:
+    """Whether this is a Mac that has it."""
     return shutil.which("afconvert") is not None
 
 

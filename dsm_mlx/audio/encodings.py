@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsm_mlx.audio.samples import MAX_CHANNELS, check_rate, from_integers
+from dsm_mlx.checks import check_whole
 from dsm_mlx.messages import shown
 
 ENCODINGS = {  # name → bytes of a sample; little-endian
@@ -38,10 +39,7 @@ class RawFormat:
             known = ", ".join(ENCODINGS)
             raise ValueError(f"encoding is {shown(self.encoding)} (expected one of {known})")
         check_rate(self.sample_rate)
-        if isinstance(self.channels, bool) or not isinstance(self.channels, int):
-            raise TypeError(f"channels is {shown(self.channels)} (expected an integer)")
-        if not 1 <= self.channels <= MAX_CHANNELS:
-            raise ValueError(f"channels is {self.channels} (expected 1 to {MAX_CHANNELS})")
+        check_whole("channels", self.channels, 1, MAX_CHANNELS)
 
     @property
     def frame_bytes(self) -> int:

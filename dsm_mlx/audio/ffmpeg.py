@@ -40,6 +40,7 @@ _WRONG = re.compile(r"^(?:\[[^\]]* @ 0x\w+\] )?\[(?:error|fatal|panic)\] (.+)$",
 
 
 def has_ffmpeg() -> bool:
+    """Whether ffmpeg is installed."""
     return shutil.which("ffmpeg") is not None
 
 

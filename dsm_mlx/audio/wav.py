@@ -22,7 +22,7 @@ MAX_CHUNKS = 1000  # before the sound: more are no header
 MAX_HEADER_BYTES = 1 << 30
 TOLERANCE_SECONDS = 0.25  # encoders pad, and decoders take that away
 PCM, FLOAT, A_LAW, U_LAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
-ENCODINGS = {
+_ENCODINGS = {  # of the format's tag and the bytes of a sample
     (PCM, 1): "u8",
     (PCM, 2): "s16le",
     (PCM, 3): "s24le",
@@ -187,7 +187,7 @@ class _Header:
         if tag == EXTENSIBLE and len(body) >= 26:
             tag = struct.unpack("<H", body[24:26])[0]
         width = (bits + 7) // 8
-        encoding = ENCODINGS.get((tag, width))
+        encoding = _ENCODINGS.get((tag, width))
         self._described = f"format {tag}, {bits} bits, {channels} channels, {rate} Hz"
         if not 1 <= channels <= MAX_CHANNELS:
             raise AudioError(

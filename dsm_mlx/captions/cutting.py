@@ -36,18 +36,22 @@ class Cue:
 
     @property
     def words(self) -> list[Word]:
+        """The words of all lines, in their order."""
         return [word for line in self.lines for word in line]
 
     @property
     def speaker(self) -> str | None:
+        """The name of who speaks; None where that is not known."""
         return self.lines[0][0].speaker
 
     @property
     def start(self) -> float:
+        """The second at which the first word begins."""
         return self.lines[0][0].start
 
     @property
     def end(self) -> float:
+        """The second at which the last of the words is over."""
         return max(word.end for word in self.words)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from dsm_mlx.checks import is_number
 from dsm_mlx.messages import shown
 
 # Below these a word is marked: docs/words.md has how many of such are wrong.
@@ -47,7 +48,7 @@ class CaptionStyle:
     def __post_init__(self) -> None:
         for name in ("max_chars", "max_lines"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_number(value, int) or value < 1:
                 raise ValueError(f"{name} is {shown(value)} (expected an integer from 1 up)")
         for name in ("gap", "max_duration", "min_duration"):
             finite(getattr(self, name), name, least=0)

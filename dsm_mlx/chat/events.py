@@ -20,6 +20,7 @@ class Latency:
 
     @property
     def total(self) -> float:
+        """Seconds from the end of the person's last word to the first sound that was heard."""
         return self.last_word + self.first_token + self.first_sound
 
 

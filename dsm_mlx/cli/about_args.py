@@ -13,6 +13,7 @@ EXAMPLES = """\
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """What was asked for."""
     p = new_parser(
         "What this machine is, which sound devices and models it has, and what to type next. "
         "Nothing is loaded, downloaded or asked of the network.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dsm_mlx.cli.arguments import whole
+from dsm_mlx.cli.arguments import option, whole
 
 _OF_CLUSTERS = ("scheduler", "workers", "send_files")
 
@@ -39,12 +39,12 @@ def check_archive(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.archive:
         return
     given = [name for name in (*_OF_CLUSTERS, "recursive") if getattr(args, name)]
-    option = f"--{given[0].replace('_', '-')}"
+    first = option(given[0])
     if args.mic or "-" in args.files:
-        p.error(f"{option} is for files and folders")
+        p.error(f"{first} is for files and folders")
     if not args.output_dir:
-        p.error(f"{option} writes files: it needs --output-dir")
+        p.error(f"{first} writes files: it needs --output-dir")
     if args.cluster and args.server:
-        p.error(f"{option} needs models on its workers, and cannot go with --server")
+        p.error(f"{first} needs models on its workers, and cannot go with --server")
     if args.scheduler and args.batch:
         p.error("--batch is what each worker was started with: dask worker URL --nthreads N")

@@ -12,6 +12,7 @@ from typing import Any
 
 from dsm_mlx.archive import Job, Progress
 from dsm_mlx.archive.failures import NAME
+from dsm_mlx.archive.listing import ITS_NAME
 from dsm_mlx.cli import common
 from dsm_mlx.cli.common import shown_name
 from dsm_mlx.cli.transcripts import formats, rendered
@@ -36,7 +37,7 @@ def transcribe_archive(
         formats=formats(args),
         recursive=args.recursive,
         skip_existing=args.skip_existing,
-        output_name=args.output_name or "{name}",
+        output_name=args.output_name or ITS_NAME,
         render=partial(rendered, args),
         progress=shown.show,
     )

@@ -11,6 +11,14 @@ from dsm_mlx.cli.common import program_name
 from dsm_mlx.cli.help import Parser
 from dsm_mlx.cli.remote import KEY_VARIABLE, Server
 
+OF_MODEL = ("model", "revision", "bits", "lora", "codebooks")
+"""What `add_model` adds that concerns a model on this machine, and is none to a server."""
+
+
+def option(name: str) -> str:
+    """What is typed for an argument: --out-dir for `out_dir`."""
+    return f"--{name.replace('_', '-')}"
+
 
 def new_parser(description: str, examples: str, rare: Iterable[str] = ()) -> Parser:
     """A parser that knows its program's name and `--version`, and shows examples of its use.
@@ -30,10 +38,13 @@ def new_parser(description: str, examples: str, rare: Iterable[str] = ()) -> Par
 
 
 def add_model(
-    p: argparse.ArgumentParser, names: str, group: argparse._ArgumentGroup | None = None
+    p: argparse.ArgumentParser,
+    names: str,
+    fewer: str,
+    group: argparse._ArgumentGroup | None = None,
 ) -> argparse._ArgumentGroup:
-    """Which model, and how it is loaded. names: the short ones. group: where to show it; else in
-    its own."""
+    """Which model, and how it is loaded. names: the short ones. fewer: what fewer codebooks are.
+    group: where to show it; else in its own."""
     group = group or p.add_argument_group("model")
     group.add_argument(
         "--model",
@@ -43,15 +54,23 @@ def add_model(
     group.add_argument("--revision", help="of the hub repository")
     group.add_argument("--bits", type=int, choices=(4, 8), help="quantise while loading")
     group.add_argument("--lora", metavar="FILE", help="a LoRA to fuse into it, or hf://…")
+    group.add_argument(
+        "--codebooks", type=whole(1), metavar="N", help=f"fewer than the model has are {fewer}"
+    )
     return group
 
 
-def add_loras(group: argparse._ArgumentGroup) -> None:
-    """A LoRA for each of two models."""
+def add_both_models(group: argparse._ArgumentGroup, or_none: str = "") -> None:
+    """Which models listen and speak, and how they are loaded. or_none: what is said of a model
+    that may be left out."""
+    default = "default: the best on this machine, else tiny"
+    group.add_argument("--stt", metavar="MODEL", help=f"what listens{or_none} ({default})")
+    group.add_argument("--tts", metavar="MODEL", help=f"what speaks{or_none} (the same)")
     for part in ("stt", "tts"):
         group.add_argument(
             f"--{part}-lora", metavar="FILE", help=f"a LoRA to fuse into --{part}, or hf://…"
         )
+    group.add_argument("--bits", type=int, choices=(4, 8), help="quantise both while loading")
 
 
 def add_sampling(group: argparse._ArgumentGroup, default: str) -> None:
@@ -96,8 +115,7 @@ def check_server(p: argparse.ArgumentParser, args: argparse.Namespace, *own: str
         return
     for name in own:
         if getattr(args, name) != p.get_default(name):
-            option = f"--{name.replace('_', '-')}"
-            p.error(f"{option} concerns a model on this machine, and cannot go with --server")
+            p.error(f"{option(name)} concerns a model on this machine, and cannot go with --server")
     try:
         args.server = Server.of(args.server, args.api_key)
     except ValueError as error:

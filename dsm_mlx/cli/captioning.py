@@ -11,8 +11,9 @@ from typing import Any
 import dsm_mlx
 from dsm_mlx.audio.devices import find_device
 from dsm_mlx.cli import common, remote
-from dsm_mlx.cli.captions_args import OF_MODEL
-from dsm_mlx.cli.models import list_models
+from dsm_mlx.cli.arguments import option
+from dsm_mlx.cli.captions_args import OF_STREAM
+from dsm_mlx.cli.models import listing
 from dsm_mlx.desktop.listening import Choice, Listener, Load
 from dsm_mlx.desktop.looks import SIZE
 from dsm_mlx.loading.local import local_models
@@ -25,10 +26,8 @@ NO_TK = (
 
 def run(args: argparse.Namespace) -> int:
     """The command behind `dsm_mlx.cli.captions.main`; errors are the caller's to tell of."""
-    if args.list_devices:
-        return common.list_devices()
-    if args.list_models:
-        return list_models()
+    if show := listing(args):
+        return show()
     choice = _check_world(args)
     return (_menu_bar if args.menu_bar else _window)(args, choice)
 
@@ -73,10 +72,10 @@ def _menu_bar(args: argparse.Namespace, choice: Choice) -> int:
 
 def _start_window(args: argparse.Namespace) -> None:
     """The captions window, as this command was called, in a process of its own."""
-    names = (*OF_MODEL, "device", "contrast", "text_size")
+    names = (*OF_STREAM, "device", "contrast", "text_size")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     command = [sys.executable, "-m", "dsm_mlx.desktop"]
-    command += [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    command += [f"{option(name)}={value}" for name, value in given.items()]
     environment = dict(os.environ)
     if args.server:
         command.append(f"--server={args.server.url}")

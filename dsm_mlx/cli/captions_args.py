@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dsm_mlx.cli.arguments import (
+    OF_MODEL,
     add_devices,
     add_model,
     add_server,
@@ -27,19 +28,21 @@ EXAMPLES = """\
 # Shown by --help-all alone.
 RARE = ("revision", "bits", "lora", "codebooks", "api_key", "list_devices", "list_models")
 # What concerns a model on this machine.
-OF_MODEL = ("model", "revision", "bits", "lora", "codebooks", "delay")
+OF_STREAM = (*OF_MODEL, "delay")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """What was asked for."""
     p = parser()
     args = p.parse_args(argv)
-    check_server(p, args, *OF_MODEL)
+    check_server(p, args, *OF_STREAM)
     if args.text_size is not None and not SIZES[0] <= args.text_size <= SIZES[-1]:
         p.error(f"--text-size {args.text_size} (expected {SIZES[0]} to {SIZES[-1]})")
     return args
 
 
 def parser() -> Parser:
+    """Of all that the command takes."""
     p = new_parser(
         "Live captions of the microphone, in a window that stays on top of others. Made on this\n"
         "machine. Words stay in the window; what goes wrong at the start is told on stderr.",
@@ -47,10 +50,7 @@ def parser() -> Parser:
         RARE,
     )
     hearing = p.add_argument_group("hearing")
-    add_model(p, "tiny, stt-1b, stt-2.6b", hearing)
-    hearing.add_argument(
-        "--codebooks", type=whole(1), metavar="N", help="fewer than the model has are faster"
-    )
+    add_model(p, "tiny, stt-1b, stt-2.6b", "faster", hearing)
     hearing.add_argument("--delay", type=not_negative, metavar="S", help="for models that take one")
     add_devices(hearing, "microphone", hearing)
     add_server(p, hearing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dsm_mlx.cli.arguments import add_loras, new_parser
+from dsm_mlx.cli.arguments import add_both_models, new_parser
 from dsm_mlx.cli.reply_args import RARE as RARE_OF_REPLIES
 from dsm_mlx.cli.reply_args import add_replies, check_replies
 
@@ -40,6 +40,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Of all that the command takes."""
     p = new_parser(
         "Talk with a language model: speech to text, the model's reply, text to speech, all on\n"
         "this machine. What was said goes to stdout, all else to stderr.",
@@ -61,11 +62,7 @@ def _add_answers(p: argparse.ArgumentParser) -> None:
 
 def _add_speech(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("listening and speaking")
-    default = "default: the best on this machine, else tiny"
-    group.add_argument("--stt", metavar="MODEL", help=f"what listens ({default})")
-    group.add_argument("--tts", metavar="MODEL", help="what speaks (the same)")
-    add_loras(group)
-    group.add_argument("--bits", type=int, choices=(4, 8), help="quantise both while loading")
+    add_both_models(group)
     group.add_argument("--list-models", action="store_true", help="show those here, and exit")
     group.add_argument("--voice", metavar="NAME", help="or a path, or hf://owner/repository/path")
     group.add_argument("--language", choices=LANGUAGES, help="to answer in, and to read numbers in")

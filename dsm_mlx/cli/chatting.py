@@ -23,7 +23,7 @@ from dsm_mlx.cli import common
 from dsm_mlx.cli.chat_args import LANGUAGES
 from dsm_mlx.cli.common import put, say_error
 from dsm_mlx.cli.dialogue import ASSISTANT, Live, Turn, Turns, latency_line, line_of
-from dsm_mlx.cli.models import list_models
+from dsm_mlx.cli.models import listing
 from dsm_mlx.cli.replies import local_reply, server_reply, system_of
 from dsm_mlx.cli.wording import told_normalize
 from dsm_mlx.errors import AudioError
@@ -38,10 +38,8 @@ _HALF_DUPLEX = "talk, each at a time (with --headphones you can interrupt); Ctrl
 
 def run(args: argparse.Namespace) -> int:
     """The command behind `dsm_mlx.cli.chat.main`; errors are the caller's to tell of."""
-    if args.list_devices:
-        return common.list_devices()
-    if args.list_models:
-        return list_models()
+    if show := listing(args):
+        return show()
     with ExitStack() as stack:
         return _talk(args, stack)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dsm_mlx.cli.arguments import new_parser
+from dsm_mlx.cli.arguments import new_parser, option
 from dsm_mlx.convert import recipes
 from dsm_mlx.convert.belongings import check_replaceable
 from dsm_mlx.convert.folder import write_folder
@@ -27,6 +27,7 @@ EXAMPLES = """\
 
 
 def parser() -> argparse.ArgumentParser:
+    """Of all that the command takes."""
     p = new_parser("Convert and quantise a DSM checkpoint.", EXAMPLES)
     p.add_argument("source", nargs="?", help="folder, hub id or short name such as stt-1b")
     p.add_argument("dest", nargs="?", type=Path, help="folder to write; must not exist yet")
@@ -80,7 +81,7 @@ def run(argv: list[str] | None) -> int:
 def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     for place, alias in (("source", "hf_path"), ("dest", "mlx_path")):
         if getattr(args, place) and getattr(args, alias):
-            p.error(f"give {place.upper()} or --{alias.replace('_', '-')}, not both")
+            p.error(f"give {place.upper()} or {option(alias)}, not both")
         setattr(args, place, getattr(args, place) or getattr(args, alias))
     if args.inspect:
         if args.source or args.dest:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from dsm_mlx.runtime.signals import take_over
+
 _SAME = 0.3  # seconds: `timeout` and others that start us send a signal twice at once
 STATUS = 130
 
@@ -33,11 +33,7 @@ class Interruptions:
         self._before: dict[int, Any] = {}  # handlers
 
     def __enter__(self) -> Interruptions:
-        if threading.current_thread() is threading.main_thread():
-            known = {number: signal.getsignal(number) for number in _NUMBERS}
-            self._before = {n: b for n, b in known.items() if b not in (signal.SIG_IGN, None)}
-            for number in self._before:
-                signal.signal(number, self._take)
+        self._before = take_over(self._take)
         return self
 
     def __exit__(self, *_: object) -> None:

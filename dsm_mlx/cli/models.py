@@ -1,13 +1,22 @@
-"""The models on this machine, as the commands list them."""
+"""The models on this machine, as the commands list them, and what else they list."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dsm_mlx.cli.common import check_stdout, put, shown_name
+from dsm_mlx.cli.common import check_stdout, list_devices, put, shown_name
 
 if TYPE_CHECKING:
     from dsm_mlx.loading.local import LocalModel
+
+
+def listing(args: argparse.Namespace) -> Callable[[], int] | None:
+    """What shows the devices or models that a command was asked for in the place of its work."""
+    if args.list_devices:
+        return list_devices
+    return list_models if args.list_models else None
 
 
 def list_models() -> int:

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from dsm_mlx.cli.arguments import not_negative, whole
+from dsm_mlx.cli.arguments import not_negative, option, whole
 
 KEY_VARIABLE = "DSM_MLX_LLM_KEY"
 SYSTEM = (
@@ -66,7 +66,7 @@ def check_replies(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     ):
         for name in names:
             if not allowed and getattr(args, name) is not None:
-                p.error(f"--{name.replace('_', '-')} concerns {whose}")
+                p.error(f"{option(name)} concerns {whose}")
     if args.system is not None and args.system_file is not None:
         p.error("--system and --system-file say the same")
     if args.timeout == 0:

@@ -6,7 +6,7 @@ import argparse
 import os
 import socket
 
-from dsm_mlx.cli.arguments import add_loras, new_parser, whole
+from dsm_mlx.cli.arguments import add_both_models, new_parser, whole
 from dsm_mlx.cli.reply_args import add_replies, check_replies
 from dsm_mlx.messages import shown
 
@@ -25,6 +25,7 @@ EXAMPLES = """\
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """What was asked for, with the key of the environment where none was given."""
     p = parser()
     args = p.parse_args(argv)
     if args.stt == args.tts == NO_MODEL:
@@ -53,17 +54,14 @@ def _wyoming(text: str) -> tuple[str, int]:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Of all that the command takes."""
     p = new_parser(
         "A server for speech to text and text to speech on this machine, which clients of\n"
         "Kyutai's moshi-server use unchanged. Without options only this machine's users can come.",
         EXAMPLES,
     )
     models = p.add_argument_group("models")
-    default = "default: the best on this machine, else tiny"
-    models.add_argument("--stt", metavar="MODEL", help=f"what listens, or none ({default})")
-    models.add_argument("--tts", metavar="MODEL", help=f"what speaks, or none ({default})")
-    add_loras(models)
-    models.add_argument("--bits", type=int, choices=(4, 8), help="quantise both while loading")
+    add_both_models(models, ", or none")
     models.add_argument(
         "--max-streams",
         type=whole(1),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsm_mlx.cli.arguments import (
+    OF_MODEL,
     add_devices,
     add_model,
     add_sampling,
@@ -15,7 +16,6 @@ from dsm_mlx.cli.arguments import (
     between,
     check_server,
     new_parser,
-    whole,
 )
 from dsm_mlx.tts.pace import FASTEST, LONGEST, SLOWEST
 from dsm_mlx.tts.text.rules import CHOICES
@@ -36,8 +36,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """What was asked for; `live` tells whether the text comes through stdin."""
     p = parser()
     args = p.parse_args(argv)
-    own = "model", "revision", "bits", "lora", "codebooks", "list_voices", "pace", "max_seconds"
-    check_server(p, args, *own)
+    check_server(p, args, *OF_MODEL, "list_voices", "pace", "max_seconds")
     args.live = args.text == ["-"]
     if args.list_voices:
         _check_preview(p, args)
@@ -55,6 +54,7 @@ def stream_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Of all that the command takes."""
     p = new_parser(
         "Text to speech on this machine. Without --out it plays the sound.\n"
         'A text may hold <break time="500ms"/> or <break time="0.5s"/>.',
@@ -78,10 +78,7 @@ def parser() -> argparse.ArgumentParser:
         "--lexicon", metavar="FILE", type=Path, help="lines `written = said`, for names"
     )
     _add_voice(p)
-    model = add_model(p, "tiny, tts-1.6b, tts-0.75b")
-    model.add_argument(
-        "--codebooks", type=whole(1), metavar="N", help="fewer are faster and sound poorer"
-    )
+    model = add_model(p, "tiny, tts-1.6b, tts-0.75b", "faster and sound poorer")
     add_sampling(model, "the model's own")
     model.add_argument("--cfg", type=float, metavar="X", help="guidance (default: the model's own)")
     add_server(p)

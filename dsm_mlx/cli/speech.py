@@ -20,7 +20,7 @@ import dsm_mlx
 from dsm_mlx.audio import SoundWriter, Speaker, to_s16le
 from dsm_mlx.cli import common, remote, voices
 from dsm_mlx.cli.common import put, shown_name
-from dsm_mlx.cli.models import list_models
+from dsm_mlx.cli.models import listing
 from dsm_mlx.cli.speak_args import stream_options
 from dsm_mlx.cli.wording import told_normalize
 from dsm_mlx.files.text import load, save
@@ -37,10 +37,8 @@ _MOST_WARNINGS = 20
 
 def run(args: argparse.Namespace) -> int:
     """The command behind `dsm_mlx.cli.speak.main`; errors are the caller's to tell of."""
-    if args.list_devices:
-        return common.list_devices()
-    if args.list_models:
-        return list_models()
+    if show := listing(args):
+        return show()
     _read(args)
     if args.list_voices:
         return voices.show(args)

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dsm_mlx import captions
-from dsm_mlx.archive.listing import SOUND, find
+from dsm_mlx.archive.listing import ITS_NAME, SOUND, find
 from dsm_mlx.captions import CaptionStyle
 from dsm_mlx.cli.archive_args import add_cluster, add_recursive, check_archive
 from dsm_mlx.cli.arguments import (
+    OF_MODEL,
     add_devices,
     add_model,
     add_sampling,
@@ -21,6 +22,7 @@ from dsm_mlx.cli.arguments import (
     moment,
     new_parser,
     not_negative,
+    option,
     whole,
 )
 from dsm_mlx.cli.common import shown_name
@@ -51,13 +53,15 @@ _OF_FILES = ("track", "start", "end", "speakers")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments, with folders replaced by the sound files in them."""
+    """The arguments, with folders replaced by the sound files in them; `live` tells whether sound
+    comes through stdin or from the microphone."""
     p = parser()
     args = p.parse_args(_as_ours(sys.argv[1:] if argv is None else argv))
     if not (args.list_devices or args.list_models):
         check_archive(p, args)
         if not args.archive:
             args.files = [file for name in args.files for file in _sound_files(name)]
+        args.live = args.mic or args.files == ["-"]
         args.named = len(args.files) > 1  # in what goes to stdout
         _check(p, args)
     return args
@@ -79,6 +83,7 @@ def _as_ours(argv: list[str]) -> list[str]:
 
 
 def parser() -> Parser:
+    """Of all that the command takes."""
     p = new_parser(
         "Speech to text on this machine. Words go to stdout, all else to stderr.", EXAMPLES, RARE
     )
@@ -123,10 +128,7 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_hearing(p: argparse.ArgumentParser, group: argparse._ArgumentGroup) -> None:
-    add_model(p, "tiny, stt-1b, stt-2.6b", group)
-    group.add_argument(
-        "--codebooks", type=whole(1), metavar="N", help="fewer than the model has are faster"
-    )
+    add_model(p, "tiny, stt-1b, stt-2.6b", "faster", group)
     group.add_argument(
         "--gain",
         choices=("auto", "off"),
@@ -222,19 +224,8 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             p.error("- cannot be combined with other files")
         if sys.stdin and sys.stdin.isatty():
             p.error("- reads sound, which no keyboard gives; send it through a pipe")
-    own = (
-        "model",
-        "revision",
-        "bits",
-        "lora",
-        "codebooks",
-        "delay",
-        "temperature",
-        "seed",
-        "batch",
-        "gain",
-    )
-    check_server(p, args, *own, "confidence", *OPTIONS)
+    own = "delay", "temperature", "seed", "batch", "gain", "confidence"
+    check_server(p, args, *OF_MODEL, *own, *OPTIONS)
     _check_part(p, args)
     args.batch = args.batch or (8 if args.archive else 1)
     args.gain = "auto" if args.gain == "auto" or (args.mic and args.gain is None) else None
@@ -251,7 +242,7 @@ def _check_part(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         if args.server:
             p.error("--channels split needs a model on this machine, and cannot go with --server")
     given = ["channels split"] * args.split + [name for name in _OF_FILES if getattr(args, name)]
-    if given and (args.mic or args.files == ["-"]):
+    if given and args.live:
         p.error(f"--{given[0]} is for files, which can be read from anywhere")
     if args.speakers and not args.split:
         p.error("--speakers are the names of channels: they need --channels split")
@@ -301,7 +292,7 @@ def _check_output(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 def _check_plot(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.plot.suffix.lower() != ".png":
         p.error(f"--plot {shown_name(args.plot)}: a picture is a PNG file (expected NAME.png)")
-    if args.mic or args.files == ["-"] or args.named or args.archive:
+    if args.live or args.named or args.archive:
         p.error("--plot draws the words of one file")
 
 
@@ -310,8 +301,8 @@ def _check_name(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     name = args.output_name
     if name in ("", ".", "..") or set(name) & set("/\\\0"):
         p.error(f"--output-name {shown_name(name) or repr(name)}: not a name (expected no folders)")
-    if (args.named or args.archive) and NAME not in name:
-        p.error(f"--output-name is for one file; for several it needs {NAME} in it")
+    if (args.named or args.archive) and ITS_NAME not in name:
+        p.error(f"--output-name is for one file; for several it needs {ITS_NAME} in it")
     args.output_dir = args.output_dir or Path()
 
 
@@ -319,21 +310,17 @@ def _check_captions(p: argparse.ArgumentParser, args: argparse.Namespace) -> Non
     """Make `args.style` of what tells of captions."""
     given = [name for name in _CAPTIONS if getattr(args, name) != p.get_default(name)]
     if given and args.output_format in ("txt", "json"):
-        p.error(f"--{given[0].replace('_', '-')} is for captions: srt, vtt or all")
+        p.error(f"{option(given[0])} is for captions: srt, vtt or all")
     style = {"max_chars": args.max_line_width, "max_lines": args.max_line_count}
     style["min_duration"] = args.min_duration
     args.style = CaptionStyle(**{k: value for k, value in style.items() if value is not None})
-
-
-NAME = "{name}"
-"""In --output-name, what the sound file is called."""
 
 
 def result_name(args: argparse.Namespace, source: str) -> str:
     """What the files of a result are called, without their ending. source: where its sound is from,
     - for a pipe or the microphone."""
     name = "live" if source == "-" else Path(source).stem
-    return name if args.output_name is None else args.output_name.replace(NAME, name)
+    return name if args.output_name is None else args.output_name.replace(ITS_NAME, name)
 
 
 def _twice(names: Iterable[str]) -> str | None:

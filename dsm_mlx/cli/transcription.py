@@ -19,7 +19,7 @@ from dsm_mlx.cli import common, remote
 from dsm_mlx.cli.archiving import transcribe_archive
 from dsm_mlx.cli.common import put, say_error, shown_name
 from dsm_mlx.cli.level import metered
-from dsm_mlx.cli.models import list_models
+from dsm_mlx.cli.models import listing
 from dsm_mlx.cli.plotting import plot
 from dsm_mlx.cli.steering_args import steering
 from dsm_mlx.cli.transcripts import deliver, part_of, paths, printer
@@ -36,19 +36,17 @@ _LANGUAGES = {"english": "en", "french": "fr"}  # as whisper may be told them
 
 def run(args: argparse.Namespace) -> int:
     """The command behind `dsm_mlx.cli.transcribe.main`; errors are the caller's to tell of."""
-    if args.list_devices:
-        return common.list_devices()
-    if args.list_models:
-        return list_models()
-    live, args.steering = args.mic or args.files == ["-"], steering(args)
+    if show := listing(args):
+        return show()
+    args.steering = steering(args)
     # Before the weights: what is missing should not take a minute to be told.
-    refused = _check_world(args, live)
-    if not (live or args.files):
+    refused = _check_world(args)
+    if not (args.live or args.files):
         return int(refused)
     if args.archive:
         return transcribe_archive(partial(_model, args), args, _options(args))
     stt = _model(args)
-    status = (transcribe_live if live else transcribe_files)(stt, args)
+    status = (transcribe_live if args.live else transcribe_files)(stt, args)
     return status or int(refused)
 
 
@@ -77,7 +75,7 @@ def _tell_whisper(stt: SpeechToText, args: argparse.Namespace) -> None:
     say(f"{told}{', '.join(stt.languages)}" + ("" if known else ", and will not understand it"))
 
 
-def _check_world(args: argparse.Namespace, live: bool) -> bool:
+def _check_world(args: argparse.Namespace) -> bool:
     """Tell of files that cannot be heard or written, and leave them out; whether there are any."""
     if args.output_dir is None:
         common.check_stdout("--output-dir DIR writes to files")
@@ -88,11 +86,9 @@ def _check_world(args: argparse.Namespace, live: bool) -> bool:
         common.check_target(args.plot)
     if args.mic:
         find_device(args.device, "input")
-    if live:
-        if not args.mic:
-            common.stdin()
-        return False
-    if args.archive:
+    elif args.live:
+        common.stdin()
+    if args.live or args.archive:
         return False
     if args.skip_existing:
         _skip_existing(args)
@@ -210,14 +206,21 @@ def _tell_delay(stt: SpeechToText, args: argparse.Namespace) -> None:
     say(f"--delay {args.delay:g}: {nearest:g} s is used (this model knows {values})")
 
 
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    """How files are heard: of `transcribe_events`."""
+def _hearing(args: argparse.Namespace) -> dict[str, Any]:
+    """How sound is heard, whatever it comes from: of `stream` and of `transcribe_events`."""
     return {
         "delay": args.delay,
         "temperature": args.temperature or 0.0,
         "seed": args.seed,
         "gain": args.gain,
         **args.steering,
+    }
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """How files are heard: of `transcribe_events`."""
+    return {
+        **_hearing(args),
         "channels": "split" if args.split else "mix",
         "speakers": args.speakers,
         **part_of(args),
@@ -253,9 +256,7 @@ def transcribe_live(stt: SpeechToText, args: argparse.Namespace) -> int:
         else:
             events.extend(new if args.pauses else [e for e in new if isinstance(e, Word)])
 
-    options = {"temperature": args.temperature or 0.0, "seed": args.seed, "gain": args.gain}
-    options |= args.steering
-    with stt.stream(args.delay, **options) as stream:
+    with stt.stream(**_hearing(args)) as stream:
         _tell_delay(stt, args)
         try:
             with closing(_live_blocks(stt, args)) as blocks:

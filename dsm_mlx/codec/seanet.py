@@ -42,6 +42,7 @@ class ResidualUnit(nn.Module):
 
 
 def init_states(layers: list, batch: int) -> list:
+    """The states of those layers that have one, before any sound."""
     return [layer.init_state(batch) for layer in layers if hasattr(layer, "init_state")]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable
 
-_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from dsm_mlx.runtime.signals import take_over
+
 _AGAIN = 1.0  # seconds
 
 
@@ -27,11 +27,7 @@ class Interrupts:
         self._held, self._raised, self._before = True, -math.inf, {}
 
     def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread():
-            known = {number: signal.getsignal(number) for number in _NUMBERS}
-            self._before = {n: b for n, b in known.items() if b not in (signal.SIG_IGN, None)}
-            for number in self._before:
-                signal.signal(number, self._arrived)
+        self._before = take_over(self._arrived)
         return self
 
     def __exit__(self, *_) -> None:

@@ -13,6 +13,7 @@ from dsm_mlx.files import weight_map
 from dsm_mlx.files.weight_map import WeightMap
 from dsm_mlx.loading.checkpoint import Outline
 from dsm_mlx.loading.outline import Model
+from dsm_mlx.loading.quantization import QUANTIZED
 
 Specs = dict[str, Spec]
 _LEAVES = ("weight", "scales", "biases")
@@ -29,7 +30,7 @@ def leaves(model: nn.Module) -> dict[str, nn.Module]:
 
 def spec_of(module: nn.Module) -> Spec | None:
     """How a module is quantised; None if it is not."""
-    if isinstance(module, (nn.QuantizedLinear, nn.QuantizedEmbedding)):
+    if isinstance(module, QUANTIZED):
         return Spec(module.bits, module.group_size, module.mode)
     return None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsm_mlx.audio.devices import Device
 from dsm_mlx.desktop.controls import GAP, NONE, Flow, Level, device_choices, dress_menu, fill
+from dsm_mlx.desktop.listening import BEST
 from dsm_mlx.desktop.looks import LOOKS, Look
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Bar(tk.Frame):
         window, menu = self._window, self._menu
         models, self._delays = self._new_menu(menu), self._new_menu(menu)
         if window.models:
-            names = [("Best on this machine", NONE), *((name, name) for name in window.models)]
+            names = [(BEST, NONE), *((name, name) for name in window.models)]
             fill(models, window.model, names, window.choose)
             menu.add_cascade(label="Model", menu=models)
         menu.add_cascade(label="Delay", menu=self._delays, state="disabled")

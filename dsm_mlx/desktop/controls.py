@@ -67,6 +67,7 @@ class Level(tk.Canvas):
 
 
 def dress_menu(menu: tk.Menu, look: Look) -> None:
+    """Give a menu the colours of a look."""
     menu.configure(
         background=look.bar,
         foreground=look.ink,

@@ -19,6 +19,9 @@ from dsm_mlx.errors import AudioError
 from dsm_mlx.results import Event, Partial, Pause
 
 RETRY_SECONDS = 2.0  # between two looks for a microphone in the place of one that is lost
+BEST = "Best on this machine"
+"""How menus call the model of a `Choice` that names none."""
+
 logger = logging.getLogger("dsm_mlx")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from dsm_mlx.audio.events import DeviceEvent
 from dsm_mlx.desktop.captions import Captions
 from dsm_mlx.desktop.listening import (
+    BEST,
     Choice,
     Devices,
     Listener,
@@ -26,7 +27,6 @@ from dsm_mlx.desktop.listening import (
 POLL = 0.2  # seconds
 _LAST = 60  # signs of what was said last
 _NOTHING = "Nothing was said yet"
-_BEST = "Best on this machine"
 
 
 class MenuBar:
@@ -56,7 +56,7 @@ class MenuBar:
         self._state = rumps.MenuItem("Ready")  # without a callback: grey
         self._last = rumps.MenuItem(_NOTHING)
         self._toggle = rumps.MenuItem("Listen", callback=self.toggle)
-        names = [_BEST, *models] if models else []
+        names = [BEST, *models] if models else []
         self._models = {name: rumps.MenuItem(name, callback=self.choose) for name in names}
         self._app.menu = self._entries()
         self._mark_model()
@@ -147,7 +147,7 @@ class MenuBar:
 
     def choose(self, item: Any) -> None:
         """Go on with another model."""
-        name = None if item.title == _BEST else item.title
+        name = None if item.title == BEST else item.title
         self._choice = Choice(name, self._choice.device)  # delays are a model's own
         self._mark_model()
         if self._listener.busy:
@@ -155,7 +155,7 @@ class MenuBar:
             self._listener.stop()
 
     def _mark_model(self) -> None:
-        chosen = self._choice.model or _BEST
+        chosen = self._choice.model or BEST
         for name, item in self._models.items():
             item.state = int(name == chosen)
 

@@ -349,10 +349,8 @@ def _codec_config(path: Path) -> ConfigReader:
 
 def _outline_mimi(weights: TensorFiles, raw: ConfigReader | None) -> Outline[MimiModel]:
     header, path = weights.header, weights.paths[0]
-    config, layout = (
-        MimiConfig.read(raw) if raw else OFFICIAL,
-        codec_layout.recognise(header.tensors),
-    )
+    config = MimiConfig.read(raw) if raw else OFFICIAL
+    layout = codec_layout.recognise(header.tensors)
     fit.check_mimi(config, raw.source if raw else "the official Mimi", header, path, layout)
     model = MimiModel(config)
     quantized = quantize_as_in_file(model, header, codec_layout.layout_of(model, layout))

@@ -15,10 +15,9 @@ from dsm_mlx.files.tensors import flat
 from dsm_mlx.lm.model import MultistreamLM
 from dsm_mlx.loading.checkpoint import Checkpoint
 from dsm_mlx.loading.lora import LoraFile
+from dsm_mlx.loading.quantization import QUANTIZED
 from dsm_mlx.results import ModelInfo
 from dsm_mlx.runtime.device import on_cpu
-
-_QUANTIZED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
 
 
 def languages_of(config: ConfigReader) -> tuple[str, ...]:
@@ -35,8 +34,9 @@ def languages_of(config: ConfigReader) -> tuple[str, ...]:
 def model_info(
     lm: MultistreamLM, codec: nn.Module, *, name, kind, codebooks, delay, languages
 ) -> ModelInfo:
+    """What a loaded model is. name, kind, codebooks, delay, languages: as `ModelInfo` has them."""
     modules = [module for model in (lm, codec) for module in model.modules()]
-    quantized = [module for module in modules if isinstance(module, _QUANTIZED)]
+    quantized = [module for module in modules if isinstance(module, QUANTIZED)]
     arrays = [array for model in (lm, codec) for _, array in flat(model.parameters())]
     packed = sum(m.weight.size * (32 // m.bits - 1) for m in quantized)
     scales = sum(m[part].size for m in quantized for part in ("scales", "biases") if part in m)
@@ -63,7 +63,7 @@ def fingerprint(checkpoint: Checkpoint, lm: MultistreamLM) -> str:
     """What two loaded models have in common whose states can be exchanged: the config, the names,
     shapes and places of the tensors, the bits, dtype and cache, and the kind of device."""
     header = checkpoint.weights.header
-    modules = [m for m in lm.modules() if isinstance(m, _QUANTIZED)]
+    modules = [m for m in lm.modules() if isinstance(m, QUANTIZED)]
     parts = {
         "config": checkpoint.config.values,
         "tensors": {name: [list(t.shape), t.dtype] for name, t in header.tensors.items()},

@@ -23,6 +23,7 @@ from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.files.tensors import TensorFiles
 from dsm_mlx.files.weight_map import WeightMap
 from dsm_mlx.lm.conditioning import WIDEST
+from dsm_mlx.loading.weights import check_finite
 from dsm_mlx.messages import cut, listed, named, shown
 
 _SCALING, _LARGEST = 2.0, 1e6  # of the reference, where a config names none
@@ -160,12 +161,7 @@ class Lora:
 
     def check_finite(self) -> None:
         """CheckpointError for a tensor that is not finite; only one at a time is in memory."""
-        own = TensorFiles((self.file.path,)).load()
-        for name in list(own):
-            if not mx.isfinite(own.pop(name)).all().item():
-                raise CheckpointError(
-                    f"{named(self.file.path)}: {cut(name, 80)} holds values that are not finite"
-                )
+        check_finite(TensorFiles((self.file.path,)).load(), self.file.path)
 
     def _fused(self, file: str, weight: mx.array, own: dict[str, mx.array]) -> mx.array:
         if file in self.whole:

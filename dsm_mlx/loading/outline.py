@@ -16,7 +16,7 @@ from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files import safetensors, weight_map
 from dsm_mlx.files.tensors import TensorFiles, flat
 from dsm_mlx.loading.lora import Lora
-from dsm_mlx.loading.weights import bring_in, materialise_pieces
+from dsm_mlx.loading.weights import check_finite, materialise_pieces
 from dsm_mlx.messages import cut, listed, named, shown
 from dsm_mlx.runtime.worker import Pieces
 
@@ -110,12 +110,7 @@ class Outline(Generic[Model]):
         """CheckpointError for a tensor that is not finite; only one at a time is in memory."""
         if self.lora:
             self.lora.check_finite()
-        tensors = self.tensors()
-        for name in list(tensors):
-            if not bring_in(tensors.pop(name)):
-                raise CheckpointError(
-                    f"{named(self.path)}: {cut(name, 80)} holds values that are not finite"
-                )
+        check_finite(self.tensors(), self.path)
 
     def read_into_model(self) -> None:
         """Give the model its weights, lazy still: `materialise` brings them into memory."""

@@ -9,6 +9,7 @@ import mlx.nn as nn
 from dsm_mlx.files.safetensors import Header
 from dsm_mlx.files.weight_map import WeightMap
 
+QUANTIZED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
 GROUP_SIZES = {4: 32, 8: 64}  # Kyutai's own choice for each width
 # What MLX can quantise to: (group size, bits) of the integer mode, and of its small floats.
 _AFFINE = tuple(product((32, 64, 128), (2, 3, 4, 5, 6, 8)))

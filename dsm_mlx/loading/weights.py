@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import cmath
 from itertools import groupby
+from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_map_with_path
 
 from dsm_mlx.codec.matrix import Matrix
+from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.tensors import flat
 from dsm_mlx.lm.embedding import TokenEmbedding
+from dsm_mlx.loading.quantization import QUANTIZED
+from dsm_mlx.messages import cut, named
 from dsm_mlx.runtime.device import limit_memory_once, on_cpu
 from dsm_mlx.runtime.worker import Pieces, complete
 
 FLOAT32 = ("condition_provider",)  # what stays float32 whatever the dtype
 _FEW = 1 << 14  # values that are added up in no time, however they lie
-_QUANTIZED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
+
+
+def damaged(name: str) -> CheckpointError:
+    """What to tell of a model, called `name`, that computes what is not finite."""
+    return CheckpointError(f"{name}: its outputs are not finite (damaged weights?)")
 
 
 def materialise(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> str | None:
@@ -74,6 +82,16 @@ def bring_in(array: mx.array, axis: int = 0) -> bool:
     return cmath.isfinite(total.item()) or bool(mx.isfinite(array).all().item())
 
 
+def check_finite(tensors: dict[str, mx.array], path: Path) -> None:
+    """CheckpointError for a tensor of the file at `path` that is not finite. Of the tensors, which
+    are taken out, only one at a time is in memory."""
+    for name in list(tensors):
+        if not bring_in(tensors.pop(name)):
+            raise CheckpointError(
+                f"{named(path)}: {cut(name, 80)} holds values that are not finite"
+            )
+
+
 def _in_loading_order(model: nn.Module) -> list[tuple[str, mx.array]]:
     """The parameters, to be evaluated one at a time: what the file holds is freed in between.
 
@@ -93,7 +111,7 @@ def _may_be_narrow(model: nn.Module) -> set[str]:
     for path, module in model.named_modules():
         if isinstance(module, TokenEmbedding):
             paths.add(f"{path}.weight")
-        if isinstance(module, _QUANTIZED):
+        if isinstance(module, QUANTIZED):
             paths |= {f"{path}.scales", f"{path}.biases"}
     return paths
 

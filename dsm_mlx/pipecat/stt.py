@@ -31,11 +31,11 @@ from pipecat.utils.time import time_now_iso8601
 from pipecat.utils.types import NOT_GIVEN, NotGiven
 
 from dsm_mlx import load_stt
+from dsm_mlx.audio.raw import Decoder
 from dsm_mlx.options import Gain, Prompt, TurnPolicy
 from dsm_mlx.pipecat.listening import MOST_SECONDS, Listening
 from dsm_mlx.pipecat.models import Model, Name, as_language, called, language_of, ready, tell
 from dsm_mlx.results import EndOfTurn, Event, Mark, Partial, Transcript, Word
-from dsm_mlx.serve.samples import Decoder
 from dsm_mlx.stt.boost import Phrases
 from dsm_mlx.stt.model import SpeechToText
 from dsm_mlx.stt.stream import TranscriptStream

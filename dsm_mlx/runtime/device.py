@@ -12,6 +12,7 @@ import numpy as np
 
 
 def on_cpu() -> bool:
+    """Whether MLX computes on the processor, and not on a GPU."""
     return mx.default_device().type == mx.DeviceType.cpu
 
 

@@ -146,10 +146,9 @@ def _leaves(tree: Tree) -> list[mx.array]:
 
 def _cut(array: mx.array, rows: Sequence[int], width: int) -> mx.array:
     """Some rows of an array, by slices: an index would read and write one element at a time."""
-    if not array.size:
-        each = array.shape[0] // width
-        return array[: len(rows) * each]
     each = array.shape[0] // width
+    if not array.size:
+        return array[: len(rows) * each]
     parts = [array[first * each : last * each] for first, last, _ in _runs(rows)]
     return parts[0] if len(parts) == 1 else mx.concatenate(parts)
 

@@ -292,12 +292,14 @@ class Both(Generic[Item]):
         return coming.result()
 
     def close(self) -> None:
+        """End the generator, which frees what it holds. From any thread."""
         self._closed.set()
         self._stop()
         _end(self._items)
         self._coming = None
 
     async def aclose(self) -> None:
+        """Do what `close` does."""
         self.close()
 
     def __del__(self) -> None:

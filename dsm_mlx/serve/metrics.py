@@ -15,11 +15,15 @@ STEPS = (10, 100, 1_000, 10_000, 100_000)
 
 @dataclass
 class Histogram:
-    """How often a value was at most so large. bounds: rising."""
+    """How often a value was at most so large.
+
+    bounds: rising. counts: of values up to each of them and above the one
+    before it; the last: above all. total: the sum of the values.
+    """
 
     bounds: Sequence[float] = STEPS
-    counts: list[int] = field(default_factory=list)
-    total: float = 0.0
+    counts: list[int] = field(init=False)
+    total: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.counts = [0] * (len(self.bounds) + 1)
@@ -62,10 +66,12 @@ def value(name: str, kind: str, help: str, number: float) -> Iterable[str]:
 
 
 def summary(name: str, help: str, count: int, total: float) -> Iterable[str]:
+    """A sum of so many values."""
     return (*_head(name, "summary", help), f"{name}_sum {total}", f"{name}_count {count}")
 
 
 def histogram(name: str, help: str, counted: Histogram) -> Iterable[str]:
+    """How many values were at most as large as each bound."""
     yield from _head(name, "histogram", help)
     so_far = 0
     for bound, count in zip((*counted.bounds, "+Inf"), counted.counts, strict=True):

@@ -20,6 +20,8 @@ Stream = TypeVar("Stream", TranscriptStream, SpeechStream)
 
 Thing = TypeVar("Thing")
 
+NO_SLOT = "no free channels"
+"""What moshi-server tells where nobody more can be heard, or be spoken to."""
 JOBS = 8  # whole files and texts at the same time; the others wait
 
 
@@ -152,7 +154,8 @@ class Models:
         Raises what that raises: a model without a voice cannot be served.
         """
         if self.stt is not None:
-            self.stt.transcribe(np.zeros(self.stt.sample_rate, np.float32), sample_rate=24_000)
+            rate = self.stt.sample_rate
+            self.stt.transcribe(np.zeros(rate, np.float32), sample_rate=rate)
         if self.tts is not None:
             self.voices = self.tts.voices()
             self.tts.synthesize("Hello.", seed=0)

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from dsm_mlx.checks import check_path, check_text
+from dsm_mlx.checks import check_path, check_text, check_whole, is_number
 from dsm_mlx.messages import shown
 
 _KEY = re.compile(r"[!-~]{1,256}")  # what a header can hold
@@ -47,8 +47,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not 0 <= value < 1 << 40:
+            if not is_number(value, (int, float)) or not 0 <= value < 1 << 40:
                 raise ValueError(f"{name} is {shown(value)} (expected a number from 0 up)")
 
 
@@ -133,10 +132,7 @@ def check_instance(name: str) -> str:
 
 
 def _check_place(host: object, port: object, prefix: str = "") -> None:
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"{prefix}port is {shown(port)} (expected an integer)")
-    if not 0 <= port <= 65535:
-        raise ValueError(f"{prefix}port is {port} (expected 0 to 65535)")
+    check_whole(f"{prefix}port", port, 0, 65535)
     if not isinstance(host, str) or not host:
         raise ValueError(f"{prefix}host is {shown(host)} (expected a name or an address)")
 

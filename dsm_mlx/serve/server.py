@@ -8,19 +8,18 @@ import os
 import signal
 import socket
 import stat
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import uvicorn
 
+from dsm_mlx.runtime.signals import take_over
 from dsm_mlx.serve.options import ServerOptions, addresses
 from dsm_mlx.serve.protocols import protocols
 from dsm_mlx.serve.sessions import Sessions
 
 _SYSTEM_BYTES = 1 << 17  # that the system keeps of a connection, each way: a second of sound
 _CLOSING = 2  # seconds for those who did not come to an end
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Beside(Protocol):
@@ -97,12 +96,7 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals end the server, and not the process; those that it ignores stay ignored."""
-        before = {}
-        if threading.current_thread() is threading.main_thread():
-            known = {number: signal.getsignal(number) for number in _SIGNALS}
-            before = {n: b for n, b in known.items() if b not in (signal.SIG_IGN, None)}
-        for number in before:
-            signal.signal(number, self.handle_exit)
+        before = take_over(self.handle_exit)
         try:
             yield
         finally:

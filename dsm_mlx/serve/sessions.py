@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from wsproto.frame_protocol import CloseReason
 
-Result = TypeVar("Result")
+STOPPING = "the server is stopping"
+"""What those are told whose session ends because of that."""
 
 
 class Sessions:

@@ -74,5 +74,6 @@ def say(stream: SpeechStream, text: str) -> None:
 
 
 def end(stream: SpeechStream) -> None:
+    """No more text comes; a tag that is not closed is left out."""
     with suppress(ValueError):  # inside a tag
         stream.end()

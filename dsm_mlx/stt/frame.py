@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import mlx.core as mx
 import numpy as np
 
-from dsm_mlx.errors import CheckpointError
+from dsm_mlx.loading.weights import damaged
 from dsm_mlx.runtime.device import read
 from dsm_mlx.runtime.frame import most_positions
 from dsm_mlx.stt.session import Session
@@ -66,9 +66,7 @@ class SttFrames:
 
     def _tell(self, session: Session, token, probability, pauses, finite) -> None:
         if not finite:
-            session.fail(
-                CheckpointError(f"{self._name}: its outputs are not finite (damaged weights?)")
-            )
+            session.fail(damaged(self._name))
             return
         session.attempt(lambda: session.take(token, pauses, probability))
         session.tell()

@@ -61,7 +61,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
 
     @property
     def languages(self) -> list[str]:
-        """As two letters each."""
+        """The languages that the model hears, as two letters each."""
         return list(self._core.languages)
 
     @property
@@ -71,7 +71,7 @@ class SpeechToText(Handle[SttCore, TranscriptStream]):
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
+        """What the model is: its name, kind, size, languages and so on."""
         return self._core.info
 
     # ---- streams

@@ -19,8 +19,9 @@ import mlx.core as mx
 import numpy as np
 
 from dsm_mlx.audio import read as read_sound
-from dsm_mlx.errors import AudioError, CheckpointError
+from dsm_mlx.errors import AudioError
 from dsm_mlx.lm.sampling import row_keys
+from dsm_mlx.loading.weights import damaged
 from dsm_mlx.messages import shown
 from dsm_mlx.options import Prompt
 from dsm_mlx.runtime.device import read
@@ -169,9 +170,7 @@ class PromptCache:
             mx.async_eval(output, state)
             token, probability, _, finite = (part[0] for part in read(*output))
             if not finite:
-                raise CheckpointError(
-                    f"{self._name}: its outputs are not finite (damaged weights?)"
-                )
+                raise damaged(self._name)
             said(i, int(token), float(probability))
         lasts = len(prompt.pcm) > 0
         if lasts:

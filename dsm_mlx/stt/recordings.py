@@ -39,8 +39,8 @@ class Recordings:
 
     sounds: gives what is to be heard of each, and is asked for the next when there is room for it.
     new_session: makes a session, given the recording's index and the condition that it tells of
-    changes. rows: the batch that it then joins. start: the
-    time in seconds at which the sound of each begins.
+    changes. rows: the batch that it then joins. start: the time in seconds at which the sound of
+    each begins.
     """
 
     def __init__(

@@ -12,13 +12,15 @@ from dsm_mlx.audio.samples import check_pcm
 from dsm_mlx.errors import BusyError
 from dsm_mlx.results import Event, Pause
 from dsm_mlx.runtime import worker
-from dsm_mlx.runtime.waiting import Alone, raise_error, wait, wait_async
+from dsm_mlx.runtime.stream import RowStream
+from dsm_mlx.runtime.waiting import raise_error, wait, wait_async
 from dsm_mlx.stt.session import Session
 
 WAITING_SECONDS = 10.0  # of sound that waits to be heard: then no more is taken
+_TAKEN_AT_ONCE = 60  # frames of events, while more is being heard
 
 
-class TranscriptStream:
+class TranscriptStream(RowStream):
     """Speech to text as the sound comes in. Made by `SpeechToText.stream`.
 
     A stream is used in one of two ways; the first call decides, and the other is a ValueError.
@@ -34,6 +36,8 @@ class TranscriptStream:
     row.
     """
 
+    _session: Session
+
     def __init__(
         self,
         session: Session,
@@ -42,12 +46,10 @@ class TranscriptStream:
         fork: Callable[[], TranscriptStream],
     ):
         """closed: told once, when the stream is closed. save, fork: what the methods do."""
-        self._session = session
-        self._closed_by, self._save, self._fork = closed, save, fork
+        super().__init__(session, closed)
+        self._save, self._fork = save, fork
         self._way: str | None = None
-        self._closed = False
         self._promised = False  # room for one push, by `ready`
-        self._alone = Alone()
         self.final_events: list[Event] = []
 
     # ---- feed
@@ -177,13 +179,10 @@ class TranscriptStream:
 
     def close(self) -> None:
         """Stop without a flush and give the row back. In a forked process it does nothing."""
-        if not self._closed:
-            worker.post(self._session.stop)  # first: after it Ctrl-C may come
-            self._closed = True
-            self._closed_by(self)
+        self._give_back()
 
     async def aclose(self) -> None:
-        """As `close`."""
+        """Do what `close` does."""
         self.close()
 
     @property
@@ -232,12 +231,6 @@ class TranscriptStream:
     async def __aexit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(
-        self, post: Callable[..., None] = worker.post
-    ) -> None:  # at the interpreter's end `worker` is None
-        if not getattr(self, "_closed", True):
-            post(self._session.stop)  # takes no lock, whatever thread this is
-
     # ---- for those who own the stream
 
     def finish(self, timeout: float) -> None:
@@ -247,19 +240,19 @@ class TranscriptStream:
             wait(self._session, self._over, timeout)
 
     def give(self, pcm: np.ndarray) -> None:
-        """Push, when there is room."""
+        """Wait until there is room, and push. pcm: as for `feed`."""
         self._use("push")
         wait(self._session, self._may_push)
         self._promised = True
         self.push(pcm)
 
     async def give_async(self, pcm: np.ndarray) -> None:
-        """The same in an event loop."""
+        """Do what `give` does, in an event loop."""
         await self.ready()
         self.push(pcm)
 
     def wants_more(self) -> bool:
-        """It never has enough."""
+        """Whether more sound is of use: it always is."""
         return True
 
     def known(self) -> Iterator[Event]:
@@ -369,6 +362,3 @@ class TranscriptStream:
             worker.post()  # which may go on now
             self._session.tell()
         return event
-
-
-_TAKEN_AT_ONCE = 60  # frames of events, while more is being heard

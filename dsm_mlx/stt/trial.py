@@ -15,11 +15,10 @@ import numpy as np
 
 from dsm_mlx.lm.tokens import NEW_WORD, PADDING
 from dsm_mlx.stt.steering import Following, Steering
-from dsm_mlx.stt.words import HeardWord, WordReader
+from dsm_mlx.stt.words import HeardWord, WordReader, log_of
 
 _PATIENCE = 1.5  # seconds without another piece of the phrase
 _BELIEVED = 3e-4  # the geometric mean of the probabilities of a phrase's pieces, at least
-_LEAST = 1e-30  # probability, to have a logarithm
 
 
 @dataclass
@@ -100,7 +99,7 @@ class Doubt:
             trial.waits += 1
         else:
             trial.waits = 0
-            trial.logs.append(math.log(max(probability, _LEAST)))
+            trial.logs.append(log_of(probability))
         if following is Following.BROKEN or trial.waits > _PATIENCE * self._rate:
             return [], self.give_up()
         return [], None

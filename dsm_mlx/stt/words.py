@@ -18,6 +18,11 @@ _LEAST = 1e-30  # probability, to have a logarithm
 _LONG_AGO = -(1 << 40)  # frames
 
 
+def log_of(probability: float) -> float:
+    """Its logarithm; of 0 a very small number, too."""
+    return math.log(max(probability, _LEAST))
+
+
 class HeardWord(NamedTuple):
     """A word, its start and end in frames of sound.
 
@@ -70,7 +75,7 @@ class WordReader:
         if not self.pieces:
             self.first = self.now
         self.pieces.append(token)
-        self.logs += math.log(max(probability, _LEAST))
+        self.logs += log_of(probability)
         return words
 
     def finish(self) -> list[HeardWord]:

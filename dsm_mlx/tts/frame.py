@@ -8,8 +8,8 @@ from functools import partial
 import mlx.core as mx
 import numpy as np
 
-from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.tokens import PADDING, UNGENERATED
+from dsm_mlx.loading.weights import damaged
 from dsm_mlx.runtime.device import read, settle
 from dsm_mlx.runtime.frame import most_positions
 from dsm_mlx.transformer import Shared
@@ -87,9 +87,7 @@ class TtsFrames:
         """Those who have not left since, and whose outputs are numbers."""
         for i, session in rows:
             if not finite[i]:
-                session.fail(
-                    CheckpointError(f"{self._name}: its outputs are not finite (damaged weights?)")
-                )
+                session.fail(damaged(self._name))
         return [row for row in rows if not row[1].gone]
 
     def _forced(self, count: int, rows: list[Row]) -> mx.array:

@@ -62,7 +62,7 @@ class TextToSpeech(Handle[TtsCore, SpeechStream]):
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
+        """What the model is: its name, kind, size, languages and so on."""
         return self._core.info
 
     def voices(self) -> list[str]:

@@ -29,13 +29,13 @@ TOP_K_TEXT, TOP_K_AUDIO = 25, 250
 class TtsStep:
     """The compiled parts of a step, shared by all sessions of a model. It holds no state.
 
-    A state is {"lm", "decoder", "row", "conditions"}. "row" is {"text"
-    int32 (batch,), "audio" int32 (batch, codebooks), "history" of `DelayPattern.window`, "keys"
-    uint32 (batch, 2)}. "conditions" stay the same in a session: {"temperature", "padding_bonus"
-    float32 (batch,)}, and where the model or the session has them {"sum" (rows, 1, dim),
-    "guidance" float32 (batch,), "null_until" int32 (batch,)}. With guidance, rows of the language
-    model are twice the batch: for each session one with the conditions and one without. So are
-    those of the decoder where the model writes two voices, which are heard together.
+    A state is {"lm", "decoder", "row", "conditions"}. "row" is {"text" int32 (batch,), "audio"
+    int32 (batch, codebooks), "history" of `DelayPattern.window`, "keys" uint32 (batch, 2)}.
+    "conditions" stay the same in a session: {"temperature", "padding_bonus" float32 (batch,)}, and
+    where the model or the session has them {"sum" (rows, 1, dim), "guidance" float32 (batch,),
+    "null_until" int32 (batch,)}. With guidance, rows of the language model are twice the batch: for
+    each session one with the conditions and one without. So are those of the decoder where the
+    model writes two voices, which are heard together.
 
     Args:
         null_hears_text: with guidance, whether the rows without conditions are given the text.

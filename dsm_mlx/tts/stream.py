@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dsm_mlx.checks import check_text
 from dsm_mlx.results import Chunk
 from dsm_mlx.runtime import worker
-from dsm_mlx.runtime.waiting import Alone, raise_error, wait, wait_async
+from dsm_mlx.runtime.stream import RowStream
+from dsm_mlx.runtime.waiting import raise_error, wait, wait_async
 from dsm_mlx.tts.session import Session
 
 _WORDS_AHEAD = 200  # a minute and more
 
 
-class SpeechStream:
+class SpeechStream(RowStream):
     """Text to speech as the text comes in. Made by `TextToSpeech.stream`.
 
     Any thread or event loop may feed, end or cancel while another one iterates. Iterating waits
@@ -23,6 +24,8 @@ class SpeechStream:
     `async with` block cancels what has not been said. A stream that is dropped frees its row.
     """
 
+    _session: Session
+
     def __init__(
         self,
         session: Session,
@@ -30,9 +33,8 @@ class SpeechStream:
         fork: Callable[[], SpeechStream],
     ):
         """closed: told once, when the stream is closed. fork: what the method does."""
-        self._session = session
-        self._closed_by, self._fork = closed, fork
-        self._closed, self._alone = False, Alone()
+        super().__init__(session, closed)
+        self._fork = fork
 
     @property
     def cut_short(self) -> bool:
@@ -70,17 +72,14 @@ class SpeechStream:
     def cancel(self) -> None:
         """Fall silent: the iteration ends, and the row is free at the next step. What a player
         holds is the player's. In a forked process it does nothing."""
-        if not self._closed:
-            worker.post(self._session.stop)  # first: after it Ctrl-C may come
-            self._closed = True
-            self._closed_by(self)
+        self._give_back()
 
     def close(self) -> None:
-        """As `cancel`."""
+        """Do what `cancel` does."""
         self.cancel()
 
     async def aclose(self) -> None:
-        """As `cancel`."""
+        """Do what `cancel` does."""
         self.cancel()
 
     @property
@@ -129,12 +128,6 @@ class SpeechStream:
     async def __aexit__(self, *_: object) -> None:
         self.cancel()
 
-    def __del__(
-        self, post: Callable[..., None] = worker.post
-    ) -> None:  # at the interpreter's end `worker` is None
-        if not getattr(self, "_closed", True):
-            post(self._session.stop)  # takes no lock, whatever thread this is
-
     # ---- for those who own the stream
 
     def finish(self, timeout: float) -> None:
@@ -143,11 +136,11 @@ class SpeechStream:
         wait(self._session, lambda: self._session.over and not self._session.chunks, timeout)
 
     def give(self, text: str) -> None:
-        """As `feed`."""
+        """Do what `feed` does."""
         self.feed(text)
 
     async def give_async(self, text: str) -> None:
-        """As `feed`, when not too many words wait to be said: a source may have no end."""
+        """Wait until not too many words wait to be said, as a source may have no end, and feed."""
         await wait_async(self._session, self._may_feed)
         self.feed(text)
 

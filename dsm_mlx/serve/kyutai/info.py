@@ -21,6 +21,7 @@ STT_PATH, TTS_PATH = "/api/asr-streaming", "/api/tts_streaming"
 
 
 async def health(request: Request) -> JSONResponse:
+    """That the server is there, and for how many seconds."""
     uptime = time.monotonic() - state_of(request).started
     return JSONResponse({"status": "ok", "uptime_seconds": round(uptime, 3)})
 
@@ -40,6 +41,7 @@ def _version(package: str) -> str:
 
 
 async def modules_info(request: Request) -> JSONResponse:
+    """The models, and how many of their slots are in use."""
     models = state_of(request).models
     found = []
     if models.listeners:

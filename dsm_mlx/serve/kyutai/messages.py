@@ -42,26 +42,32 @@ def step(index: int, probabilities: Iterable[float], waiting: int) -> bytes:
 
 
 def word_fields(text: str, start: float) -> dict[str, Any]:
+    """A word that was heard. start: in seconds of the client's sound."""
     return {"type": "Word", "text": text, "start_time": float(start)}
 
 
 def end_fields(stop: float) -> dict[str, Any]:
+    """The end of the last word, in seconds of the client's sound."""
     return {"type": "EndWord", "stop_time": float(stop)}
 
 
 def word(text: str, start: float) -> bytes:
+    """What `word_fields` has, as a message."""
     return _packed(**word_fields(text, start))
 
 
 def end_word(stop: float) -> bytes:
+    """What `end_fields` has, as a message."""
     return _packed(**end_fields(stop))
 
 
 def marker(id: int) -> bytes:
+    """All before the client's mark of that number has been heard."""
     return _packed(type="Marker", id=id)
 
 
 def error(message: str) -> bytes:
+    """Why it is over."""
     return _packed(type="Error", message=message)
 
 
@@ -76,6 +82,7 @@ def text(text: str) -> bytes:
 
 
 def ogg_opus(data: bytes) -> bytes:
+    """Pages of an Ogg Opus stream."""
     return _packed(type="OggOpus", data=list(data))
 
 
@@ -133,6 +140,7 @@ def whole(message: dict[str, Any], key: str) -> int:
 
 
 def string(message: dict[str, Any], key: str) -> str:
+    """A text; MessageError for anything else."""
     value = message.get(key)
     if not isinstance(value, str):
         raise MessageError(f"{key} is no string")

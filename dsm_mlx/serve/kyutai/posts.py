@@ -15,9 +15,8 @@ from starlette.responses import JSONResponse, Response
 from dsm_mlx import BusyError, CheckpointError, Speech
 from dsm_mlx.audio import WavWriter, to_s16le
 from dsm_mlx.serve import bodies
-from dsm_mlx.serve.kyutai.stt import NO_SLOT
 from dsm_mlx.serve.kyutai.wishes import Wishes, cleaned
-from dsm_mlx.serve.models import served
+from dsm_mlx.serve.models import NO_SLOT, served
 from dsm_mlx.serve.speech import chunks_of, wav_header
 from dsm_mlx.serve.state import State, state_of
 

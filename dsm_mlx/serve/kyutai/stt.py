@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import aclosing
 from typing import Any
 
@@ -18,18 +17,15 @@ from dsm_mlx.serve import bodies
 from dsm_mlx.serve.hearing import parts_of
 from dsm_mlx.serve.inbox import Inbox
 from dsm_mlx.serve.kyutai import messages
-from dsm_mlx.serve.models import Slot, served
+from dsm_mlx.serve.models import NO_SLOT, Slot, served
 from dsm_mlx.serve.opus import OggOpusReader, OpusError
-from dsm_mlx.serve.sessions import Idle, close, first_of, receive
+from dsm_mlx.serve.sessions import STOPPING, Idle, close, first_of, receive
 from dsm_mlx.serve.state import State, state_of
 from dsm_mlx.stt.stream import TranscriptStream
 
-log = logging.getLogger("dsm_mlx")
-
 FRAME = 1920  # samples of a Step
 AHEAD = 30 * 24_000  # samples that are read and not yet heard: then the client has to wait
-NO_SLOT = "no free channels"
-_AGAIN, _STOPPING = object(), object()  # marks of our own
+_AGAIN, _LAST = object(), object()  # marks of our own
 
 
 async def socket(websocket: WebSocket) -> None:
@@ -38,12 +34,10 @@ async def socket(websocket: WebSocket) -> None:
     metrics = state.metrics.stt
     await websocket.accept()
     try:
-        slot = served(state.models.listeners).take()
+        slot = metrics.counted(served(state.models.listeners).take)
     except BusyError:
-        metrics.refused += 1
         await _end(websocket, NO_SLOT)
         return
-    metrics.connections += 1
     with slot, state.sessions.running():
         await websocket.send_bytes(messages.READY)
         listening = Listening(websocket, slot, state)
@@ -118,7 +112,7 @@ class Listening:
     async def _stop(self) -> None:
         """When the server stops, what was heard is told; then it is over."""
         await self._state.sessions.stopping.wait()
-        self._inbox.put(_STOPPING)
+        self._inbox.put(_LAST)
         await asyncio.Event().wait()
 
     # ---- to the stream
@@ -173,8 +167,8 @@ class Listening:
 
     async def _mark(self, value: Any) -> bool:
         """Whether it was the last one."""
-        if value is _STOPPING:
-            await self._send(messages.error("the server is stopping"))
+        if value is _LAST:
+            await self._send(messages.error(STOPPING))
             return True
         await self._send(messages.READY if value is _AGAIN else messages.marker(value))
         return False

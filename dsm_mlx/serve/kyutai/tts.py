@@ -12,9 +12,8 @@ from starlette.websockets import WebSocket
 
 from dsm_mlx import BusyError, CheckpointError
 from dsm_mlx.serve.kyutai import messages
-from dsm_mlx.serve.kyutai.stt import NO_SLOT
 from dsm_mlx.serve.kyutai.wishes import Wishes, cleaned
-from dsm_mlx.serve.models import Slot, served
+from dsm_mlx.serve.models import NO_SLOT, Slot, served
 from dsm_mlx.serve.opus import OggOpusWriter, OpusError
 from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 from dsm_mlx.serve.speech import end, opened, say
@@ -35,15 +34,13 @@ async def socket(websocket: WebSocket) -> None:
     await websocket.accept()
     try:
         encoder = Encoder.of(wishes.format)
-        slot = served(state.models.speakers).take()
+        slot = metrics.counted(served(state.models.speakers).take)
     except OpusError as error:
         await _end(websocket, wishes, str(error))
         return
     except BusyError:
-        metrics.refused += 1
         await _end(websocket, wishes, NO_SLOT)
         return
-    metrics.connections += 1
     with slot, state.sessions.running():
         if wishes.packed:
             await websocket.send_bytes(messages.READY)

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.datastructures import QueryParams
 
+from dsm_mlx.checks import is_number
 from dsm_mlx.serve.models import Models
 
 FORMATS = ("OggOpus", "OggOpusMessagePack", "Pcm", "PcmMessagePack")
@@ -67,7 +68,7 @@ def _number(values: Any, key: str, kind: type) -> Any:
     if value is None:
         return None
     try:
-        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        if isinstance(value, str) or is_number(value, (int, float)):
             return kind(value)
     except (ValueError, OverflowError):
         pass

@@ -36,6 +36,8 @@ class Encoder:
 
 
 class WavEncoder(Encoder):
+    """The same behind a header that promises no length."""
+
     media_type = "audio/wav"
 
     def begin(self) -> bytes:
@@ -103,10 +105,14 @@ class _LibsndfileEncoder(Encoder):
 
 
 class Mp3Encoder(_LibsndfileEncoder):
+    """MPEG audio, layer 3."""
+
     media_type, format, subtype = "audio/mpeg", "MP3", "MPEG_LAYER_III"
 
 
 class FlacEncoder(_LibsndfileEncoder):
+    """FLAC of 16 bits."""
+
     media_type, format, subtype = "audio/flac", "FLAC", "PCM_16"
 
 

@@ -36,6 +36,7 @@ def error_of(
 
 
 async def send(websocket: WebSocket, event: dict[str, Any]) -> None:
+    """An event, as a message of its own."""
     await websocket.send_text(json.dumps(event))
 
 

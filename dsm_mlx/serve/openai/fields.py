@@ -1,9 +1,13 @@
-"""Values as a realtime client gives them, each looked at, and what both sessions ask for."""
+"""Values as a realtime client gives them, each looked at, and what both sessions ask for.
+
+path: where a value stood, for the WishError of one that cannot be.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from dsm_mlx.checks import is_number
 from dsm_mlx.messages import shown
 
 OLD_FORMATS: dict[str, dict[str, Any]] = {
@@ -13,8 +17,11 @@ OLD_FORMATS: dict[str, dict[str, Any]] = {
 }
 EAGERNESS = {"low": 3.0, "medium": 2.0, "high": 1.0, "auto": 2.0}
 VAD = {"threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
-_ENCODINGS = {"audio/pcm": ("s16le", 24_000), "audio/pcmu": ("u-law", 8000)}
-_ENCODINGS["audio/pcma"] = ("a-law", 8000)
+_ENCODINGS = {
+    "audio/pcm": ("s16le", 24_000),
+    "audio/pcmu": ("u-law", 8000),
+    "audio/pcma": ("a-law", 8000),
+}
 _MOST = {"threshold": 1, "prefix_padding_ms": 10_000, "silence_duration_ms": 60_000}
 
 
@@ -28,6 +35,7 @@ class WishError(ValueError):
 
 
 def object_of(value: Any, path: str) -> dict[str, Any]:
+    """An object of JSON."""
     if not isinstance(value, dict):
         raise WishError(f"{path} is {shown(value)} (expected an object)", path)
     return value
@@ -39,32 +47,35 @@ def given(values: dict[str, Any], name: str, usual: Any) -> Any:
 
 
 def text(value: Any, path: str) -> str:
+    """A text, which may be empty."""
     if not isinstance(value, str):
         raise WishError(f"{path} is {shown(value)} (expected a text)", path)
     return value
 
 
 def flag(value: Any, path: str) -> bool:
+    """True or false, and no number for them."""
     if not isinstance(value, bool):
         raise WishError(f"{path} is {shown(value)} (expected true or false)", path)
     return value
 
 
 def number(value: Any, path: str, least: float, most: float) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not least <= value <= most:
+    """A number from `least` to `most`."""
+    if not is_number(value, (int, float)) or not least <= value <= most:
         raise WishError(f"{path} is {shown(value)} (expected {least:g} to {most:g})", path)
     return value
 
 
 def whole(value: Any, path: str, least: int, most: int) -> int:
-    good = isinstance(value, int) and not isinstance(value, bool)
-    if not good or not least <= value <= most:
+    """An integer from `least` to `most`."""
+    if not is_number(value, int) or not least <= value <= most:
         raise WishError(f"{path} is {shown(value)} (expected {least} to {most})", path)
     return value
 
 
 def choice(value: Any, path: str, known: Any) -> str:
+    """One of the texts that are known."""
     if not isinstance(value, str) or value not in known:
         raise WishError(f"{path} is {shown(value)} (expected one of {', '.join(known)})", path)
     return value

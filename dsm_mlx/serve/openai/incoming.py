@@ -13,10 +13,10 @@ import numpy as np
 from starlette.websockets import WebSocket
 
 from dsm_mlx import AudioError, BusyError
+from dsm_mlx.audio.raw import Decoder
 from dsm_mlx.messages import shown
 from dsm_mlx.serve.openai.events import error_of
 from dsm_mlx.serve.openai.fields import WishError, encoding
-from dsm_mlx.serve.samples import Decoder
 from dsm_mlx.serve.sessions import Idle, close, first_of, receive
 
 RATE = 24_000

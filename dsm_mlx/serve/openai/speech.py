@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsm_mlx import BusyError, Chunk
+from dsm_mlx.checks import is_number
 from dsm_mlx.serve import bodies
 from dsm_mlx.serve.openai.encoders import ENCODERS, Encoder, EncodingError
 from dsm_mlx.serve.openai.events import sse
@@ -66,8 +67,7 @@ def _pace(speed: Any) -> float:
     not kept."""
     if speed is None:
         return 1.0
-    number = isinstance(speed, (int, float)) and not isinstance(speed, bool)
-    if not number or not SLOWEST <= speed <= FASTEST:
+    if not is_number(speed, (int, float)) or not SLOWEST <= speed <= FASTEST:
         raise HTTPException(400, f"speed: expected {SLOWEST:g} to {FASTEST:g}")
     return float(speed)
 

@@ -17,7 +17,7 @@ from dsm_mlx.serve.openai.events import error_of, event_of, new_id, send
 from dsm_mlx.serve.openai.fields import WishError
 from dsm_mlx.serve.openai.incoming import AHEAD, PIECE, RATE, Sound, take_all, unknown, until_over
 from dsm_mlx.serve.openai.wishes import Wishes
-from dsm_mlx.serve.sessions import Idle, close, first_of
+from dsm_mlx.serve.sessions import STOPPING, Idle, close, first_of
 from dsm_mlx.serve.state import State
 from dsm_mlx.stt.stream import TranscriptStream
 
@@ -161,8 +161,7 @@ class Session:
         await self._stopped()
 
     async def _stopped(self) -> None:
-        message = "the server is stopping"
-        await send(self._websocket, error_of(message, kind="server_error"))
+        await send(self._websocket, error_of(STOPPING, kind="server_error"))
 
     # ---- to the stream, and what comes of it
 

@@ -12,6 +12,7 @@ from wyoming.ping import Pong
 
 from dsm_mlx import AudioError, BusyError
 from dsm_mlx.serve.inbox import Inbox
+from dsm_mlx.serve.models import NO_SLOT
 from dsm_mlx.serve.safety import told
 from dsm_mlx.serve.sessions import Idle, first_of
 from dsm_mlx.serve.state import State
@@ -25,7 +26,6 @@ _KNOWN = {
     *listening.TYPES, "audio-stop", *speaking.TYPES, "synthesize-chunk", "synthesize-stop",
 }  # fmt: skip
 _LINGER = 2.0  # seconds
-_NO_SLOT = "no free channels"
 
 
 class RefusedError(Exception):
@@ -60,7 +60,7 @@ class Client:
         except (EventError, ConnectionError):
             pass  # garbage gets no answer
         except BusyError:
-            await self._fail(_NO_SLOT, "busy")
+            await self._fail(NO_SLOT, "busy")
         except (AudioError, RefusedError) as error:
             await self._fail(str(error), "refused")
         except asyncio.TimeoutError:

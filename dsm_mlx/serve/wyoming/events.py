@@ -50,6 +50,7 @@ def _size(header: dict[str, Any], key: str, most: int) -> int:
 
 
 def string(data: dict[str, Any], key: str) -> str:
+    """A text; EventError for anything else."""
     value = data.get(key)
     if not isinstance(value, str):
         raise EventError(f"{key} is no string")

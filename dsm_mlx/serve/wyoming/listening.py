@@ -9,9 +9,9 @@ import numpy as np
 from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
 from wyoming.event import Event
 
-from dsm_mlx import AudioError, BusyError, Pause, Word
+from dsm_mlx import AudioError, Pause, Word
+from dsm_mlx.audio.raw import Decoder
 from dsm_mlx.serve.models import served
-from dsm_mlx.serve.samples import Decoder
 from dsm_mlx.serve.sessions import first_of
 from dsm_mlx.serve.wyoming.events import STOP
 from dsm_mlx.stt.stream import TranscriptStream
@@ -30,13 +30,8 @@ _ENCODINGS = {1: "u8", 2: "s16le", 3: "s24le", 4: "s32le"}
 async def listen(client: Client, event: Event) -> None:
     """One utterance, whose first event has come, to its end. BusyError where no slot is free."""
     metrics = client.state.metrics.stt
-    try:
-        slot = served(client.state.models.listeners).take()
-    except BusyError:
-        metrics.refused += 1
-        raise
-    metrics.connections += 1
-    with slot, client.state.sessions.running():
+    slots = served(client.state.models.listeners)
+    with metrics.counted(slots.take) as slot, client.state.sessions.running():
         listening = _Listening(client, await slot.open())
         try:
             await client.send(TranscriptStart().event())

@@ -14,6 +14,8 @@ _MONTHS = (
 
 
 class English(Grammar):
+    """What is said in English."""
+
     code = "en"
     NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
     day_first_with = "."

@@ -93,7 +93,7 @@ def _digits(core: str, grammar: Grammar) -> str | None:
     if re.fullmatch(r"\d{3}-\d{4}", core):
         return grammar.digits(core)
     if re.fullmatch(r"(?:\+\d{1,3}[-.])?\d{1,2}(?:[-.]\d\d){3,5}", core):  # in pairs, as in France
-        return " ".join(map(_pair, re.findall(r"\d+", core), [grammar] * len(core)))
+        return " ".join(_pair(digits, grammar) for digits in re.findall(r"\d+", core))
     if re.fullmatch(r"0\d", core):
         return _pair(core, grammar)
     return grammar.digits(core) if re.fullmatch(r"0\d+", core) else None

@@ -14,10 +14,12 @@ _MONTHS = (
 
 
 class French(Grammar):
+    """What is said in French."""
+
     code = "fr"
     NUMBER = r"(?:\d{1,3}(?:\.\d{3})+(?:,\d+)?|\d{1,3}(?:,\d{3}){2,}(?:\.\d+)?|\d+(?:[.,]\d+)?)"
     day_first_with = "./-"
-    minus, point, percent, to = "moins", "virgule", "pour cent", "à"
+    minus, point, to = "moins", "virgule", "à"
     dot, at, slash, dash, underscore = "point", "arobase", "slash", "tiret", "tiret bas"
     squared, cubed, power = "au carré", "au cube", "puissance"
     hashtag, number_sign = "hashtag", "numéro"

@@ -43,7 +43,7 @@ def units_of(lines: str) -> dict[str, Unit]:
 
 
 class Grammar:
-    """The rules of one language. `numbers`: whether `num2words` may be asked.
+    """The rules of one language.
 
     units: by their signs. currencies: sign to (unit, hundredth). multipliers: signs and words.
     signs: said where they stand alone or between numbers.
@@ -62,7 +62,6 @@ class Grammar:
     signs: ClassVar[dict[str, str]]
     minus = "minus"
     point = "point"
-    percent = "percent"
     to = "to"
     dot, at, slash, dash, underscore = "dot", "at", "slash", "dash", "underscore"
     squared, cubed, power = "squared", "cubed", "to the power of"

@@ -13,7 +13,6 @@ _EDGE = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
 
 FENCE = re.compile(r"(`{3,}|~{3,})[^`]*")
 HEADING = re.compile(r"#{1,6}")
-QUOTE = re.compile(r">+")
 RULE = re.compile(r"-{3,}|\*{3,}|_{3,}|={2,}")
 COLUMN = re.compile(r":?-+:?")
 NUMBERED = re.compile(r"([0-9]{1,3})[.)]")

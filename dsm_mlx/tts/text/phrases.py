@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cache, lru_cache
 from typing import Literal
@@ -27,6 +27,7 @@ _RAISED = re.compile(r"([A-Za-zµμ°À-ɏ]+)([⁰¹²³⁴-⁹⁻]+)")
 
 @cache
 def grammar_of(code: str) -> Grammar:
+    """The rules of a language: "en" or "fr"."""
     return English() if code == "en" else French()
 
 
@@ -172,21 +173,9 @@ def _telephone(words: Sequence[Written], grammar: Grammar, ended: bool) -> Found
     area = bool(re.fullmatch(r"\d{3}", first.core)) and first.lead == "(" and first.tail == ")"
     if not area and not (re.fullmatch(r"\+\d{1,3}", first.core) and not first.tail):
         return False
-    count = 1
-    while count <= _GROUPS:
-        following = _next(words, count)
-        if following is None:
-            if not ended:
-                return None
-            break
-        if not re.fullmatch(
-            r"\(?\d{1,4}\)?(?:[-.]\d{2,4})*",
-            following.core + (")" if following.tail.startswith(")") else ""),
-        ):
-            break
-        count += 1
-        if following.tail.strip(")"):
-            break
+    count = _together(words, ended, _is_of_telephone, lambda word: bool(word.tail.strip(")")))
+    if count is None:
+        return None
     if count == 1 or (area and not re.search(r"\d{3}", words[1].core)):
         return False
     said = []
@@ -199,23 +188,43 @@ def _telephone(words: Sequence[Written], grammar: Grammar, ended: bool) -> Found
     return count, said
 
 
+def _is_of_telephone(word: Written) -> bool:
+    bracket = ")" if word.tail.startswith(")") else ""
+    return bool(re.fullmatch(r"\(?\d{1,4}\)?(?:[-.]\d{2,4})*", word.core + bracket))
+
+
+def _is_group(word: Written) -> bool:
+    return not word.lead and bool(re.fullmatch(r"\d{3}(?:[.,]\d+)?\D*", word.core))
+
+
+def _together(
+    words: Sequence[Written],
+    ended: bool,
+    goes_on: Callable[[Written], bool],
+    is_last: Callable[[Written], bool],
+) -> int | None:
+    """How many words, from the first on, are one number; None: that depends on what follows."""
+    for count in range(1, _GROUPS + 1):
+        following = _next(words, count)
+        if following is None:
+            return count if ended else None
+        if not goes_on(following):
+            return count
+        if is_last(following):
+            return count + 1
+    return _GROUPS + 1
+
+
 def _group(words: Sequence[Written], grammar: Grammar, ended: bool) -> Found:
     """10 000: one number, whose groups stand apart."""
     first = words[0]
     if first.tail or not re.fullmatch(rf"[-\u2212]?[{SIGNS}]?[1-9]\d{{0,2}}", first.core):
         return False
-    count = 1
-    while count <= _GROUPS:
-        following = _next(words, count)
-        if following is None:
-            if not ended:
-                return None
-            break
-        if following.lead or not re.fullmatch(r"\d{3}(?:[.,]\d+)?\D*", following.core):
-            break
-        count += 1
-        if following.tail or not following.core.isdecimal():
-            break
+    count = _together(
+        words, ended, _is_group, lambda word: bool(word.tail) or not word.core.isdecimal()
+    )
+    if count is None:
+        return None
     if count == 1:
         return False
     last = words[count - 1]
@@ -257,7 +266,7 @@ def _number(words: Sequence[Written], grammar: Grammar, ended: bool) -> Found:
     if not found or not found[1]:
         return _with_unit(word, following, grammar)
     multiplier = grammar.multipliers.get(following.core)
-    if multiplier is None or not found[1]:
+    if multiplier is None:
         return False
     return 2, _split(word, following, grammar.money(found[0], found[1], multiplier), multiplier)
 
@@ -265,7 +274,7 @@ def _number(words: Sequence[Written], grammar: Grammar, ended: bool) -> Found:
 def _with_unit(word: Written, following: Written, grammar: Grammar) -> Found:
     """5 km, 5 €, 3-5 kg, 3 March, 1 mars, 1 1/2."""
     core = following.core
-    if core in grammar.month_names and following.core[:1].isalpha():
+    if core in grammar.month_names:
         return _before_month(word, grammar)
     if re.fullmatch(r"[1-9]/[1-9]\d?", core) and word.core.isdecimal():
         return 2, [_joined(word, following, said_figures(f"{word.core} {core}", grammar) or "")]

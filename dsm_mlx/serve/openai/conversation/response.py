@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dsm_mlx.audio.raw import Encoder
 from dsm_mlx.chat.speaking import Speaks, Told
 from dsm_mlx.messages import reason
 from dsm_mlx.serve.openai.conversation.items import Item, Items
@@ -17,7 +18,6 @@ from dsm_mlx.serve.openai.conversation.wire import Wire
 from dsm_mlx.serve.openai.conversation.wishes import Answer
 from dsm_mlx.serve.openai.events import new_id
 from dsm_mlx.serve.openai.fields import encoding
-from dsm_mlx.serve.samples import Encoder
 
 FRAME = 1920  # samples
 _WORD = re.compile(r"\S+")

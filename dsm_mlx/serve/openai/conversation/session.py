@@ -28,7 +28,7 @@ from dsm_mlx.serve.openai.conversation.wishes import LATENCY, PARTIAL, SAID, Ans
 from dsm_mlx.serve.openai.events import error_of, new_id
 from dsm_mlx.serve.openai.fields import WishError
 from dsm_mlx.serve.openai.incoming import take_all, until_over
-from dsm_mlx.serve.sessions import Idle, close
+from dsm_mlx.serve.sessions import STOPPING, Idle, close
 from dsm_mlx.serve.speech import stream_of
 from dsm_mlx.serve.state import State
 from dsm_mlx.stt.stream import TranscriptStream
@@ -37,7 +37,6 @@ from dsm_mlx.tts.text.rules import as_far_as_it_can
 
 _PATIENCE = 0.6  # seconds in which a turn may go on, as long as nothing of its answer was heard
 _WAIT_SECONDS = 2.0  # for the row of the answer before
-_STOPPING = "the server is stopping"
 
 
 class Conversing:
@@ -118,9 +117,9 @@ class Conversing:
         """When the server stops."""
         await self._state.sessions.stopping.wait()
         if self.response:
-            self.response.fail(_STOPPING)
-        self.person.failed(_STOPPING)
-        self.wire.put(error_of(_STOPPING, kind="server_error"))
+            self.response.fail(STOPPING)
+        self.person.failed(STOPPING)
+        self.wire.put(error_of(STOPPING, kind="server_error"))
         await self.wire.send_waiting()
 
     # ---- what comes in

@@ -1,4 +1,4 @@
-"""Samples as clients send them: without a header, of any rate, cut anywhere."""
+"""Samples without a header, as clients send them: of any rate, cut anywhere."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from dsm_mlx import AudioError
-from dsm_mlx.audio import RawFormat, to_s16le
 from dsm_mlx.audio.downmix import Downmix
-from dsm_mlx.audio.encodings import to_law
+from dsm_mlx.audio.encodings import RawFormat, to_law
 from dsm_mlx.audio.resample import Resampler
+from dsm_mlx.audio.writer import to_s16le
+from dsm_mlx.errors import AudioError
 
 
 class Decoder:
     """Bytes of interleaved samples to float32 mono at 24 kHz, piece by piece."""
 
     def __init__(self, encoding: str, rate: Any, channels: Any):
-        """AudioError for a rate or a number of channels that cannot be."""
+        """encoding, rate, channels: see `RawFormat`. AudioError for those that cannot be."""
         try:
             self._format = RawFormat(encoding, rate, channels)
         except (TypeError, ValueError) as error:
@@ -35,7 +35,7 @@ class Decoder:
         return self._resample(self._downmix(self._format.decode(data[:whole])))
 
     def rest(self) -> np.ndarray:
-        """What is still inside; a sample that was cut is left out."""
+        """float32 (samples,): what is still inside; a sample that was cut is left out."""
         return self._resample(self._downmix.flush(), last=True)
 
 
@@ -43,14 +43,14 @@ class Encoder:
     """float32 mono at 24 kHz to bytes of samples, piece by piece: what `Decoder` takes."""
 
     def __init__(self, encoding: str, rate: int):
-        """encoding: s16le, u-law or a-law."""
+        """encoding: s16le, u-law or a-law. rate: of the bytes, in Hz."""
         self._encode = to_s16le if encoding == "s16le" else partial(to_law, encoding)
         self._resample = Resampler(24_000, rate)
 
     def __call__(self, pcm: np.ndarray) -> bytes:
-        """What is complete by now, possibly nothing."""
+        """float32 (samples,) -> what is complete by now, possibly nothing."""
         return self._encode(self._resample(pcm))
 
     def rest(self) -> bytes:
-        """What is still inside."""
+        """What is still inside, when no more comes."""
         return self._encode(self._resample(np.zeros(0, np.float32), last=True))
