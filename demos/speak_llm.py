@@ -1,4 +1,4 @@
-"""An LLM that speaks while it writes, aloud or into a file: demos/speak_llm.py [OUT.wav]"""
+"""An LLM that speaks while it writes, aloud or to a file: python demos/speak_llm.py [OUT.wav]"""
 
 import asyncio
 import sys

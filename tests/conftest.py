@@ -49,6 +49,7 @@ def pytest_runtest_protocol(item):
         return (yield)
 
 
+@pytest.hookimpl(optionalhook=True)  # one of pytest-xdist's
 def pytest_testnodedown(node):
     alone.forget(node.workerinput["testrunuid"])
 

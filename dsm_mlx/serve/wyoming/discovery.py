@@ -8,13 +8,14 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
-from zeroconf import Error
+from zeroconf import DNSQuestionType, Error, Zeroconf
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 log = logging.getLogger("dsm_mlx")
 
 TYPE = "_wyoming._tcp.local."
-_SECONDS = 5.0  # that it may take to get a name, or to take it back
+_SECONDS = 8.0  # that it may take to get a name, or to take it back
+_ASKED_SECONDS = 1.5  # that whoever has a name may take to say so: it answers once a second
 _ANY = ("0.0.0.0", "::")
 _MULTICAST = {socket.AF_INET: "224.0.0.251", socket.AF_INET6: "2001:db8::1"}  # nothing is sent
 
@@ -50,9 +51,8 @@ class Discovery:
         everywhere = any(host in _ANY for host in hosts)
         zeroconf = AsyncZeroconf() if everywhere else AsyncZeroconf(interfaces=found)
         self._zeroconf = zeroconf
-        info = AsyncServiceInfo(
-            TYPE, f"{self._name}.{TYPE}", port=bound[0][1], parsed_addresses=found
-        )
+        name = await _free(zeroconf.zeroconf, self._name)
+        info = AsyncServiceInfo(TYPE, f"{name}.{TYPE}", port=bound[0][1], parsed_addresses=found)
         await (await zeroconf.async_register_service(info, allow_name_change=True))
         return info.name.removesuffix(f".{TYPE}")
 
@@ -71,6 +71,23 @@ class Discovery:
             with suppress(OSError, Error, asyncio.TimeoutError):
                 await asyncio.wait_for(zeroconf.async_unregister_all_services(), _SECONDS)
             await zeroconf.async_close()
+
+
+async def _free(zeroconf: Zeroconf, name: str) -> str:
+    """`name`, or one like it that nobody has.
+
+    Registering asks, too, but for answers to this machine alone, of which any program here that
+    listens to mDNS may get the only copy; these come to all (RFC 6762, section 15.1).
+    """
+    tried, number = name, 1
+    while True:
+        full = f"{tried}.{TYPE}"
+        asked = AsyncServiceInfo(TYPE, full)
+        await asked.async_request(zeroconf, 1e3 * _ASKED_SECONDS, DNSQuestionType.QM)
+        if not zeroconf.cache.entries_with_name(full):
+            return tried
+        number += 1
+        tried = f"{name}-{number}"
 
 
 def _reachable(host: str) -> str:
