@@ -240,6 +240,7 @@ class Deadly(WorkerPlugin):
         worker_side.Sound = Sound
 
 
+@pytest.mark.thorough
 def test_a_file_that_kills_its_workers_fails_alone(client, model, folder, made, tmp_path):
     """It is blamed when it is heard alone; those beside it are not."""
     client.run_on_scheduler(_allow, 0)

@@ -55,6 +55,7 @@ def check_tone(pcm, seconds=2.0, level=0.5):
     assert abs(hertz - 440) < 2 and abs(found - level) < 0.1 * level
 
 
+@pytest.mark.thorough
 @needs_ffmpeg
 @pytest.mark.parametrize("name", BY_FFMPEG)
 def test_formats_through_a_pipe(name, caplog):

@@ -132,6 +132,7 @@ def test_kernels_suit_the_processor(openblas):
     assert "Sandybridge" in name("dsm_mlx.codec.mimi", OPENBLAS_CORETYPE="Sandybridge")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("recording", ["bus", "kitchen"])
 def test_tiny_hears_the_same_words(openblas, recording):
     path = ROOT / f"demos/audio/{recording}.wav"
@@ -147,6 +148,7 @@ _SLOW = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", ["lm_golden", *_SLOW])
 def test_results_are_within_the_same_tolerance(openblas, file):
     """The suite's own tests: those of the reference as they are, those of batches by tokens."""
@@ -163,6 +165,7 @@ def test_results_are_within_the_same_tolerance(openblas, file):
     assert "\nBLAS: OpenBLAS" in done.stdout
 
 
+@pytest.mark.thorough
 def test_programs_end_and_fork_with_its_threads(openblas, small, monkeypatch):
     monkeypatch.setenv("DSM_MLX_BLAS", OPENBLAS)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")

@@ -37,6 +37,7 @@ def test_every_name_is_said_and_on_a_list():
     assert all(name in text for name, text in map(names.sentence, range(200)))
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not libraries.available(), reason="needs the libraries of espeak-ng and flite")
 def test_the_command(small, capsys):
     args = [str(small("stt-tiny")), "--names", "2", "--plain", "2", "--phrases", "26", "--json"]

@@ -97,6 +97,7 @@ def test_another_policys_ends_are_those_of_a_stream_with_it():
     assert told and turns.ends(plain, policy, stt.frame_rate) == told
 
 
+@pytest.mark.thorough
 @SYNTHESIZERS
 def test_the_command_prints_tables_and_json(capsys, monkeypatch):
     monkeypatch.setattr(talks, "TURNS", 1)

@@ -76,6 +76,7 @@ def test_a_number_that_cannot_be(folder, codebooks, error, said):
         dsm_mlx.load_stt(folder, codebooks=codebooks)
 
 
+@pytest.mark.thorough
 def test_the_table_of_the_tool(folder, tmp_path, capsys):
     """Random weights understand nothing: every number of codebooks has its line, with errors."""
     soundfile.write(tmp_path / "a.wav", PCM, RATE)

@@ -111,6 +111,7 @@ def test_a_signal_ends_it(opened):
     assert ended(process)[:2] == (130, "")
 
 
+@pytest.mark.thorough
 def test_words_of_a_server(virtual_microphone, opened, root, tmp_path):
     from serving import Served
 

@@ -31,6 +31,7 @@ def hear(lm, mimi, pcm) -> list[int]:
     return tokens
 
 
+@pytest.mark.thorough
 def test_compiled_steps_hear_the_same(checkpoint, golden, compiling):
     found, case = Checkpoint.find(checkpoint("stt-tiny"), "stt"), golden("stt_tiny_e2e")
     lm, mimi = found.load_lm(dtype="float32"), found.load_mimi(8, decoder=False)
@@ -40,6 +41,7 @@ def test_compiled_steps_hear_the_same(checkpoint, golden, compiling):
     assert hear(lm, mimi, case["pcm"][0]) == expected
 
 
+@pytest.mark.thorough
 def test_compiled_steps_say_the_same(checkpoint, compiling):
     def say():
         tts = dsm_mlx.load_tts(checkpoint("tts-tiny"), dtype="float32")

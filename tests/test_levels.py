@@ -22,6 +22,7 @@ def test_a_condition_is_what_a_sound_card_gives():
     assert np.array_equal(noisy.apply(pcm, 1), noisy.apply(pcm, 1))
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not libraries.available(), reason="needs the libraries of espeak-ng and flite")
 def test_the_command(small, capsys):
     assert levels.main([str(small("stt-tiny")), "--count", "1", "--json"]) == 0

@@ -98,6 +98,7 @@ def test_what_is_stopped_goes_on(tmp_path):
     assert all(map(any, parts))
 
 
+@pytest.mark.thorough
 def test_processes_by_spawn():
     lines = ran("spawned", BUS, KITCHEN)
     for line, path in zip(lines, (BUS, KITCHEN), strict=True):
@@ -106,6 +107,7 @@ def test_processes_by_spawn():
         close_to(words, HEARD[path])
 
 
+@pytest.mark.thorough
 def test_what_a_service_logs(tmp_path):
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF")

@@ -111,6 +111,7 @@ def browser(microphone):
         yield found
 
 
+@pytest.mark.thorough
 def test_the_words_of_the_microphone_appear_and_can_be_taken(browser, server):
     with opened(browser, server.url("/")) as page:
         assert page.inner_text("#models") == "tiny"
@@ -134,6 +135,7 @@ def test_the_words_of_the_microphone_appear_and_can_be_taken(browser, server):
         assert page.complaints == []
 
 
+@pytest.mark.thorough
 def test_times_go_on_where_listening_begins_again(browser, server):
     """And where the words are cleared they begin anew; no microphone stays open."""
     with opened(browser, server.url("/"), before=TRACKS) as page:
@@ -322,6 +324,7 @@ def test_the_microphones_sound_is_resampled_well(browser, server):
                 assert loud < 0.01
 
 
+@pytest.mark.thorough
 def test_it_looks_as_it_should_on_a_phone_and_at_night(browser, server, tmp_path):
     """Nothing sticks out; DSM_MLX_SCREENSHOTS keeps the pictures."""
     folder = os.environ.get("DSM_MLX_SCREENSHOTS", str(tmp_path))

@@ -93,6 +93,7 @@ def begin(page):
     state(page, "Listening")
 
 
+@pytest.mark.thorough
 def test_what_is_wished_is_told_and_the_microphone_is_heard(talk):
     page, script = talk
     page.select_option("#model", "qwen")
@@ -321,6 +322,7 @@ def test_what_a_server_cannot_do_is_said(browser, server, small):
         assert page.locator("#conversing").is_hidden()
 
 
+@pytest.mark.thorough
 def test_it_looks_as_it_should_on_a_phone_and_at_night(browser, server, tmp_path):
     """Nothing sticks out; DSM_MLX_SCREENSHOTS keeps the pictures."""
     folder = os.environ.get("DSM_MLX_SCREENSHOTS", str(tmp_path))

@@ -183,6 +183,7 @@ def test_wishes_are_granted():
     assert sizes == [(2, 4), (2, 4), (2, 16), (2, 64), (2, 256)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("sampled", [False, True])
 @pytest.mark.parametrize("resting", [False, True])

@@ -159,10 +159,12 @@ def test_turns_end_in_a_pause(stt):
     assert len(turns) == 1 and spoken - 0.5 < turns[0].time < spoken + 2.5
 
 
+@pytest.mark.thorough
 def test_nothing_is_said_of_silence(stt):
     assert stt.transcribe(np.zeros(10 * 24_000, np.float32), sample_rate=24_000).text == ""
 
 
+@pytest.mark.thorough
 def test_the_microphone_is_heard(virtual_microphone):
     """Live captions of what is played into a virtual microphone, ended by Ctrl-C."""
     file = next(path for path in FILES if path.suffix == ".wav")

@@ -138,6 +138,7 @@ def test_phones_are_silent_where_nothing_is_said():
     assert (session.phones != phones.UNKNOWN).mean() > 0.99
 
 
+@pytest.mark.thorough
 @SYNTHESIZERS
 def test_the_mix_is_kept():
     made = [sessions.make(seed, CLEAN) for seed in range(12)]

@@ -32,6 +32,7 @@ def installed(name):
     return shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
 
 
+@pytest.mark.thorough
 def test_mypy(request, tmp_path):
     """All by pyproject.toml, and the face and a user's program strictly, which complains of what is
     not needed, too. In one run, as reading everything is what takes the time."""
