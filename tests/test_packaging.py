@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from importlib.util import find_spec
 
+import extras
 import pytest
 from pages import ROOT, run
 
@@ -17,6 +18,7 @@ import dsm_mlx
 
 yaml = pytest.importorskip("yaml")
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
@@ -39,6 +41,15 @@ def test_workflows_are_read_and_name_what_is_there(path):
     extras = {extra for each in typed for extra in re.findall(r"\.\[(\w+)\]", each)}
     for extra in extras:
         assert re.search(rf"^{extra} = \[", PYPROJECT, re.M)
+
+
+def test_every_extra_for_users_has_its_weight_in_the_readme(capsys):
+    known = set(metadata("dsm-mlx").get_all("Provides-Extra")) - extras.DEVELOPERS
+    table = re.findall(r"^\| `(\w+)` \| .+ \| (?:\d+|not measured) \|$", README, re.M)
+    assert set(table) == known and len(table) == len(known)
+    with pytest.raises(SystemExit, match="2"):
+        extras.main(["nonsense"])
+    assert "nonsense: expected chat, client" in capsys.readouterr().err
 
 
 def test_every_python_from_the_lowest_is_tried():
