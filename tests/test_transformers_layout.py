@@ -292,6 +292,10 @@ def test_bytes_for_what_no_piece_has(tmp_path):
         (lambda t: t["model"].update(vocab=[["a"]]), "'vocab' holds ['a'] at 0"),
         (lambda t: t["model"].update(vocab=[["a", "b"]]), "'vocab' holds ['a', 'b'] at 0"),
         (lambda t: t["model"].update(vocab=[]), "'vocab' holds 0 pieces"),
+        (
+            lambda t: t["model"].update(vocab=[["a", 0]] * (2**20 + 1)),
+            "'vocab' holds 1048577 pieces (expected at most 1048576)",
+        ),
         (lambda t: t.pop("model"), "'model' is missing"),
         (lambda t: t.update(added_tokens=[3]), "'added_tokens' holds 3"),
         (
