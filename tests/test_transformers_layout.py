@@ -13,7 +13,7 @@ from sentencepiece import SentencePieceProcessor
 
 import dsm_mlx
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.files import weight_map
+from dsm_mlx.files import network, weight_map
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.loading import local
 from dsm_mlx.loading.checkpoint import Checkpoint
@@ -153,6 +153,23 @@ def test_languages_and_files_of_a_published_one(tmp_path):
     assert found.bytes == sum(
         (folder / name).stat().st_size for name in (WEIGHTS, "tokenizer.json")
     )
+
+
+@pytest.mark.parametrize("missing", [None, "tokenizer.json", "processor_config.json"])
+def test_those_in_the_cache_are_listed_if_they_are_whole(missing, tmp_path, monkeypatch):
+    """Whether in one file or in several; and nobody is asked for what is missing."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(network, "_ask", lambda *_: pytest.fail("the hub was asked"))
+    for name in ("stt-1b-en_fr-trfs", "stt-2.6b-en-trfs"):
+        home = tmp_path / f"models--kyutai--{name}"
+        (home / "refs").mkdir(parents=True)
+        (home / "refs/main").write_text("abc")
+        snapshot = shutil.copytree(LISTENER, home / "snapshots/abc")
+        if missing:
+            (snapshot / missing).unlink()
+    split(snapshot)
+    listed = [model.name for model in local.local_models() if model.name.startswith("kyutai/")]
+    assert listed == ([] if missing else ["kyutai/stt-1b-en_fr-trfs", "kyutai/stt-2.6b-en-trfs"])
 
 
 def test_the_configs_of_older_versions(folder, golden):
