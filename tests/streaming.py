@@ -27,6 +27,15 @@ def never_for_ever():
     faulthandler.cancel_dump_traceback_later()
 
 
+@pytest.fixture(autouse=True)
+def quick_to_collect():
+    """The collector does not look at what was there before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def own(folder, parent):
     """A copy of a model's folder, so that nobody else shares its rows."""
     return shutil.copytree(folder, parent / folder.name)

@@ -8,19 +8,10 @@ import golden as fixtures
 import mlx.core as mx
 import pytest
 from converting import left_over, refused, run
+from converting import source as source
+from converting import voiced as voiced
 
 import dsm_mlx
-
-
-@pytest.fixture
-def source(checkpoint, tmp_path) -> Path:
-    """A small model, to be damaged."""
-    return shutil.copytree(checkpoint("stt-q64"), tmp_path / "source")
-
-
-@pytest.fixture
-def voiced(checkpoint, tmp_path) -> Path:
-    return shutil.copytree(checkpoint("tts-tiny"), tmp_path / "voiced")
 
 
 def without_one_tensor(path):
