@@ -65,12 +65,12 @@ def audio_rows(codes: mx.array, card: int) -> mx.array:
     return mx.where(codes < 0, -1, codes + starts)
 
 
-def keep_rows(table: nn.Module, rows: int) -> None:
-    """Drop all but the first `rows` of a table, quantised or not."""
+def keep_rows(module: nn.Module, rows: int) -> None:
+    """Drop all but the first `rows` of a table's or linear map's weights, quantised or not."""
     for name in ("weight", "scales", "biases"):
-        if name in table:
+        if name in module:
             # Gathered, as a slice would hold on to the memory of all.
-            table[name] = table[name][mx.arange(rows)]
+            module[name] = module[name][mx.arange(rows)]
 
 
 class DemuxEmbedding(nn.Module):

@@ -139,7 +139,8 @@ def speaker(lm: MultistreamLM) -> tuple[TtsStep, dict, list[dict]]:
     voice = []
     if lm.config.transformer.cross_attention:
         source = mx.zeros((1, _VOICES, lm.config.dim), lm.dtype)
-        voice = [hollow(layer) for layer in lm.transformer.keys_values(source)]
+        layers = lm.transformer.layers
+        voice = [hollow(layer.cross_attention.keys_values(source)) for layer in layers]
     return step, state, voice
 
 
