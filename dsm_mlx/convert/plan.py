@@ -48,6 +48,7 @@ class Wanted:
 
     @property
     def codec_recipe(self) -> Recipe | None:
+        """What is quantised of the codec: `codec_bits` if they are given, else as `recipe` says."""
         if self.codec_bits is None:
             return self.recipe
         spec = Spec(self.codec_bits, DEFAULT_GROUP[self.codec_bits])

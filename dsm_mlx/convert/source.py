@@ -49,6 +49,7 @@ class Source:
 
     @cached_property
     def codec(self) -> Outline[MimiModel]:
+        """The codec without its weights. CheckpointError if it is damaged or not there."""
         return self.checkpoint.outline_mimi()
 
     @property

@@ -122,6 +122,7 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
+        """What messages call it; see `Files`."""
         return self.files.name
 
     @property
