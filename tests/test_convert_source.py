@@ -148,6 +148,14 @@ def test_a_link_out_of_the_source_is_not_followed(file, source, tmp_path, monkey
         assert error.startswith("error: ") and f"{path}: is a link to {secret}" in error
 
 
+def test_a_link_in_a_folder_of_any_name_is_told_in_a_line(source, tmp_path, monkeypatch, capsys):
+    odd = source.rename(tmp_path / "two\nlines")
+    (odd / "model.safetensors").rename(tmp_path / "secret")
+    (odd / "model.safetensors").symlink_to(tmp_path / "secret")
+    error = refused(odd, tmp_path, monkeypatch, capsys)
+    assert "two\\nlines/model.safetensors: is a link to" in error and error.count("\n") == 1
+
+
 def test_a_voice_that_is_a_link_out_of_the_source(voiced, tmp_path, monkeypatch, capsys):
     voice = voiced / "voice1.wav.deadbeef@7.safetensors"
     voice.rename(tmp_path / "elsewhere.safetensors")

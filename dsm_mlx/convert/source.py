@@ -10,6 +10,7 @@ from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.hub import HubFiles
 from dsm_mlx.loading.checkpoint import MIMI, Checkpoint, Outline
+from dsm_mlx.messages import named
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ class Source:
         homes += [home.parents[1] / "blobs" for home in homes if home.parent.name == "snapshots"]
         if not any(real.is_relative_to(home) for home in homes):
             raise CheckpointError(
-                f"{path}: is a link to {real}, out of the source's folder, which is not followed "
-                "(put the file itself there)"
+                f"{named(path)}: is a link to {named(real)}, out of the source's folder, which is "
+                "not followed (put the file itself there)"
             )
         return path
 

@@ -15,7 +15,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from dsm_mlx.files.config_reader import ConfigReader
-from dsm_mlx.messages import shown
+from dsm_mlx.messages import cut, shown
 
 _CONTINUOUS = ("continuous", "continuous_attribute", "ContinuousAttribute")
 _KINDS = {"lut": "lut", "Lut": "lut", "tensor": "tensor", "Tensor": "tensor"}
@@ -164,7 +164,8 @@ class Conditioner(nn.Module):
         if value is None:
             return self.learnt_padding
         if value not in self.config.values:
-            raise ValueError(f"{name}: {value!r} is not one of {', '.join(self.config.values)}")
+            known = cut(", ".join(self.config.values), 200)
+            raise ValueError(f"{name} is {shown(value)} (expected one of {known})")
         return self.output_proj(self.embed(mx.array([[self.config.values.index(value)]])))
 
     def number(self, value: float | None) -> mx.array:
