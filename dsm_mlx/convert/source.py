@@ -9,7 +9,8 @@ from pathlib import Path
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.hub import HubFiles
-from dsm_mlx.loading.checkpoint import MIMI, Checkpoint, Outline
+from dsm_mlx.loading.checkpoint import MIMI, Checkpoint
+from dsm_mlx.loading.outline import Outline
 from dsm_mlx.messages import named
 
 
