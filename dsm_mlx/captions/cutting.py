@@ -102,9 +102,10 @@ def turns(words: Iterable[Word], gap: float = DEFAULT.gap) -> list[list[Word]]:
 
     What a speaker says without a silence of `gap` seconds stays together, although somebody else
     may speak meanwhile; it is one turn with what follows, if nobody else began between. Words
-    without any letters or signs are left out. ValueError for a word whose times are not finite,
-    TypeError for what is no `Word`.
+    without any letters or signs are left out. ValueError for a gap that is no number of seconds
+    from 0 up and for a word whose times are not finite, TypeError for what is no `Word`.
     """
+    gap = finite(gap, "gap", least=0)
     rows = by_speaker(map(_timed, clean(words)))
     found: list[list[Word]] = []
     for piece in sorted((p for row in rows for p in _pieces(row, gap)), key=lambda p: p[0].start):
