@@ -1,6 +1,7 @@
 """What the tests of dsm-convert share."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +11,18 @@ from dsm_mlx.cli import convert as command
 from dsm_mlx.convert import output
 from dsm_mlx.convert.weights import specs_of
 from dsm_mlx.loading.checkpoint import Checkpoint
+
+
+@pytest.fixture
+def source(checkpoint, tmp_path) -> Path:
+    """A small model, to be damaged."""
+    return shutil.copytree(checkpoint("stt-q64"), tmp_path / "source")
+
+
+@pytest.fixture
+def voiced(checkpoint, tmp_path) -> Path:
+    """One that speaks, with voices beside it."""
+    return shutil.copytree(checkpoint("tts-tiny"), tmp_path / "voiced")
 
 
 def run(*args) -> int:

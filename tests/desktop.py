@@ -4,7 +4,6 @@ Tests that need it are skipped where it cannot be started, unless DSM_MLX_REQUIR
 """
 
 import gc
-import os
 import queue
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from commands import wait_for
+from required import missing
 
 PROGRAMS = {
     "Xvfb": "xvfb", "openbox": "openbox", "xdotool": "xdotool", "xprop": "x11-utils",
@@ -26,11 +26,11 @@ def running():
     """Starts one of this process's own."""
     absent = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
     if absent:
-        missing(f"not installed: {', '.join(absent)}")
+        missing("SCREEN", f"not installed: {', '.join(absent)}")
     try:
         import tkinter
     except ImportError:
-        missing("this Python has no Tk: apt install python3-tk")
+        missing("SCREEN", "this Python has no Tk: apt install python3-tk")
     # It ends by itself with its last client. That is Tk, which keeps its connection as long as this
     # process lives, and would end it where the connection breaks.
     command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x800x24", "-terminate"]
@@ -50,12 +50,6 @@ def running():
             wait_for(lambda: "window id" in asked("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), 20)
             yield
             manager.terminate()
-
-
-def missing(reason):
-    if os.environ.get("DSM_MLX_REQUIRE_SCREEN") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def asked(*command):

@@ -27,6 +27,15 @@ def never_for_ever():
     faulthandler.cancel_dump_traceback_later()
 
 
+@pytest.fixture(autouse=True)
+def quick_to_collect():
+    """The collector does not look at what was there before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def own(folder, parent):
     """A copy of a model's folder, so that nobody else shares its rows."""
     return shutil.copytree(folder, parent / folder.name)
@@ -70,6 +79,21 @@ def fed(stt, pcm, chunk=4000, **options):
     return events + stream.final_events
 
 
+def forked(stream):
+    """A fork of it; itself is closed."""
+    other = stream.fork()
+    stream.close()
+    return other
+
+
+def resumed(stt, stream):
+    """The stream that its bytes give; itself is closed."""
+    data = stream.save()
+    stream.close()
+    assert isinstance(data, bytes)
+    return stt.resume(data)
+
+
 def rest(stream):
     """End a pushed stream: the events that are left, without partials."""
     stream.end()
@@ -105,6 +129,15 @@ def eventually(true):
 
 def in_threads(*calls):
     """What the calls return, made at the same time; an error is raised here."""
+    found = outcomes(*calls)
+    for _, error in found:
+        if error:
+            raise error
+    return [value for value, _ in found]
+
+
+def outcomes(*calls, seconds=SOON):
+    """What each of the calls returns, made at the same time, and the error that it raises."""
     found = [None] * len(calls)
 
     def call(i):
@@ -117,12 +150,9 @@ def in_threads(*calls):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(SOON)
+        thread.join(seconds)
         assert not thread.is_alive(), "it waits for ever"
-    for _, error in found:
-        if error:
-            raise error
-    return [value for value, _ in found]
+    return found
 
 
 def run(coroutine):

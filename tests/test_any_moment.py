@@ -16,6 +16,7 @@ import time
 import numpy as np
 import pytest
 from streaming import RATE, all_free, fed, in_threads, own, run
+from streaming import quick_to_collect as quick_to_collect
 
 import dsm_mlx
 from dsm_mlx import BusyError
@@ -33,15 +34,6 @@ def never_for_ever():
     faulthandler.dump_traceback_later(120 + SCHEDULES, exit=True, file=sys.__stderr__)
     yield
     faulthandler.cancel_dump_traceback_later()
-
-
-@pytest.fixture(autouse=True)
-def quick_to_collect():
-    """The collector does not look at what was there before."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,12 @@ def test_every_name_is_said_and_on_a_list():
 
 
 @pytest.mark.thorough
+def test_without_the_libraries_a_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(libraries, "available", lambda: False)
+    assert boost.main([]) == 1
+    assert "boost.py needs the libraries of espeak-ng and flite: sudo" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not libraries.available(), reason="needs the libraries of espeak-ng and flite")
 def test_the_command(small, capsys):
     args = [str(small("stt-tiny")), "--names", "2", "--plain", "2", "--phrases", "26", "--json"]

@@ -167,6 +167,12 @@ def texts_of(found):
     return [" ".join(word.text for word in turn) for turn in found]
 
 
+@pytest.mark.parametrize("gap", [-1, float("nan"), "long", None])
+def test_a_gap_that_cannot_be(gap):
+    with pytest.raises(ValueError, match=r"gap is .* \(expected seconds from 0 up\)"):
+        turns(said("A", "a b", 0.0), gap)
+
+
 def test_turns_keep_together_what_was_said_without_a_silence():
     words = [*said("A", "a b c d e", 0.0), *said("B", "x", 0.5), *said("A", "f", 2.7)]
     assert texts_of(turns(words)) == ["a b c d e f", "x"]

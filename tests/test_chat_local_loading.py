@@ -98,7 +98,7 @@ def infinite(folder):
     [
         (damaged, "mlx-lm cannot load it"),
         (infinite, "the weight lm_head.weight is not finite"),
-        (lambda folder: (folder / "config.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "config.json").write_text("{"), "not a readable JSON file"),
         (lambda folder: (folder / "config.json").unlink(), "has no file 'config.json'"),
         (lambda folder: (folder / "model.safetensors").unlink(), "has no weights"),
         (lambda folder: (folder / "tokenizer.json").write_text("{"), "mlx-lm cannot load it"),
@@ -158,6 +158,22 @@ def test_a_model_in_the_hubs_cache_needs_no_network(tmp_path, llm):
     )
     lines = done.stdout.splitlines()
     assert lines[0] in ("1", "2", "3") and "owner/half: " in lines[1] and "reached" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [("{", "not a readable JSON file"), ('{"weight_map": []}', "'weight_map' is [] (expected an")],
+)
+def test_an_index_in_the_cache_that_is_damaged_is_told(index, told, tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(CheckpointError) as caught:
+        loading._is_whole(tmp_path)
+    assert told in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+def test_an_index_that_names_no_file_is_of_no_whole_model(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": ["b"]}}')
+    assert not loading._is_whole(tmp_path)
 
 
 def test_arguments_that_cannot_be(llm):

@@ -76,6 +76,13 @@ def test_a_number_that_cannot_be(folder, codebooks, error, said):
         dsm_mlx.load_stt(folder, codebooks=codebooks)
 
 
+def test_sound_without_a_text_is_told_of(folder, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", PCM, RATE)
+    assert tool.main([str(folder), "--audio", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert not out and f"{tmp_path}: no text beside the sound (NAME.txt)" in err
+
+
 @pytest.mark.thorough
 def test_the_table_of_the_tool(folder, tmp_path, capsys):
     """Random weights understand nothing: every number of codebooks has its line, with errors."""

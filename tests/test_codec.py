@@ -59,6 +59,19 @@ def test_nothing_in_nothing_out(codec):
     assert codec.decode(np.zeros((1, 8, 0), np.int32)).shape == (1, 1, 0)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_no_row_at_all_is_refused(codec, streamed):
+    encode, decode = (
+        (codec.encoder(), codec.decoder()) if streamed else (codec.encode, codec.decode)
+    )
+    with pytest.raises(ValueError, match=r"pcm is of shape \(0, 1, 1920\) \(expected \(1"):
+        encode(sound(0, FRAME))
+    with pytest.raises(
+        ValueError, match=r"codes are int32 of shape \(0, 8, 1\) \(expected int32 \(1"
+    ):
+        decode(np.zeros((0, 8, 1), np.int32))
+
+
 def test_fewer_codebooks(codec):
     four = dsm_mlx.load_codec(FOLDER, codebooks=4)
     pcm = sound(1, 5 * FRAME)

@@ -19,6 +19,7 @@ import pytest
 import dsm_mlx
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.config_reader import ConfigReader
+from dsm_mlx.lm.conditioning import ConditionersConfig, ConditionProvider
 from dsm_mlx.messages import cut, shown
 
 VALUES = [
@@ -292,3 +293,11 @@ def test_a_bound_is_inclusive():
     for low, high in ((6, 9), (1, 4)):
         with pytest.raises(CheckpointError, match=rf"'n' is 5 \(expected an integer from {low}"):
             config.integer("n", low, high)
+
+
+def test_a_value_that_a_conditioner_does_not_know():
+    mood = {"type": "lut", "lut": {"dim": 16, "n_bins": 2, "possible_values": ["calm", "glad"]}}
+    raw = {"conditioners": {"mood": mood}, "fuser": {"sum": ["mood"]}}
+    provider = ConditionProvider(ConditionersConfig.read(ConfigReader(raw, "config.json")), 32)
+    with pytest.raises(ValueError, match=r"^mood is 'sad' \(expected one of calm, glad\)$"):
+        provider.sum({"mood": "sad"})

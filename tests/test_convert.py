@@ -29,7 +29,8 @@ from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.loading.checkpoint import Checkpoint, Outline
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.outline import Outline
 
 LISTENERS = ["stt-tiny", "stt-tiny-26", "stt-tiny-cond", "stt-tiny-delayed", "stt-q64"]
 LISTENERS += ["stt-tiny-shared"]

@@ -27,6 +27,21 @@ def test_a_damaged_checkpoint_may_be_replaced(published):
     check_replaceable(published, overwrite=True)
 
 
+def test_a_lora_that_the_config_names_belongs_to_it(published):
+    (published / "lora.safetensors").write_bytes(b"")
+    with pytest.raises(FileExistsError, match=r"holds lora\.safetensors"):
+        check_replaceable(published, overwrite=True)
+    fixtures.edit_json(published / "config.json", lambda c: c.update(lora_name="lora.safetensors"))
+    check_replaceable(published, overwrite=True)
+
+
+def test_a_config_may_name_what_is_no_file(published):
+    """It is still a checkpoint, of which the file that is not named any more is no part."""
+    fixtures.edit_json(published / "config.json", lambda c: c.update(tokenizer_name=["a"]))
+    with pytest.raises(FileExistsError, match=r"holds tokenizer.*\.model beside a checkpoint"):
+        check_replaceable(published, overwrite=True)
+
+
 @pytest.mark.parametrize(
     "file", ["notes.txt", "model.safetensors.bak", "sub/config.json", "empty/", "link"]
 )

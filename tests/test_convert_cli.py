@@ -10,6 +10,8 @@ import golden as fixtures
 import mlx.core as mx
 import pytest
 from converting import Hub, left_over, record, run, specs
+from converting import source as source
+from converting import voiced as voiced
 
 import dsm_mlx
 from dsm_mlx.convert.recipes import RECIPES
@@ -18,17 +20,6 @@ from dsm_mlx.convert.weights import specs_of
 from dsm_mlx.files import hub
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def source(checkpoint, tmp_path) -> Path:
-    """A small model, to be damaged."""
-    return shutil.copytree(checkpoint("stt-q64"), tmp_path / "source")
-
-
-@pytest.fixture
-def voiced(checkpoint, tmp_path) -> Path:
-    return shutil.copytree(checkpoint("tts-tiny"), tmp_path / "voiced")
 
 
 def test_as_a_program(source, tmp_path):

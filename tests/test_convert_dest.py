@@ -9,20 +9,11 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 from converting import Hub, left_over, run, specs
+from converting import source as source
+from converting import voiced as voiced
 
 from dsm_mlx.convert import folder, job, output
 from dsm_mlx.loading.checkpoint import Checkpoint
-
-
-@pytest.fixture
-def source(checkpoint, tmp_path) -> Path:
-    """A small model, to be damaged."""
-    return shutil.copytree(checkpoint("stt-q64"), tmp_path / "source")
-
-
-@pytest.fixture
-def voiced(checkpoint, tmp_path) -> Path:
-    return shutil.copytree(checkpoint("tts-tiny"), tmp_path / "voiced")
 
 
 def test_an_existing_folder_stays_unless_overwritten(source, tmp_path, capsys):

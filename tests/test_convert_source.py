@@ -8,19 +8,10 @@ import golden as fixtures
 import mlx.core as mx
 import pytest
 from converting import left_over, refused, run
+from converting import source as source
+from converting import voiced as voiced
 
 import dsm_mlx
-
-
-@pytest.fixture
-def source(checkpoint, tmp_path) -> Path:
-    """A small model, to be damaged."""
-    return shutil.copytree(checkpoint("stt-q64"), tmp_path / "source")
-
-
-@pytest.fixture
-def voiced(checkpoint, tmp_path) -> Path:
-    return shutil.copytree(checkpoint("tts-tiny"), tmp_path / "voiced")
 
 
 def without_one_tensor(path):
@@ -155,6 +146,14 @@ def test_a_link_out_of_the_source_is_not_followed(file, source, tmp_path, monkey
     for flags in ([], ["-q", "--codec-bits", 8]):
         error = refused(source, tmp_path, monkeypatch, capsys, *flags)
         assert error.startswith("error: ") and f"{path}: is a link to {secret}" in error
+
+
+def test_a_link_in_a_folder_of_any_name_is_told_in_a_line(source, tmp_path, monkeypatch, capsys):
+    odd = source.rename(tmp_path / "two\nlines")
+    (odd / "model.safetensors").rename(tmp_path / "secret")
+    (odd / "model.safetensors").symlink_to(tmp_path / "secret")
+    error = refused(odd, tmp_path, monkeypatch, capsys)
+    assert "two\\nlines/model.safetensors: is a link to" in error and error.count("\n") == 1
 
 
 def test_a_voice_that_is_a_link_out_of_the_source(voiced, tmp_path, monkeypatch, capsys):

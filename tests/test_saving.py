@@ -22,6 +22,7 @@ from streaming import (
     own,
     pieces,
     rest,
+    resumed,
     sound,
     without_partials,
     words,
@@ -57,14 +58,6 @@ def test_a_row_is_read_an_array_a_turn(stt):
     pairs = list(zip(tree_flatten(again), tree_flatten(state), strict=True))
     assert len(turns) == len(pairs) > 10
     assert all(np.array_equal(one, other) for (_, one), (_, other) in pairs)
-
-
-def resumed(stt, stream):
-    """The stream that its bytes give; itself is closed."""
-    data = stream.save()
-    stream.close()
-    assert isinstance(data, bytes)
-    return stt.resume(data)
 
 
 @pytest.mark.thorough

@@ -4,10 +4,11 @@ In `stt_*_prompt` the first 14 of the 60 frames of `stt_tiny_e2e` are the prompt
 """
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
-from streaming import all_free, fed, own, rest, sound, without_partials, words
+from streaming import all_free, fed, forked, own, rest, resumed, sound, without_partials, words
 from streaming import never_for_ever as never_for_ever
 
 import dsm_mlx
@@ -169,18 +170,8 @@ def test_forked_and_saved_on_the_way(model, prompt, temperature, request):
         stream.close()
         return events
 
-    def forked(stream):
-        other = stream.fork()
-        stream.close()
-        return other
-
-    def resumed(stream):
-        data = stream.save()
-        stream.close()
-        return stt.resume(data)
-
     whole = play(lambda stream: stream)
-    assert play(forked) == whole and play(resumed) == whole
+    assert play(forked) == whole and play(partial(resumed, stt)) == whole
     assert all_free(stt)
 
 

@@ -13,7 +13,7 @@ from sentencepiece import SentencePieceProcessor
 
 import dsm_mlx
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.files import weight_map
+from dsm_mlx.files import network, weight_map
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.loading import local
 from dsm_mlx.loading.checkpoint import Checkpoint
@@ -155,6 +155,23 @@ def test_languages_and_files_of_a_published_one(tmp_path):
     )
 
 
+@pytest.mark.parametrize("missing", [None, "tokenizer.json", "processor_config.json"])
+def test_those_in_the_cache_are_listed_if_they_are_whole(missing, tmp_path, monkeypatch):
+    """Whether in one file or in several; and nobody is asked for what is missing."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(network, "_ask", lambda *_: pytest.fail("the hub was asked"))
+    for name in ("stt-1b-en_fr-trfs", "stt-2.6b-en-trfs"):
+        home = tmp_path / f"models--kyutai--{name}"
+        (home / "refs").mkdir(parents=True)
+        (home / "refs/main").write_text("abc")
+        snapshot = shutil.copytree(LISTENER, home / "snapshots/abc")
+        if missing:
+            (snapshot / missing).unlink()
+    split(snapshot)
+    listed = [model.name for model in local.local_models() if model.name.startswith("kyutai/")]
+    assert listed == ([] if missing else ["kyutai/stt-1b-en_fr-trfs", "kyutai/stt-2.6b-en-trfs"])
+
+
 def test_the_configs_of_older_versions(folder, golden):
     """The base of the rotation beside the others, and what prepares the sound in its own file."""
     fixtures.edit_json(folder / "config.json", older)
@@ -292,6 +309,10 @@ def test_bytes_for_what_no_piece_has(tmp_path):
         (lambda t: t["model"].update(vocab=[["a"]]), "'vocab' holds ['a'] at 0"),
         (lambda t: t["model"].update(vocab=[["a", "b"]]), "'vocab' holds ['a', 'b'] at 0"),
         (lambda t: t["model"].update(vocab=[]), "'vocab' holds 0 pieces"),
+        (
+            lambda t: t["model"].update(vocab=[["a", 0]] * (2**20 + 1)),
+            "'vocab' holds 1048577 pieces (expected at most 1048576)",
+        ),
         (lambda t: t.pop("model"), "'model' is missing"),
         (lambda t: t.update(added_tokens=[3]), "'added_tokens' holds 3"),
         (

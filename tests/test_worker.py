@@ -13,6 +13,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from commands import wait_for
+from streaming import outcomes
 from test_schedule import Counted, made
 
 import dsm_mlx
@@ -24,21 +25,7 @@ SOON = 20.0  # seconds in which anything here is over, also on a busy machine
 
 def in_time(*calls):
     """What each call returns or raises, all of them in threads at the same time."""
-    found = [None] * len(calls)
-
-    def call(i):
-        try:
-            found[i] = calls[i]()
-        except BaseException as error:
-            found[i] = error
-
-    threads = [threading.Thread(target=call, args=(i,), daemon=True) for i in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SOON)
-        assert not thread.is_alive(), "it waits for ever"
-    return found
+    return [value if error is None else error for value, error in outcomes(*calls, seconds=SOON)]
 
 
 # ---- jobs

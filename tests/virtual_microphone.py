@@ -3,12 +3,12 @@
 Tests that need it are skipped where it cannot be started, unless DSM_MLX_REQUIRE_MICROPHONE=1.
 """
 
-import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from required import missing
 
 from dsm_mlx.audio import list_devices
 from dsm_mlx.audio.devices import refresh_devices
@@ -21,7 +21,7 @@ def running():
     """Starts one of this process's own: tests that run side by side must not hear each other."""
     run = subprocess.run([SCRIPT, "start"], capture_output=True, text=True)
     if run.returncode:
-        missing(run.stderr.strip())
+        missing("MICROPHONE", run.stderr.strip())
     with pytest.MonkeyPatch.context() as environment:
         for name, value in re.findall(r"export (\w+)='(.*)'", run.stdout):
             environment.setenv(name, value)
@@ -29,16 +29,10 @@ def running():
             refresh_devices()  # PortAudio may have looked before the variables were set
             found = list_devices()
         except AudioError as error:
-            missing(str(error))
+            missing("MICROPHONE", str(error))
         else:
             if not found:
-                missing("PortAudio sees no device: is libasound2-plugins installed?")
+                missing("MICROPHONE", "PortAudio sees no device: is libasound2-plugins installed?")
             yield
         finally:
             subprocess.run([SCRIPT, "stop"], check=True)
-
-
-def missing(reason):
-    if os.environ.get("DSM_MLX_REQUIRE_MICROPHONE") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -35,7 +35,8 @@ from benchmark import against, counts, latency, live, machine, memory, models, r
 
 from dsm_mlx.cli.arguments import whole
 from dsm_mlx.cli.common import exit_status
-from dsm_mlx.loading.checkpoint import DTYPES, Checkpoint
+from dsm_mlx.loading.checkpoint import Checkpoint
+from dsm_mlx.loading.options import DTYPES
 from dsm_mlx.runtime import blas
 
 _RECORDING = Path(__file__).parents[1] / "demos/audio/bus.wav"

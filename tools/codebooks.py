@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 from evaluation import figures
-from evaluation.listening import Recording, recordings
+from evaluation.listening import Recording, frame_seconds, recordings
 from evaluation.report import percent
 
 import dsm_mlx
-from dsm_mlx.audio import read
 from dsm_mlx.cli.common import exit_status, put
+from dsm_mlx.errors import AudioError
 from dsm_mlx.stt.model import SpeechToText
 
 _AUDIO = Path(__file__).parent.parent / "demos/audio"
@@ -42,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     items = [item for item in recordings(args.audio) if item.text is not None]
+    if not items:
+        raise AudioError(f"{', '.join(map(str, args.audio))}: no text beside the sound (NAME.txt)")
     put("| codebooks | WER | ms a frame |\n|---|---|---|\n")
     for count in args.counts or _all(args.model):
         with dsm_mlx.load_stt(args.model, codebooks=count) as stt:
@@ -59,15 +60,7 @@ def _all(model: str) -> range:
 
 def _milliseconds(stt: SpeechToText, item: Recording) -> float:
     """Of a frame of one live row: the median, when all is compiled."""
-    pcm = read(item.path, target=stt.sample_rate)
-    size = round(stt.sample_rate / stt.frame_rate)
-    times = []
-    with stt.stream() as stream:
-        for frame in np.split(pcm[: len(pcm) // size * size], len(pcm) // size):
-            start = time.perf_counter()
-            stream.feed(frame)
-            times.append(time.perf_counter() - start)
-        stream.close()
+    times = frame_seconds(stt, item.path)
     return 1e3 * float(np.median(times[len(times) // 2 :]))
 
 

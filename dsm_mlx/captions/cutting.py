@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from dsm_mlx.captions.style import DEFAULT, CaptionStyle, finite
 from dsm_mlx.checks import check_text
@@ -85,11 +86,14 @@ def _cut(words: Iterable[Word], style: CaptionStyle) -> list[Cue]:
     return found
 
 
-def by_speaker(words: Iterable[Word]) -> list[list[Word]]:
-    """The words of each speaker, in the order in which speakers first come."""
-    rows: dict[str | None, list[Word]] = {}
-    for word in words:
-        rows.setdefault(word.speaker, []).append(word)
+Spoken = TypeVar("Spoken", Word, Cue)
+
+
+def by_speaker(spoken: Iterable[Spoken]) -> list[list[Spoken]]:
+    """The words of each speaker, or the captions, in the order in which speakers first come."""
+    rows: dict[str | None, list[Spoken]] = {}
+    for one in spoken:
+        rows.setdefault(one.speaker, []).append(one)
     return list(rows.values())
 
 
@@ -97,8 +101,11 @@ def turns(words: Iterable[Word], gap: float = DEFAULT.gap) -> list[list[Word]]:
     """Words turn by turn, each of one speaker, in the order in which they begin.
 
     What a speaker says without a silence of `gap` seconds stays together, although somebody else
-    may speak meanwhile; it is one turn with what follows, if nobody else began between.
+    may speak meanwhile; it is one turn with what follows, if nobody else began between. Words
+    without any letters or signs are left out. ValueError for a gap that is no number of seconds
+    from 0 up and for a word whose times are not finite, TypeError for what is no `Word`.
     """
+    gap = finite(gap, "gap", least=0)
     rows = by_speaker(map(_timed, clean(words)))
     found: list[list[Word]] = []
     for piece in sorted((p for row in rows for p in _pieces(row, gap)), key=lambda p: p[0].start):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dsm_mlx.captions.cutting import Cue
+from dsm_mlx.captions.cutting import Cue, by_speaker
 from dsm_mlx.captions.style import CaptionStyle
 from dsm_mlx.results import Word
 
@@ -13,10 +13,7 @@ _LEAST_HIGHLIGHT = 40  # milliseconds: a frame of video
 
 def times(found: list[Cue], style: CaptionStyle) -> Iterator[tuple[int, int, Cue]]:
     """(start, end, caption): long enough, and those of one speaker one after the other."""
-    rows: dict[str | None, list[Cue]] = {}
-    for cue in found:
-        rows.setdefault(cue.speaker, []).append(cue)
-    for row in rows.values():
+    for row in by_speaker(found):
         yield from _one_by_one(row, style)
 
 

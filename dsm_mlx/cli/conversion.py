@@ -16,7 +16,7 @@ from dsm_mlx.convert.inspection import inspect
 from dsm_mlx.convert.job import Wanted, convert
 from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.upload import check_repository, upload
-from dsm_mlx.loading.checkpoint import DTYPES
+from dsm_mlx.loading.options import DTYPES
 from dsm_mlx.messages import say
 
 EXAMPLES = """\

@@ -35,6 +35,11 @@ class SeanetConfig:
 
     @classmethod
     def read(cls, raw: ConfigReader) -> SeanetConfig:
+        """From the section `seanet`; what is absent is official.
+
+        Raises:
+            CheckpointError: it asks for another kind of network, or is beyond all bounds.
+        """
         for key in ("causal", "true_skip"):
             if not raw.get(key, bool, True):
                 raise raw.wrong(key, False, "true")
@@ -69,6 +74,7 @@ class MimiConfig:
 
     @property
     def frame_size(self) -> int:
+        """Samples of a frame."""
         return round(self.sample_rate / self.frame_rate)
 
     @property
@@ -78,7 +84,11 @@ class MimiConfig:
 
     @classmethod
     def read(cls, raw: ConfigReader) -> MimiConfig:
-        """From the sections `seanet`, `quantizer` and `transformer`; what is absent is official."""
+        """From the sections `seanet`, `quantizer` and `transformer`; what is absent is official.
+
+        Raises:
+            CheckpointError: it asks for another kind of codec, or its parts do not fit together.
+        """
         seanet = SeanetConfig.read(raw.section("seanet", {}))
         quantizer = raw.section("quantizer", {})
         config = cls(

@@ -35,10 +35,11 @@ class CausalConv1d(Matrix):
         self.padding = (kernel - 1) * dilation + 1 - stride
 
     def init_state(self, batch: int) -> mx.array:
+        """Before any sound: float32 zeros (batch, padding, in)."""
         return mx.zeros((batch, self.padding, self.inputs))
 
     def __call__(self, x: mx.array, past: mx.array) -> tuple[mx.array, mx.array]:
-        """x (batch, length, in), whole strides -> (batch, length / stride, out)."""
+        """x (batch, length, in), whole strides -> (batch, length / stride, out), new state."""
         x = mx.concatenate([past.astype(x.dtype), x], axis=1) if self.padding else x
         y = self.product(windows(x, self.kernel, self.stride, self.dilation))
         return y, x[:, x.shape[1] - self.padding :]
@@ -57,10 +58,11 @@ class CausalConvTranspose1d(Matrix):
         self.inputs, self.outputs, self.stride = inputs, outputs, stride
 
     def init_state(self, batch: int) -> mx.array:
+        """Before any input: float32 zeros (batch, 1, in)."""
         return mx.zeros((batch, 1, self.inputs))
 
     def __call__(self, x: mx.array, past: mx.array) -> tuple[mx.array, mx.array]:
-        """x (batch, length, in) -> (batch, length * stride, out)."""
+        """x (batch, length, in) -> (batch, length * stride, out), new state."""
         batch, length, _ = x.shape
         x = mx.concatenate([past.astype(x.dtype), x], axis=1)
         y = self.product(windows(x, 2))
@@ -68,7 +70,8 @@ class CausalConvTranspose1d(Matrix):
 
 
 class DepthwiseUpsample(nn.Module):
-    """The depthwise transposed convolution from 12.5 to 25 Hz; kernel 2 x stride, no bias.
+    """The depthwise transposed convolution from 12.5 to 25 Hz; kernel 2 x stride, no bias
+    (reference: ConvTrUpsample1d).
 
     weight: (2, stride, channels), tap 0 for the current input.
     """
@@ -78,10 +81,11 @@ class DepthwiseUpsample(nn.Module):
         self.weight = mx.zeros((2, stride, channels))
 
     def init_state(self, batch: int) -> mx.array:
+        """Before any input: float32 zeros (batch, 1, channels)."""
         return mx.zeros((batch, 1, self.weight.shape[2]))
 
     def __call__(self, x: mx.array, past: mx.array) -> tuple[mx.array, mx.array]:
-        """x (batch, length, channels) -> (batch, length * stride, channels)."""
+        """x (batch, length, channels) -> (batch, length * stride, channels), new state."""
         batch, _, channels = x.shape
         earlier = mx.concatenate([past.astype(x.dtype), x[:, :-1]], axis=1)
         y = x[:, :, None] * self.weight[0] + earlier[:, :, None] * self.weight[1]

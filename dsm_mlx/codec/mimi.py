@@ -54,16 +54,16 @@ class Mimi:
     def encode(self, pcm: np.ndarray) -> np.ndarray:
         """float32 pcm (batch, 1, samples) -> int32 codes (batch, codebooks, frames).
 
-        A last partial frame is filled up with zeros. ValueError for another shape, AudioError for
-        NaN or infinite samples.
+        A last partial frame is filled up with zeros. ValueError for another shape or no row at
+        all, AudioError for NaN or infinite samples.
         """
         return worker.run_pieces(encode_pieces(self._model, self._check_pcm(pcm), self._encode))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """int32 codes (batch, n_q, frames) -> float32 pcm (batch, 1, samples).
 
-        n_q may be any number up to `codebooks`. ValueError for another shape or a code that does
-        not exist.
+        n_q may be any number up to `codebooks`. ValueError for another shape, no row at all, or a
+        code that does not exist.
         """
         codes = self._check_codes(codes)
 
@@ -137,9 +137,9 @@ class Mimi:
 
     def _check_pcm(self, pcm: np.ndarray, batch: int | None = None) -> np.ndarray:
         array = as_samples(pcm)
-        if array.ndim != 3 or array.shape[1] != 1 or batch not in (None, array.shape[0]):
+        if array.ndim != 3 or array.shape[1] != 1 or not _fits(array, batch):
             raise ValueError(
-                f"pcm is of shape {array.shape} (expected ({batch or 'batch'}, 1, samples))"
+                f"pcm is of shape {array.shape} (expected ({batch or '1 or more'}, 1, samples))"
             )
         check_range(array, axis=2)
         return array[:, 0]
@@ -150,13 +150,18 @@ class Mimi:
         except ValueError:
             raise ValueError(f"codes are {shown(codes)} (expected an array)") from None
         good = array.ndim == 3 and 1 <= array.shape[1] <= self.codebooks
-        if not good or array.dtype.kind not in "iu" or batch not in (None, array.shape[0]):
+        if not good or array.dtype.kind not in "iu" or not _fits(array, batch):
             raise ValueError(
                 f"codes are {array.dtype} of shape {array.shape} (expected int32 "
-                f"({batch or 'batch'}, 1 to {self.codebooks}, frames))"
+                f"({batch or '1 or more'}, 1 to {self.codebooks}, frames))"
             )
         if array.size and not 0 <= array.min() <= array.max() < self.bins:
             raise ValueError(
                 f"codes go from {array.min()} to {array.max()} (expected 0 to {self.bins - 1})"
             )
         return array.astype(np.int32)
+
+
+def _fits(array: np.ndarray, batch: int | None) -> bool:
+    """Whether it is of so many rows; None: of any number, but not of none."""
+    return array.shape[0] == batch if batch else array.shape[0] > 0

@@ -17,6 +17,7 @@ class Elu(nn.Module):
     """x, or exp(x) - 1 below 0. Exact near 0, and half the work of `nn.elu` on a CPU."""
 
     def __call__(self, x: mx.array) -> mx.array:
+        """x of any shape -> the same shape."""
         return mx.maximum(x, mx.expm1(mx.minimum(x, 0)))
 
 
@@ -34,9 +35,11 @@ class ResidualUnit(nn.Module):
         ]
 
     def init_state(self, batch: int) -> list[mx.array]:
+        """Before any sound: of each of the two convolutions."""
         return init_states(self.block, batch)
 
     def __call__(self, x: mx.array, state: list[mx.array]) -> tuple[mx.array, list[mx.array]]:
+        """x (batch, length, channels) -> the same shape, new state."""
         y, state = run(self.block, x, state)
         return x + y, state
 
@@ -59,12 +62,15 @@ def run(layers: list, x: mx.array, states: list) -> tuple[mx.array, list]:
 
 
 class Seanet(nn.Module):
-    """A sequence of streaming layers under the reference's name, `model`."""
+    """A sequence of streaming layers under the reference's name, `model` (reference: SEANetEncoder
+    and SEANetDecoder in moshi/modules/seanet.py)."""
 
     def init_state(self, batch: int) -> list:
+        """Before any sound: of each layer that has one."""
         return init_states(self.model, batch)
 
     def __call__(self, x: mx.array, state: list) -> tuple[mx.array, list]:
+        """x as the subclass says, new state."""
         return run(self.model, x, state)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.config_reader import ConfigReader
+from dsm_mlx.files.hub import NAMED
 from dsm_mlx.loading.checkpoint import MIMI, MIMI_CONFIG
 from dsm_mlx.messages import cut, named
 
@@ -15,7 +16,6 @@ _FIELDS = {
     *("dim", "num_heads", "num_layers", "context", "text_card", "card", "n_q", "dep_q", "delays"),
     *("mimi_name", "tokenizer_name"),
 }
-_NAMED = ("moshi_name", "mimi_name", "mimi_config_name", "tokenizer_name")
 _PUBLISHED = {"README.md", "LICENSE", ".gitattributes"}  # beside the files of a repository
 _BY_SYSTEMS = (".DS_Store",)
 _BY_THE_HUB = ".cache/huggingface"  # where its client puts notes on what it has downloaded
@@ -69,20 +69,22 @@ def _belongs(file: str, known: set[str]) -> bool:
 
 def _known(folder: Path) -> set[str]:
     """The names of all files of the checkpoint in a folder; empty if there is none."""
+    names: list[object]  # a config may have anything in their place
     if (folder / "config.json").is_file():
         values = _values(folder / "config.json")
         if not values.keys() >= _FIELDS:
             return set()
-        names = {"config.json", "model.safetensors", *(values.get(key) for key in _NAMED)}
+        named_ones = [values.get(key) for key in ("moshi_name", *NAMED)]
+        names = ["config.json", "model.safetensors", *named_ones]
         model_id = values.get("model_id")
         record = model_id.get("conversion") if isinstance(model_id, dict) else None
     elif (folder / MIMI).is_file():
-        names = {MIMI, MIMI_CONFIG}
+        names = [MIMI, MIMI_CONFIG]
         record = _values(folder / MIMI_CONFIG).get("conversion")
     else:
         return set()
     written = record.get("sha256") if isinstance(record, dict) else None
-    names |= set(written) if isinstance(written, dict) else _PUBLISHED
+    names += written if isinstance(written, dict) else _PUBLISHED
     return {str(PurePosixPath(name)) for name in names if isinstance(name, str)}
 
 

@@ -14,7 +14,7 @@ from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.tensors import flat
 from dsm_mlx.lm import layout as lm_layout
 from dsm_mlx.lm.config import LmConfig
-from dsm_mlx.loading.checkpoint import Outline
+from dsm_mlx.loading.outline import Outline
 from dsm_mlx.messages import cut, listed
 
 _KINDS = {"stt": "speech to text", "tts": "text to speech", "codec": "a codec alone"}

@@ -17,7 +17,7 @@ from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.weights import converted
 from dsm_mlx.files.weight_map import WeightMap
 from dsm_mlx.lm import layout as lm_layout
-from dsm_mlx.loading.checkpoint import DTYPES
+from dsm_mlx.loading.options import DTYPES
 from dsm_mlx.loading.outline import Model
 from dsm_mlx.loading.weights import FLOAT32
 

@@ -21,8 +21,6 @@ _DTYPES = {
     mx.bfloat16: "BF16",
     mx.uint32: "U32",
     mx.uint8: "U8",
-    mx.int32: "I32",
-    mx.int64: "I64",
 }
 _SPARE = 1 << 20  # what a folder needs beside its tensors
 

@@ -18,8 +18,9 @@ from dsm_mlx.convert.source import Source
 from dsm_mlx.convert.weights import leaves, spec_of, specs_of
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.loading.checkpoint import DTYPES, MIMI_CONFIG, Outline
-from dsm_mlx.loading.outline import Model
+from dsm_mlx.loading.checkpoint import MIMI_CONFIG
+from dsm_mlx.loading.options import DTYPES
+from dsm_mlx.loading.outline import Model, Outline
 from dsm_mlx.messages import cut, named, shown
 
 _NAME = "model.safetensors"
@@ -48,6 +49,7 @@ class Wanted:
 
     @property
     def codec_recipe(self) -> Recipe | None:
+        """What is quantised of the codec: `codec_bits` if they are given, else as `recipe` says."""
         if self.codec_bits is None:
             return self.recipe
         spec = Spec(self.codec_bits, DEFAULT_GROUP[self.codec_bits])

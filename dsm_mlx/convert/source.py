@@ -9,7 +9,9 @@ from pathlib import Path
 from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.hub import HubFiles
-from dsm_mlx.loading.checkpoint import MIMI, Checkpoint, Outline
+from dsm_mlx.loading.checkpoint import MIMI, Checkpoint
+from dsm_mlx.loading.outline import Outline
+from dsm_mlx.messages import named
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Source:
 
     @cached_property
     def codec(self) -> Outline[MimiModel]:
+        """The codec without its weights. CheckpointError if it is damaged or not there."""
         return self.checkpoint.outline_mimi()
 
     @property
@@ -84,8 +87,8 @@ class Source:
         homes += [home.parents[1] / "blobs" for home in homes if home.parent.name == "snapshots"]
         if not any(real.is_relative_to(home) for home in homes):
             raise CheckpointError(
-                f"{path}: is a link to {real}, out of the source's folder, which is not followed "
-                "(put the file itself there)"
+                f"{named(path)}: is a link to {named(real)}, out of the source's folder, which is "
+                "not followed (put the file itself there)"
             )
         return path
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from dsm_mlx.messages import cut, named
+
 
 def check_repository(name: str) -> bool:
     """Whether `name` is an OWNER/NAME as the hub takes it."""
@@ -25,5 +27,7 @@ def upload(folder: Path, repository: str) -> str:
         api.upload_folder(folder_path=str(folder), repo_id=repository)
     except Exception as error:  # the hub's client raises many unrelated types
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise OSError(f"{repository}: cannot be uploaded ({first}); {folder} is complete") from None
+        raise OSError(
+            f"{repository}: cannot be uploaded ({cut(first, 200)}); {named(folder)} is complete"
+        ) from None
     return str(address)

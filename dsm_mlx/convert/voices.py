@@ -9,6 +9,7 @@ from dsm_mlx.errors import CheckpointError
 from dsm_mlx.files.hub import LocalFiles, safe_name
 from dsm_mlx.lm.conditioning import ConditionersConfig
 from dsm_mlx.loading.voices import SPEAKER_CONDITIONER, Voices, model_identity, read_embedding
+from dsm_mlx.messages import named
 
 
 def beside(source: Source) -> list[str]:
@@ -29,7 +30,8 @@ def chosen(source: Source, wanted: list[str] | None) -> list[tuple[str, Path]]:
             made for another model.
     """
     if wanted and source.kind != "tts":
-        raise CheckpointError(f"{source.published_name}: has no voices (it is {source.kind})")
+        name = named(source.published_name)
+        raise CheckpointError(f"{name}: has no voices (it is {source.kind})")
     known, voices = beside(source), Voices.of(source.checkpoint)
     files = []
     for name in known if wanted is None else wanted:

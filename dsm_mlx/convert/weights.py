@@ -11,8 +11,7 @@ import mlx.nn as nn
 from dsm_mlx.convert.recipes import Spec
 from dsm_mlx.files import weight_map
 from dsm_mlx.files.weight_map import WeightMap
-from dsm_mlx.loading.checkpoint import Outline
-from dsm_mlx.loading.outline import Model
+from dsm_mlx.loading.outline import Model, Outline
 from dsm_mlx.loading.quantization import QUANTIZED
 
 Specs = dict[str, Spec]

@@ -158,6 +158,7 @@ class Bar(tk.Frame):
     # ---- what it shows
 
     def dress(self, look: Look) -> None:
+        """Wear a look."""
         for widget in (self, *self._plain):
             widget.configure(background=look.bar)
         self.level.dress(look)
@@ -165,6 +166,7 @@ class Bar(tk.Frame):
             dress_menu(menu, look)
 
     def show_devices(self, devices: list[Device]) -> None:
+        """The microphones that there are, to choose from."""
         window = self._window
         choices = device_choices(devices, window.device.get())
         fill(self._devices, window.device, choices, window.choose)
@@ -180,4 +182,5 @@ class Bar(tk.Frame):
         self._menu.entryconfigure("Delay", state="normal" if len(values) > 1 else "disabled")
 
     def show_listening(self, on: bool) -> None:
+        """on: whether it listens, which the button then ends."""
         self.listen.configure(text="Stop" if on else "Listen")

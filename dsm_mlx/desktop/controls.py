@@ -25,6 +25,7 @@ class Flow(tk.Frame):
         self.bind("<Configure>", lambda _: self._arrange())
 
     def add(self, *widgets: tk.Widget) -> None:
+        """Put more of them, whose parent this is, after the others."""
         self._items += widgets
         for widget in widgets:
             widget.bind("<Configure>", lambda _: self.after_idle(self._arrange), add="+")
@@ -58,10 +59,12 @@ class Level(tk.Canvas):
         self._bar = self.create_rectangle(0, 0, 0, _LEVEL_HEIGHT + 2, width=0)
 
     def dress(self, look: Look) -> None:
+        """Wear a look."""
         self.configure(background=look.chip, highlightbackground=look.edge)
         self.itemconfigure(self._bar, fill=look.accent)
 
     def show(self, decibels: float) -> None:
+        """decibels: of full scale, -120 to 0."""
         width = round((_LEVEL_WIDTH + 2) * share(decibels))
         self.coords(self._bar, 0, 0, width, _LEVEL_HEIGHT + 2)
 

@@ -55,6 +55,7 @@ class Paper(tk.Frame):
     # ---- how it looks
 
     def dress(self, look: Look) -> None:
+        """Wear a look."""
         self.configure(background=look.paper)
         self.text.configure(
             background=look.paper,
@@ -93,6 +94,7 @@ class Paper(tk.Frame):
     # ---- what it shows
 
     def clear(self) -> None:
+        """Show the hint alone, as at first."""
         self._drawn, self._follow = None, True
         self._change(lambda: self.text.delete("1.0", "end"))
         self._change(lambda: self.text.insert("end", self._hint, "hint"))
@@ -164,6 +166,7 @@ class Paper(tk.Frame):
     # ---- where we are
 
     def go_to_end(self) -> None:
+        """Show what was said last, and follow what is said from now on."""
         self._follow = True
         self.text.see("end")
         self._look_where_we_are()

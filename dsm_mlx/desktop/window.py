@@ -228,6 +228,7 @@ class Window:
             self._tell("Copied", on=self._state[0])
 
     def ask_and_save(self) -> None:
+        """Ask for a file's name, and write the captions there unless nobody gives one."""
         path = filedialog.asksaveasfilename(
             parent=self.root, defaultextension=".txt", filetypes=KINDS, initialfile="captions"
         )
@@ -256,6 +257,7 @@ class Window:
         self.paper.resize(known if steps is None else larger(self.paper.points, steps))
 
     def next_look(self) -> None:
+        """Wear the next one of `LOOKS`."""
         names = list(LOOKS)
         self.look.set(names[(names.index(self.look.get()) + 1) % len(names)])
         self.dress()
@@ -283,4 +285,5 @@ class Window:
             self.show_bar()
 
     def show_bar(self) -> None:
+        """Bring the bar back."""
         self.bar.pack(side="bottom", fill="x", before=self.paper)

@@ -16,6 +16,8 @@ from dsm_mlx.messages import cut, named, shown
 
 _MISSING = object()
 _MOST_BYTES = 1 << 20
+LARGE = 64 << 20
+"""As many bytes as a file with a list of tensors or of a vocabulary may have."""
 _KINDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
 _KINDS |= {dict: "an object", list: "a list"}
 
@@ -134,4 +136,5 @@ class ConfigReader:
         return self.error(key, f"is {shown(value)} (expected {expected})")
 
     def error(self, key: str, problem: str) -> CheckpointError:
+        """The error for a key of which there is another `problem`: it goes on after the name."""
         return CheckpointError(f"{self.source}: '{cut(key, 40)}' {problem}")

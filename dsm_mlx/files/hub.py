@@ -56,10 +56,12 @@ class LocalFiles:
 
     @property
     def bundled(self) -> bool:
+        """Whether it is one of those that come with the package."""
         return self.folder in (BUNDLED, BUNDLED_VOICE)
 
     @property
     def name(self) -> str:
+        """What messages call it: "tiny", or the folder's path."""
         return "tiny" if self.bundled else str(self.folder)
 
     def has(self, file: str) -> bool:
@@ -67,6 +69,7 @@ class LocalFiles:
         return os.path.isfile(self.folder / file)
 
     def get(self, file: str) -> Path:
+        """Where a file of that name is. `NoFile` if there is none."""
         file = safe_name(file, self.name)
         for folder in filter(None, (self.folder, self.shared)):
             if os.path.isfile(folder / file):
@@ -78,11 +81,14 @@ class LocalFiles:
 class HubFiles:
     """A repository on the hub. Files that are in the cache are used without any network call.
 
+    offline: the hub is not asked for others; they are as if there were none of them.
+
     Making one for a name or a revision that cannot be is a CheckpointError.
     """
 
     repository: str
     revision: str | None = None
+    offline: bool = False
     bundled = False
 
     def __post_init__(self):
@@ -90,14 +96,24 @@ class HubFiles:
 
     @property
     def name(self) -> str:
+        """What messages call it: the repository's name."""
         return self.repository
 
     def has(self, file: str) -> bool:
         """Whether there is a file of that name in the cache."""
-        return network.cached(self.repository, file, self.revision) is not None
+        return self._cached(file) is not None
+
+    def _cached(self, file: str) -> Path | None:
+        return network.cached(self.repository, file, self.revision)
 
     def get(self, file: str) -> Path:
+        """Where a file of that name is, fetched first if need be. CheckpointError if it cannot be
+        had, of which `NoFile` says that there is none."""
         file = safe_name(file, self.name)
+        if self.offline:
+            if found := self._cached(file):
+                return found
+            raise network.NoFile(f"{self.repository}: {shown(file)} is not on this machine")
         try:
             return network.download(self.repository, file, self.revision)
         except network.NoRepository as error:

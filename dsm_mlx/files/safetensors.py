@@ -51,6 +51,7 @@ class TensorInfo:
 
     @property
     def nbytes(self) -> int:
+        """Its bytes in the file."""
         return math.prod(self.shape) * _BYTES[self.dtype]
 
 
@@ -63,6 +64,7 @@ class Header:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Tensor name -> shape."""
         return {name: info.shape for name, info in self.tensors.items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -11,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mlx.utils import tree_flatten
-
 from dsm_mlx.errors import CheckpointError
+from dsm_mlx.files.config_reader import LARGE, ConfigReader
 from dsm_mlx.files.hub import CONFIG, HubFiles
 from dsm_mlx.files.network import snapshot
+from dsm_mlx.files.tensors import flat
 from dsm_mlx.loading.core import of_file, shared
 from dsm_mlx.loading.weights import bring_in
 from dsm_mlx.messages import cut, named, reason, shown
@@ -93,21 +92,11 @@ def weights_of(folder: Path) -> list[Path]:
 
 def _is_whole(folder: Path) -> bool:
     """Whether all is there of what mlx-lm needs, as far as an index tells."""
-    there = {path.name for path in weights_of(folder)}
+    there = [path.name for path in weights_of(folder)]
     if (folder / _INDEX).is_file():
-        wanted = set(_json(folder / _INDEX).get("weight_map", {}).values())
-        return bool(wanted) and wanted <= there
+        wanted = ConfigReader.read(folder / _INDEX, LARGE).get("weight_map", dict, {}).values()
+        return bool(wanted) and all(name in there for name in wanted)
     return bool(there) and any(folder.glob("tokenizer*"))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{named(path)}: cannot be read ({reason(error)})") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{named(path)}: expected a JSON object")
-    return found
 
 
 # ---- memory
@@ -116,7 +105,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _check_memory(name: str, folder: Path, files: list[Path], context: int) -> None:
     """Tell what it takes; CheckpointError where there is not so much."""
     weights = sum(path.stat().st_size for path in files)
-    kept = context * token_bytes(_json(folder / CONFIG))
+    kept = context * token_bytes(ConfigReader.read(folder / CONFIG, LARGE).values)
     free = free_memory()
     takes = f"{_size(weights)} of weights and up to {_size(kept)} for what was said"
     if weights + kept > free:
@@ -192,7 +181,7 @@ def _read(name: str, folder: Path) -> Pieces[Any]:
     limit_memory_once()
     net, _ = load_model(folder, lazy=True)
     yield 0.0
-    weights: list[Any] = list(tree_flatten(net.parameters()))
+    weights = flat(net.parameters())
     total, done = sum(array.nbytes for _, array in weights) or 1, 0
     for path, array in weights:
         if not bring_in(array):

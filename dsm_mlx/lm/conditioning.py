@@ -15,7 +15,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from dsm_mlx.files.config_reader import ConfigReader
-from dsm_mlx.messages import shown
+from dsm_mlx.messages import cut, shown
 
 _CONTINUOUS = ("continuous", "continuous_attribute", "ContinuousAttribute")
 _KINDS = {"lut": "lut", "Lut": "lut", "tensor": "tensor", "Tensor": "tensor"}
@@ -39,6 +39,11 @@ class ConditionerConfig:
 
     @classmethod
     def read(cls, raw: ConfigReader) -> ConditionerConfig:
+        """From an entry of `conditioners`: its `type`, and a section of that name.
+
+        Raises:
+            CheckpointError: it is of another kind, or beyond all bounds.
+        """
         name = raw.choice("type", tuple(_KINDS))
         kind = _KINDS[name]
         inner = raw.section(name, raw.values)
@@ -69,7 +74,11 @@ class ConditionersConfig:
 
     @classmethod
     def read(cls, raw: ConfigReader) -> ConditionersConfig:
-        """From `conditioners` and `fuser` of a config; both may be absent, null or empty."""
+        """From `conditioners` and `fuser` of a config; both may be absent, null or empty.
+
+        Raises:
+            CheckpointError: what is fused is not there, or not of a kind that can be.
+        """
         conditioners, fuser = raw.section("conditioners", {}), raw.section("fuser", {})
         if len(conditioners.values) > _MOST:
             count = len(conditioners.values)
@@ -148,22 +157,27 @@ class Conditioner(nn.Module):
         self.learnt_padding = mx.zeros((1, 1, dim))
 
     def lookup(self, value: str | None, name: str) -> mx.array:
-        """A named value, or None for the learnt padding -> (1, 1, dim)."""
+        """A named value, or None for the learnt padding -> float32 (1, 1, dim).
+
+        name: of the conditioner, for the ValueError where it does not know the value.
+        """
         if value is None:
             return self.learnt_padding
         if value not in self.config.values:
-            raise ValueError(f"{name}: {value!r} is not one of {', '.join(self.config.values)}")
+            known = cut(", ".join(self.config.values), 200)
+            raise ValueError(f"{name} is {shown(value)} (expected one of {known})")
         return self.output_proj(self.embed(mx.array([[self.config.values.index(value)]])))
 
     def number(self, value: float | None) -> mx.array:
-        """A number, or None for the learnt padding -> (1, 1, dim)."""
+        """A number, or None for the learnt padding -> float32 (1, 1, dim)."""
         if value is None:
             return self.learnt_padding
         position = mx.array([[value * self.config.scale_factor]], dtype=mx.float32)
         return self.output_proj(sinusoids(position, self.config.dim, self.config.max_period))
 
     def embeddings(self, values: mx.array, mask: mx.array) -> mx.array:
-        """values (batch, length, in), bool mask (batch, length) -> (batch, length, dim)."""
+        """float32 values (batch, length, in), bool mask (batch, length) -> float32 (batch, length,
+        dim): where the mask is False stands the learnt padding."""
         return mx.where(mask[..., None], self.output_proj(values), self.learnt_padding)
 
 

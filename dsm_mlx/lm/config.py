@@ -87,6 +87,10 @@ class LmConfig:
 
         hidden: width of the feed-forward's halves where the weights' file tells it; by default
         it follows from `hidden_scale` as in the reference.
+
+        Raises:
+            CheckpointError: a value is missing or beyond its bounds, or asks for what is not made
+                here.
         """
         dim, n_q = raw.integer("dim", 1, WIDEST), raw.integer("n_q", 1, _MOST_STREAMS)
         dep_q = raw.integer("dep_q", 0, n_q)

@@ -28,10 +28,11 @@ class DelayPattern:
 
     @property
     def longest(self) -> int:
+        """The longest of the delays, in steps."""
         return max(self.delays, default=0)
 
     def window(self, batch: int, fill: int) -> Window:
-        """A window in which nothing has been pushed."""
+        """A window in which nothing has been pushed: `fill` stands everywhere."""
         return [mx.full((batch, len(self.delays)), fill, mx.int32)] * (self.longest + 1)
 
     def push(self, window: Window, codes: mx.array) -> Window:
@@ -39,11 +40,13 @@ class DelayPattern:
         return [*window[1:], codes]
 
     def line_up(self, window: Window) -> mx.array:
-        """What a model hears now: of each stream the code `delay` steps ago. (batch, streams)."""
+        """What a model hears now: of each stream the code `delay` steps ago; int32 (batch,
+        streams)."""
         return self._pick(window, [self.longest - delay for delay in self.delays])
 
     def undo(self, window: Window) -> mx.array:
-        """The frame that is complete now, `longest` steps after it began. (batch, streams)."""
+        """The frame that is complete now, `longest` steps after it began; int32 (batch,
+        streams)."""
         return self._pick(window, list(self.delays))
 
     def _pick(self, window: Window, places: list[int]) -> mx.array:

@@ -21,6 +21,7 @@ from dsm_mlx.lm.embedding import (
     LowRankEmbedding,
     TokenEmbedding,
     added,
+    keep_rows,
     unpacked,
 )
 from dsm_mlx.lm.sampling import choose
@@ -130,10 +131,9 @@ class DepthDecoder(nn.Module):
 
     def keep_codebooks(self, config: DepthConfig) -> None:
         """Keep only what a shorter schedule, the beginning of the present one, needs."""
-        sets, inputs = max(config.schedule) + 1, self.linear_in
+        sets = max(config.schedule) + 1
         if config.multi_linear:
-            for name, array in inputs.parameters().items():
-                inputs[name] = array[: sets * config.dim]
+            keep_rows(self.linear_in, sets * config.dim)
         self.embs = self.embs[: len(config.schedule) - 1]
         self.linear_out = self.linear_out[: len(config.schedule)]
         for layer in self.layers:

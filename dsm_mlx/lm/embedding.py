@@ -24,6 +24,7 @@ class TokenEmbedding(nn.Embedding):
         mode: str = "affine",
         quantize_input: bool = False,
     ) -> QuantizedTokenEmbedding:
+        """For `mlx.nn.quantize`, with its arguments."""
         return QuantizedTokenEmbedding.of(self, group_size, bits, mode)
 
 
@@ -32,11 +33,13 @@ class QuantizedTokenEmbedding(nn.QuantizedEmbedding):
 
     @classmethod
     def of(cls, table: TokenEmbedding, group_size, bits, mode) -> QuantizedTokenEmbedding:
+        """A table, quantised as `mlx.nn.QuantizedEmbedding` does it."""
         quantized = nn.QuantizedEmbedding.from_embedding(table, group_size, bits, mode)
         quantized.__class__ = cls
         return quantized
 
     def __call__(self, tokens: mx.array) -> mx.array:
+        """int32 tokens (...) -> (..., dim); float32 where the mode is affine."""
         at = mx.maximum(tokens, 0)
         # Scales may be narrower than the activations; in some modes they are no floats at all.
         scales = {name: self[name][at] for name in ("scales", "biases") if name in self}
@@ -60,17 +63,17 @@ class AudioEmbedding(TokenEmbedding):
 
 
 def audio_rows(codes: mx.array, card: int) -> mx.array:
-    """codes (batch, n_q) -> rows of the joint table; -1 stays -1."""
+    """codes int32 (batch, n_q) -> rows of the joint table, int32 (batch, n_q); -1 stays -1."""
     starts = count(codes.shape[1]) * (card + 1)
     return mx.where(codes < 0, -1, codes + starts)
 
 
-def keep_rows(table: nn.Module, rows: int) -> None:
-    """Drop all but the first `rows` of a table, quantised or not."""
+def keep_rows(module: nn.Module, rows: int) -> None:
+    """Drop all but the first `rows` of a table's or linear map's weights, quantised or not."""
     for name in ("weight", "scales", "biases"):
-        if name in table:
+        if name in module:
             # Gathered, as a slice would hold on to the memory of all.
-            table[name] = table[name][mx.arange(rows)]
+            module[name] = module[name][mx.arange(rows)]
 
 
 class DemuxEmbedding(nn.Module):

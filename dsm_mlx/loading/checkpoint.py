@@ -33,7 +33,7 @@ from dsm_mlx.loading.foreign import (
     weight_files,
 )
 from dsm_mlx.loading.lora import Lora, LoraFile
-from dsm_mlx.loading.options import DTYPES, LoadOptions, default_cache, dtype_of
+from dsm_mlx.loading.options import LoadOptions, default_cache, dtype_of
 from dsm_mlx.loading.outline import Outline
 from dsm_mlx.loading.quantization import quantize, quantize_as_in_file
 from dsm_mlx.loading.refused import read_config
@@ -43,15 +43,6 @@ from dsm_mlx.messages import named
 from dsm_mlx.runtime import worker
 from dsm_mlx.runtime.worker import Pieces, complete
 
-__all__ = [
-    "DTYPES",
-    "Checkpoint",
-    "Outline",
-    "default_cache",
-    "dtype_of",
-    "load_codec",
-    "load_mimi",
-]
 log = logging.getLogger("dsm_mlx")
 
 MIMI, MIMI_CONFIG = "mimi.safetensors", "mimi_config.json"  # of a codec alone
@@ -122,6 +113,7 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
+        """What messages call it; see `Files`."""
         return self.files.name
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dsm_mlx.errors import CheckpointError
-from dsm_mlx.files.config_reader import ConfigReader
+from dsm_mlx.files.config_reader import LARGE, ConfigReader
 from dsm_mlx.files.hub import Files, first_of
 from dsm_mlx.files.network import NoFile
 from dsm_mlx.lm.conditioning import WIDEST
@@ -88,7 +88,7 @@ def weight_files(files: Files) -> tuple[Path, ...]:
     found = first_of(files, (_WEIGHTS, _INDEX))
     if found.name != _INDEX:
         return (found,)
-    index = ConfigReader.read(found, most=64 << 20)
+    index = ConfigReader.read(found, most=LARGE)
     places = index.get("weight_map", dict)
     names = sorted({name for name in places.values() if isinstance(name, str)})
     if not names or len(names) > _MOST_SHARDS:

@@ -35,8 +35,7 @@ def local_models() -> list[LocalModel]:
 def _if_whole(repository: str) -> LocalModel | None:
     """None for what is something else, damaged, or not all there."""
     try:
-        files = hub.HubFiles(repository)
-        return _of(files) if hub.is_cached(repository) else None
+        return _of(hub.HubFiles(repository, offline=True))
     except CheckpointError:
         return None
 

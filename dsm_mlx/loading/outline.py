@@ -49,6 +49,7 @@ class Outline(Generic[Model]):
 
     @property
     def header(self) -> safetensors.Header:
+        """What the files hold. CheckpointError for one that is damaged."""
         return self.files.header
 
     def tensors(self) -> dict[str, mx.array]:

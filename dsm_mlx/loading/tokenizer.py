@@ -14,7 +14,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from dsm_mlx.files.config_reader import ConfigReader
+from dsm_mlx.files.config_reader import LARGE, ConfigReader
 from dsm_mlx.messages import shown
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
@@ -29,13 +29,16 @@ def sentencepiece_of(path: Path) -> bytes:
     Raises:
         CheckpointError: it is damaged, or not of the kind of Kyutai's tokenizers.
     """
-    raw = ConfigReader.read(path, most=64 << 20)
+    raw = ConfigReader.read(path, most=LARGE)
     model = raw.section("model")
     model.choice("type", ("Unigram",))
     unknown = model.integer("unk_id", 0, _MOST_PIECES, 0)
     added, vocabulary = _added(raw), model.get("vocab", list)
+    if len(vocabulary) > _MOST_PIECES:
+        count = len(vocabulary)
+        raise model.error("vocab", f"holds {count} pieces (expected at most {_MOST_PIECES})")
     for i, entry in enumerate(vocabulary):
-        if not _is_piece(entry) or i >= _MOST_PIECES:
+        if not _is_piece(entry):
             raise model.error("vocab", f"holds {shown(entry)} at {i} (expected [piece, score])")
     if len(vocabulary) <= unknown:
         raise model.error("vocab", f"holds {len(vocabulary)} pieces (expected more than unk_id)")

@@ -25,7 +25,7 @@ _FEW = 1 << 14  # values that are added up in no time, however they lie
 
 def damaged(name: str) -> CheckpointError:
     """What to tell of a model, called `name`, that computes what is not finite."""
-    return CheckpointError(f"{name}: its outputs are not finite (damaged weights?)")
+    return CheckpointError(f"{named(name)}: its outputs are not finite (damaged weights?)")
 
 
 def materialise(model: nn.Module, dtype: mx.Dtype, keep: tuple[str, ...] = ()) -> str | None:

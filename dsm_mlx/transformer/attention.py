@@ -84,8 +84,9 @@ length, head_dim)."""
 class CrossAttention(nn.Module):
     """Attention over a condition that does not change in a session.
 
-    The packed `in_proj` of the files is kept as `q_proj` and `kv_proj`, because the queries are
-    needed every step and the keys and values once.
+    Reference: StreamingMultiheadAttention with `cross_attention`. The packed `in_proj` of the files
+    is kept as `q_proj` and `kv_proj`, because the queries are needed every step and the keys and
+    values once.
     """
 
     def __init__(self, dim: int, heads: int):

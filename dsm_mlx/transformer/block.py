@@ -120,7 +120,8 @@ class Block(nn.Module):
 
 
 Shared = tuple[Sequence[int], list[dict]]
-"""Rows that attend to the same condition, and what `keys_values` gave for it."""
+"""Rows that attend to the same condition, and what `CrossAttention.keys_values` gave for it, of
+every layer."""
 
 
 class Transformer(nn.Module):
@@ -154,13 +155,6 @@ class Transformer(nn.Module):
         shape = (batch, kv_heads, 2, c.context + steps - 1, c.dim // c.heads)
         rings = [empty(shape, dtype, bits) for _ in self.layers]
         return {"offset": mx.zeros((batch,), mx.int32), "rings": rings}
-
-    def keys_values(self, condition: mx.array) -> list[dict]:
-        """Cross-attention keys and values of every layer; computed once a session.
-
-        condition: (batch, length, dim).
-        """
-        return [layer.cross_attention.keys_values(condition) for layer in self.layers]
 
     def __call__(
         self,

@@ -31,7 +31,6 @@ from dsm_mlx.stt.step import SttStep
 from dsm_mlx.tts.frame import TtsFrames
 from dsm_mlx.tts.step import TtsStep
 
-_VOICES = 5 * 125  # positions that a model with voices attends to
 _DELAY = 16  # steps; it changes no count
 
 
@@ -138,8 +137,9 @@ def speaker(lm: MultistreamLM) -> tuple[TtsStep, dict, list[dict]]:
     state = hollow(step.init_state(conditions, row_keys([0])))
     voice = []
     if lm.config.transformer.cross_attention:
-        source = mx.zeros((1, _VOICES, lm.config.dim), lm.dtype)
-        voice = [hollow(layer) for layer in lm.transformer.keys_values(source)]
+        source = mx.zeros((1, tts.VOICES, lm.config.dim), lm.dtype)
+        layers = lm.transformer.layers
+        voice = [hollow(layer.cross_attention.keys_values(source)) for layer in layers]
     return step, state, voice
 
 

@@ -14,7 +14,7 @@ from dsm_mlx.codec.model import MimiModel
 from dsm_mlx.files.config_reader import ConfigReader
 from dsm_mlx.lm.config import LmConfig
 from dsm_mlx.lm.model import MultistreamLM
-from dsm_mlx.loading import checkpoint
+from dsm_mlx.loading import options
 from dsm_mlx.loading.quantization import quantize
 from dsm_mlx.loading.weights import FLOAT32, materialise
 
@@ -35,10 +35,10 @@ def random_lm(
     if bits:
         quantize(model, bits)
     _fill(model, mx.bfloat16)
-    materialise(model, checkpoint.dtype_of(dtype), keep=FLOAT32)
+    materialise(model, options.dtype_of(dtype), keep=FLOAT32)
     for _ in model.prepare():
         pass
-    model.cache = cache or checkpoint.default_cache(dtype, bool(bits))
+    model.cache = cache or options.default_cache(dtype, bool(bits))
     return model
 
 

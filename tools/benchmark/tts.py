@@ -23,7 +23,7 @@ from dsm_mlx.tts.frame import TtsFrames
 from dsm_mlx.tts.prompt import SpeechOptions
 from dsm_mlx.tts.step import TtsStep
 
-_VOICES = 5 * 125  # positions that a model with voices attends to
+VOICES = 5 * 125  # positions that a model with voices attends to
 _TABLES = ("audio_emb", "text_emb.table", "condition_provider", "depformer")
 
 Start = tuple[dict, Sequence[list[dict]]]
@@ -97,7 +97,7 @@ class Speaker:
         step = TtsStep(lm, mimi)
         keys_values = []
         if lm.config.transformer.cross_attention:
-            source = mx.random.normal((1, _VOICES, lm.config.dim))
+            source = mx.random.normal((1, VOICES, lm.config.dim))
             keys_values.append(list(lm.keys_values(source)))
         start = partial(_random_start, step, keys_values)
         return cls(step, start, int(delay * mimi.config.frame_rate))

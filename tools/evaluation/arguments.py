@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dsm_mlx.cli.arguments import whole
 from dsm_mlx.convert.recipes import RECIPES
-from dsm_mlx.loading.checkpoint import DTYPES
+from dsm_mlx.loading.options import DTYPES
 from evaluation import points
 from evaluation.sets import NAMES
 

@@ -78,17 +78,8 @@ class Listening:
     def _speed(self, stt: SpeechToText) -> dict:
         """Of one live row: the second time, when all is compiled."""
         longest = max(self._items, key=lambda item: item.path.stat().st_size)
-        pcm = read(longest.path, target=stt.sample_rate)
-        size = round(stt.sample_rate / stt.frame_rate)
-        frames = np.split(pcm[: len(pcm) // size * size], max(1, len(pcm) // size))
         for _ in range(2):
-            times = []
-            with stt.stream() as stream:
-                for frame in frames:
-                    start = time.perf_counter()
-                    stream.feed(frame)
-                    times.append(time.perf_counter() - start)
-                stream.close()
+            times = frame_seconds(stt, longest.path)
         # The median: a machine that is busy with other things now and then does not change it.
         peak = worker.run(mx.get_peak_memory)
         return {"ms_per_frame": 1e3 * float(np.median(times)), "peak_bytes": peak}
@@ -104,6 +95,20 @@ class Listening:
         rate, config = core.codec.config.sample_rate, core.config
         silence = round(config.prefix * rate), round((config.delay + 1) * rate)
         return [np.pad(read(item.path, target=rate), silence) for item in self._items]
+
+
+def frame_seconds(stt: SpeechToText, path: Path) -> list[float]:
+    """What each frame of a recording takes, heard in one live row."""
+    pcm = read(path, target=stt.sample_rate)
+    size = round(stt.sample_rate / stt.frame_rate)
+    times = []
+    with stt.stream() as stream:
+        for frame in np.split(pcm[: len(pcm) // size * size], max(1, len(pcm) // size)):
+            start = time.perf_counter()
+            stream.feed(frame)
+            times.append(time.perf_counter() - start)
+        stream.close()
+    return times
 
 
 def forget_memory() -> None:

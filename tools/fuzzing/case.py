@@ -7,7 +7,6 @@ import linecache
 import logging
 import os
 import random
-import resource
 import shutil
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from benchmark.jobs import peak_resident
 
 import dsm_mlx
 
@@ -131,12 +132,7 @@ def _forget_peak() -> None:
 
 def _peak() -> float:
     """Of the process' memory, in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # what `getrusage` tells there, a new program has of who started it
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / (1 << 10)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    return peak_resident() / (1 << 20)
 
 
 def serve(corpus: Path) -> int:

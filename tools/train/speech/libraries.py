@@ -33,3 +33,12 @@ def available() -> bool:
     except OSError:
         return False
     return True
+
+
+def check(program: str) -> None:
+    """OSError, which names the program that needs them, unless they are."""
+    if not available():
+        raise OSError(
+            f"{program} needs the libraries of espeak-ng and flite: sudo apt install "
+            "libespeak-ng1 libflite1"
+        )
