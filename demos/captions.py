@@ -19,6 +19,7 @@ async def captions(source) -> None:
         elif isinstance(event, EndOfTurn):
             line = ""
             print()
+    print()
 
 
 if {"-h", "--help"} & set(sys.argv):
