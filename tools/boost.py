@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).parent / "train"))  # the synthesizers
 from evaluation import names, talks
 from evaluation.figures import word_errors, words
 from evaluation.report import percent
-from speech.libraries import available
+from speech.libraries import require
 
 import dsm_mlx
 from dsm_mlx.cli.arguments import whole
@@ -71,8 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     """Measure, and show what is known, even where something goes wrong after that."""
-    if not available():
-        raise OSError("boost.py needs the libraries of espeak-ng and flite, which are not here")
+    require("boost.py")
     groups = names.in_groups(args.phrases)
     rows: list[dict] = []
     try:

@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).parent / "train"))  # the synthesizers
 from evaluation import talks, turns
 from evaluation.confidence import judge, summary
 from evaluation.report import percent
-from speech.libraries import available
+from speech.libraries import require
 
 import dsm_mlx
 from dsm_mlx import SpeechToText
@@ -76,8 +76,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     """Measure, and show what is known, even where something goes wrong after that."""
-    if not available():
-        raise OSError("calibrate.py needs the libraries of espeak-ng and flite, which are not here")
+    require("calibrate.py")
     about = {"model": args.model, "count": args.count, "silence": args.silence}
     known: dict = {}
     try:

@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).parent / "train"))  # the synthesizers
 from evaluation import figures, talks
 from evaluation.level import CONDITIONS, Condition
 from evaluation.report import percent
-from speech.libraries import available
+from speech.libraries import require
 
 import dsm_mlx
 from dsm_mlx.cli.arguments import whole
@@ -54,8 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     """Measure, and show what is known, even where something goes wrong after that."""
-    if not available():
-        raise OSError("levels.py needs the libraries of espeak-ng and flite, which are not here")
+    require("levels.py")
     said = [talks.sentence("known voices", seed) for seed in range(args.count)]
     rows: list[dict] = []
     try:

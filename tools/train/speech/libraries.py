@@ -33,3 +33,12 @@ def available() -> bool:
     except OSError:
         return False
     return True
+
+
+def require(program: str) -> None:
+    """OSError, in the name of `program`, where they are not both here."""
+    if not available():
+        raise OSError(
+            f"{program} needs the libraries of espeak-ng and flite, which are not here "
+            "(Debian, Ubuntu: apt install libespeak-ng1 libflite1)"
+        )
