@@ -156,6 +156,14 @@ def test_without_a_loudspeaker_a_file_is_proposed(model, tmp_path, monkeypatch, 
     assert capsys.readouterr().err == "error: there is none\n"
 
 
+def test_the_name_of_a_file_in_the_place_of_a_text(model, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("Hello")
+    out = ["--model", model, "--seed", "1", "--out", str(tmp_path / "a.wav")]
+    for texts, told in (([str(tmp_path / "notes.txt")], 1), (["notes.txt"], 0), (["Hi", "you"], 0)):
+        assert main([*out, *texts]) == 0
+        assert capsys.readouterr().err.count("--text-file") == told
+
+
 def test_names_of_voices(model):
     status, out, _ = run("--model", model, "--list-voices")
     assert (status, out.decode().split()) == (0, ["voice0.wav", "voice1.wav", "voice2.wav"])

@@ -109,6 +109,9 @@ def _model(model: str | None, args: argparse.Namespace) -> TextToSpeech:
 def _check_world(args: argparse.Namespace) -> str | None:
     """What would be missing is told before anything is loaded; returns the model's name, if one of
     this machine's is to speak."""
+    if len(args.text) == 1 and not args.text_file and os.path.isfile(args.text[0]):
+        file = shown_name(args.text[0])
+        say(f"{file} is said as it stands here; --text-file {file} says what is in that file")
     if args.live and common.stdin().isatty():
         say("type what to say; Ctrl-D ends")
     if args.out == "-":
