@@ -216,3 +216,11 @@ def test_a_misspelt_option_is_answered_with_the_one_that_is_near(module, argumen
     assert done.returncode == 2 and done.stdout == ""
     (line,) = (line for line in done.stderr.splitlines() if "error: " in line)
     assert f"unrecognized arguments: {option}" in line and line.endswith(meant or option)
+
+
+def test_a_program_that_loads_tiny_again_and_again_is_told_of_it_once():
+    program = "import dsm_mlx\nfor _ in range(3):\n    with dsm_mlx.load_stt('tiny'):\n        pass"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and done.stderr.count("using the bundled model `tiny`") == 1
