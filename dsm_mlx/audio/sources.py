@@ -92,6 +92,8 @@ def open_stream(
     if plain:
         part.check_only_track(reader.name)
         return plain
+    if not reader.peek(1):
+        raise AudioError(f"{reader.name}: there is nothing in it")
     if format is not OGG_VIDEO and (source := _decode_in_memory(reader)):
         _opened(stack, source)
         part.check_only_track(reader.name)
