@@ -1,7 +1,4 @@
-"""Captions while somebody speaks: of the microphone, or of a recording as if it were heard now.
-
-python demos/captions.py [RECORDING]
-"""
+"""Captions of the microphone or a recording as it is heard: python demos/captions.py [RECORDING]"""
 
 import asyncio
 import sys
@@ -19,6 +16,7 @@ async def captions(source) -> None:
         elif isinstance(event, EndOfTurn):
             line = ""
             print()
+    print()
 
 
 if {"-h", "--help"} & set(sys.argv):

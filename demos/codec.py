@@ -30,5 +30,7 @@ try:
             values += codes.size
 except (dsm_mlx.AudioError, ValueError) as error:
     sys.exit(f"error: {error}")
+except KeyboardInterrupt:
+    sys.exit(130)
 bits = values * np.log2(codec.bins)
 print(f"{bits / (pcm.size / codec.sample_rate):.0f} bits a second")

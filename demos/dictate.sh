@@ -12,12 +12,19 @@ set -eu
 folder=${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}/dsm-dictate-$(id -u)
 (umask 077 && mkdir -p "$folder")
 
-tell() { # a notification, where there is what shows one
+if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
+    sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
+    exit
+fi
+
+tell() { # a notification, where there is what shows one, else a line
     if command -v notify-send >/dev/null; then
         notify-send -t 1500 Dictation "$1" || true
     elif command -v osascript >/dev/null; then
         osascript -e 'on run {text}' -e 'display notification text with title "Dictation"' \
             -e 'end run' "$1" || true
+    else
+        echo "$1" >&2
     fi
 }
 
@@ -33,19 +40,21 @@ insert() { # the text in a file, where the cursor is
 }
 
 listen() {
-    rm -f "$folder/pid" "$folder/done"
+    rm -f "$folder/pid" "$folder/done" "$folder/stopped"
     (
+        [ -t 2 ] || exec 2>/dev/null # whoever has the key waits for nobody who could still write
         "${DSM_STT:-dsm-stt}" --mic "$@" </dev/null >"$folder/words" 2>"$folder/log" &
         echo $! >"$folder/pid.new"
         mv "$folder/pid.new" "$folder/pid"
-        wait $! || true
+        wait $! || [ -e "$folder/stopped" ] || tell "Not listening: $(tail -n 1 "$folder/log")"
         touch "$folder/done"
-    ) </dev/null >/dev/null 2>&1 &
+    ) </dev/null >/dev/null &
     until [ -e "$folder/pid" ]; do sleep 0.02; done
     tell "Listening"
 }
 
 stop() { # after which the words that are still on their way come out
+    touch "$folder/stopped"
     kill -TERM "$(cat "$folder/pid")" 2>/dev/null || touch "$folder/done"
     until [ -e "$folder/done" ]; do sleep 0.05; done
     tr -d '\n' <"$folder/words" >"$folder/text"

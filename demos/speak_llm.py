@@ -18,6 +18,7 @@ async def main(player) -> None:
     async for chunk in load_tts().speak(llm("when does the train leave?")):
         await asyncio.to_thread(player.write, chunk.audio)
         print("".join(f"{word.text} " for word in chunk.words), end="", flush=True)
+    print()
 
 
 if {"-h", "--help"} & set(sys.argv):

@@ -19,3 +19,5 @@ try:
             print(f"  {word.start:6.2f} - {word.end:6.2f}  {word.text}")
 except dsm_mlx.AudioError as error:  # it names the file
     sys.exit(f"error: {error}")
+except KeyboardInterrupt:
+    sys.exit(130)

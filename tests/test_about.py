@@ -114,10 +114,16 @@ def test_extras_by_the_metadata_of_the_package(monkeypatch):
         "pytest>=8; extra == 'test'",
         'numpy>=1; extra == "text"',
         'no-such-package>=1; python_version >= "3.11" and extra == "chat"',
+        "no-such-package; sys_platform == 'elsewhere' and extra == 'menubar'",
+        f"numpy; sys_platform == '{sys.platform}' and extra == 'here'",
     ):
         package["Requires-Dist"] = line
     monkeypatch.setattr(extras, "metadata", lambda name: package)
-    assert extras.missing_of_extras() == {"text": [], "chat": ["no-such-package"]}
+    assert extras.missing_of_extras() == {
+        "text": [],
+        "chat": ["no-such-package"],
+        "here": [],
+    }
     lines = telling._extras({"missing": extras.missing_of_extras()})
     assert lines[0] == "text     numbers as words: here"
     assert lines[1].endswith("pip install 'dsm-mlx[chat]' (lacks no-such-package)")

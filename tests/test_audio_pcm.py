@@ -185,6 +185,17 @@ def test_bad_headers(tmp_path, data, said):
 # ---- raw samples
 
 
+def test_raw_sound_of_which_nothing_is_told_is_told_of(caplog):
+    """At another rate it would be heard as nonsense, and nobody would know why."""
+    heard(read_stream(Pipe(SAMPLES), name="it"))
+    (record,) = caplog.records
+    assert record.getMessage().startswith("it: samples without a header, heard as s16le, 24000 Hz")
+    caplog.clear()
+    heard(read_stream(Pipe(SAMPLES), raw=RawFormat()))
+    heard(read_stream(Pipe(WAV)))
+    assert caplog.records == []
+
+
 def test_raw_sound():
     np.testing.assert_allclose(heard(read_stream(Pipe(SAMPLES + b"\1"))), TONE, atol=2**-15)
     assert len(heard(read_stream(Pipe(b"\0\1")))) == 1

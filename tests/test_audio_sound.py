@@ -147,8 +147,10 @@ def test_a_path_in_bytes_is_not_mistaken():
 
 @pytest.mark.parametrize("data", [b"", bytearray()])
 def test_no_bytes(data):
-    with pytest.raises(AudioError, match=r"^the bytes: "):
+    with pytest.raises(AudioError, match=r"^the bytes: there is nothing in it$"):
         read(data)
+    with pytest.raises(AudioError, match=r"^it: there is nothing in it$"):
+        Sound(io.BytesIO(data), name="it")
 
 
 def test_streams_that_cannot_be_read(tmp_path):

@@ -198,3 +198,29 @@ def test_the_codec_demo_writes_any_format(tmp_path):
     status, out, _ = demo("codec", BUS, "out.flac", cwd=tmp_path)
     assert status == 0 and "bits a second" in out
     assert abs(soundfile.info(tmp_path / "out.flac").duration - soundfile.info(BUS).duration) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "meant"),
+    [
+        ("stt", ["a.wav", "--outptu-format", "srt"], "; did you mean '--output-format'?"),
+        ("tts", ["Hi", "--voise=slt"], "; did you mean '--voice'?"),
+        ("serve", ["--prot", "80"], "; did you mean '--port'?"),
+        ("convert", ["tiny", "--nothing-like-it"], ""),
+    ],
+)
+def test_a_misspelt_option_is_answered_with_the_one_that_is_near(module, arguments, meant):
+    command = [sys.executable, "-m", f"dsm_mlx.{module}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    option = next(argument for argument in arguments if argument.startswith("--"))
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = (line for line in done.stderr.splitlines() if "error: " in line)
+    assert f"unrecognized arguments: {option}" in line and line.endswith(meant or option)
+
+
+def test_a_program_that_loads_tiny_again_and_again_is_told_of_it_once():
+    program = "import dsm_mlx\nfor _ in range(3):\n    with dsm_mlx.load_stt('tiny'):\n        pass"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and done.stderr.count("using the bundled model `tiny`") == 1

@@ -1,13 +1,16 @@
 """The demos tell how they are used, and end in a line where a device or a file is missing."""
 
 import ast
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import wait_for
 
 DEMOS = sorted((Path(__file__).parents[1] / "demos").glob("*.py"))
+LONG = str(Path(__file__).parents[1] / "demos/audio/snow.ogg")
 # As `python demo.py ...` on a machine without sound devices and rare packages.
 WITHOUT_DEVICES = """
 import runpy, sys
@@ -57,6 +60,23 @@ def test_without_arguments_or_devices(demo, tmp_path):
     else:
         assert (status, out) == (1, "")
         assert err.startswith("error: PortAudio cannot be loaded") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("transcribe", [LONG] * 9), ("codec", [LONG, "out.wav"])]
+)
+def test_ctrl_c_ends_it_in_silence(name, arguments, tmp_path):
+    (demo,) = (path for path in DEMOS if path.stem == name)
+    command = [sys.executable, demo, *arguments]
+    with (
+        open(tmp_path / "err", "w+") as err,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, cwd=tmp_path) as process,
+    ):
+        # It has begun: `tiny` is told of, or the file is being written.
+        wait_for(lambda: (tmp_path / "err").stat().st_size or len(list(tmp_path.iterdir())) > 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert "Traceback" not in (tmp_path / "err").read_text()
 
 
 @pytest.mark.parametrize(

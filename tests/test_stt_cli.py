@@ -213,6 +213,15 @@ def test_stdin_raw_and_wav_equal_the_file(model, folder):
         assert status == 0 and out.split() == text.split() and "Traceback" not in err
 
 
+def test_a_folder_of_folders_names_the_option_that_hears_them(model, tmp_path):
+    (tmp_path / "talks/monday").mkdir(parents=True)
+    status, out, err = run("--model", model, tmp_path)
+    assert (status, out) == (1, "") and "--recursive" not in err
+    (tmp_path / "talks/monday/a.wav").touch()
+    status, out, err = run("--model", model, tmp_path)
+    assert (status, out) == (1, "") and len(err.splitlines()) == 1 and "--recursive" in err
+
+
 @pytest.mark.parametrize("data", [b"", b"RIFF"])
 def test_stdin_without_sound(model, data):
     status, out, err = run("--model", model, "-", stdin=data)

@@ -194,6 +194,10 @@ def test_without_the_extra_the_command_says_so_once_and_goes_on(tmp_path):
     without = ["--model", "tiny", "**Hello** five", "--out", tmp_path / "a.wav"]
     status, _, err = run(*without, command=command)
     assert status == 0 and "numbers" not in err
+    live = ["--model", "tiny", "-", "--out", tmp_path / "a.wav"]
+    for text, times in (("Hello five", 0), ("Hello 5 and 6", 1)):
+        status, _, err = run(*live, command=command, input=text)
+        assert status == 0 and err.count("numbers are read as they stand") == times
 
 
 @pytest.mark.thorough

@@ -137,6 +137,33 @@ def test_a_tag_is_left_out_with_a_warning_and_the_rest_is_said(model, tmp_path, 
     assert "<b>" in warnings[0] and "</b>" in warnings[0] and "not closed" in warnings[1]
 
 
+def test_a_pipe_that_is_not_utf8_is_told_of_once(model, tmp_path):
+    args = ["--model", model, "-", "--out", tmp_path / "a.wav"]
+    status, _, err = run(*args, stdin="Grüße, schöne".encode("latin-1"))
+    assert status == 0 and err.count("warning: stdin is no text in UTF-8") == 1
+    status, _, err = run(*args, stdin="Grüße, schöne".encode())
+    assert status == 0 and "UTF-8" not in err
+
+
+def test_without_a_loudspeaker_a_file_is_proposed(model, tmp_path, monkeypatch, capsys):
+    def missing(device):
+        raise AudioError("there is none")
+
+    monkeypatch.setattr(speech, "Speaker", missing)
+    assert main(["--model", model, "Hi"]) == 1
+    assert capsys.readouterr().err == "error: there is none; --out FILE writes to a file instead\n"
+    assert main(["--model", model, "Hi", "--play", "--out", str(tmp_path / "a.wav")]) == 1
+    assert capsys.readouterr().err == "error: there is none\n"
+
+
+def test_the_name_of_a_file_in_the_place_of_a_text(model, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("Hello")
+    out = ["--model", model, "--seed", "1", "--out", str(tmp_path / "a.wav")]
+    for texts, told in (([str(tmp_path / "notes.txt")], 1), (["notes.txt"], 0), (["Hi", "you"], 0)):
+        assert main([*out, *texts]) == 0
+        assert capsys.readouterr().err.count("--text-file") == told
+
+
 def test_names_of_voices(model):
     status, out, _ = run("--model", model, "--list-voices")
     assert (status, out.decode().split()) == (0, ["voice0.wav", "voice1.wav", "voice2.wav"])

@@ -28,7 +28,7 @@ def speak(text: str, path: Path, voice: str, rate: int) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True)
     except FileNotFoundError:
-        sys.exit("error: espeak-ng is not installed")
+        sys.exit("error: espeak-ng is not installed (apt or brew install espeak-ng)")
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: espeak-ng: {error.stderr.decode(errors='replace').strip()}")
 

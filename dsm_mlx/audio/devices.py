@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -12,9 +13,10 @@ BLOCK_SECONDS = 0.02
 POLL_SECONDS = 0.1
 LOST_SECONDS = 5.0  # a device is lost without a sign of life; Bluetooth may take 3 to begin
 CLOSE_SECONDS = 2.0  # a lost device may never answer; its stream is then left behind
-NO_PORTAUDIO = (
-    "PortAudio cannot be loaded; macOS: pip install --force-reinstall sounddevice (its wheel "
-    "holds PortAudio) or brew install portaudio; Debian, Ubuntu: apt install libportaudio2"
+NO_PORTAUDIO = "PortAudio cannot be loaded; " + (
+    "pip install --force-reinstall sounddevice (its wheel holds it) or brew install portaudio"
+    if sys.platform == "darwin"
+    else "Debian, Ubuntu: apt install libportaudio2; Fedora: dnf install portaudio"
 )
 
 _open_streams: set = set()

@@ -189,7 +189,8 @@ def read_stream(
     """Yield the sound of a binary stream as it comes: float32 (samples,) at `sample_rate` Hz.
 
     It may hold all that `Sound` reads. What has no header is taken as `raw`; where that is not
-    given, as 16-bit 24 kHz mono, unless it looks like something else. Raises what `Sound` raises.
+    given, as 16-bit 24 kHz mono, unless it looks like something else, and a warning in the log says
+    so. Raises what `Sound` raises.
     """
     assumed = RawFormat() if raw is None else None
     rate = check_rate(sample_rate)

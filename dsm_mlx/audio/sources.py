@@ -6,6 +6,7 @@ Each source yields float32 (samples, channels) at `.rate` Hz, and has `.channels
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from dsm_mlx.errors import AudioError
 from dsm_mlx.messages import reason
 
 BLOCK_SAMPLES = 24_000
+logger = logging.getLogger("dsm_mlx")
 READ = "wav, flac, ogg, mp3 and aiff are read directly"
 INSTALL = "ffmpeg (brew install ffmpeg, apt install ffmpeg) or PyAV (pip install av)"
 
@@ -90,6 +92,8 @@ def open_stream(
     if plain:
         part.check_only_track(reader.name)
         return plain
+    if not reader.peek(1):
+        raise AudioError(f"{reader.name}: there is nothing in it")
     if format is not OGG_VIDEO and (source := _decode_in_memory(reader)):
         _opened(stack, source)
         part.check_only_track(reader.name)
@@ -116,6 +120,15 @@ def _look(
         return None, PcmSource(reader, raw)
     format = format or guessed(reader)
     if format is None and assumed:
+        if reader.peek(1):
+            logger.warning(
+                "%s: samples without a header, heard as %s, %d Hz, %d channel, because nothing "
+                "tells what they are (--rate, --encoding, --channels; raw=RawFormat(…))",
+                reader.name,
+                assumed.encoding,
+                assumed.sample_rate,
+                assumed.channels,
+            )
         return None, PcmSource(reader, assumed)
     if format is not None and not format.sound:
         raise AudioError(f"{reader.name}: not a sound file that can be read: it is {format.name}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,6 +19,14 @@ class Parser(argparse.ArgumentParser):
             self.add_argument(
                 "--help-all", action=_HelpAll, help="show the rarely used options, too, and exit"
             )
+
+    def error(self, message: str) -> NoReturn:
+        """The usage and one line, with the option that may have been meant; status 2."""
+        if unknown := re.match(r"unrecognized arguments: (?:.* )?(--[\w-]+)", message):
+            from dsm_mlx.files.hub import did_you_mean
+
+            message += did_you_mean(unknown[1], self._option_string_actions)
+        super().error(message)
 
     def format_help(self) -> str:
         """Without what is rare."""

@@ -17,12 +17,13 @@ from contextlib import ExitStack
 import numpy as np
 
 import dsm_mlx
+from dsm_mlx import AudioError
 from dsm_mlx.audio import SoundWriter, Speaker, to_s16le
 from dsm_mlx.cli import common, remote, voices
 from dsm_mlx.cli.common import put, shown_name
 from dsm_mlx.cli.models import listing
 from dsm_mlx.cli.speak_args import stream_options
-from dsm_mlx.cli.wording import told_normalize
+from dsm_mlx.cli.wording import tell_of_numbers, told_normalize
 from dsm_mlx.files.text import load, save
 from dsm_mlx.loading.voices import Voices
 from dsm_mlx.messages import say, shown
@@ -54,7 +55,7 @@ def _read(args: argparse.Namespace) -> None:
     if args.normalize == "off":
         args.normalize = None
     else:
-        text = None if args.live else " ".join(args.text)
+        text = "" if args.live else " ".join(args.text)  # what comes live is looked at then
         args.normalize = told_normalize(args.normalize, text)
 
 
@@ -66,7 +67,7 @@ def speak(args: argparse.Namespace) -> int:
         # Before the weights: a missing loudspeaker should not take a minute to be told.
         speaker = None
         if args.play or not args.out:
-            speaker = stack.enter_context(Speaker(args.device))
+            speaker = stack.enter_context(_speaker(args))
         tts = stack.enter_context(_model(model, args))
         stream = stack.enter_context(tts.stream(args.voice, **stream_options(args)))
         source = _Text(stream, args)
@@ -90,6 +91,14 @@ def speak(args: argparse.Namespace) -> int:
     return int(stream.cut_short)
 
 
+def _speaker(args: argparse.Namespace) -> Speaker:
+    try:
+        return Speaker(args.device)
+    except AudioError as error:
+        instead = "" if args.out else "; --out FILE writes to a file instead"
+        raise AudioError(f"{error}{instead}") from None
+
+
 def _model(model: str | None, args: argparse.Namespace) -> TextToSpeech:
     """On this machine, or what a server has of one."""
     if args.server:
@@ -100,6 +109,9 @@ def _model(model: str | None, args: argparse.Namespace) -> TextToSpeech:
 def _check_world(args: argparse.Namespace) -> str | None:
     """What would be missing is told before anything is loaded; returns the model's name, if one of
     this machine's is to speak."""
+    if len(args.text) == 1 and not args.text_file and os.path.isfile(args.text[0]):
+        file = shown_name(args.text[0])
+        say(f"{file} is said as it stands here; --text-file {file} says what is in that file")
     if args.live and common.stdin().isatty():
         say("type what to say; Ctrl-D ends")
     if args.out == "-":
@@ -199,6 +211,7 @@ class _Text:
         self.error: OSError | None = None
         self._stream = stream
         self._warned: set[str] = set()
+        self._names_numbers = args.normalize is not None
         if self.live:
             # A daemon: nothing can end a read from a pipe that stays open.
             threading.Thread(target=self._read, daemon=True).start()
@@ -211,19 +224,29 @@ class _Text:
         try:
             # Not through the buffer, whose lock Python would want back at exit.
             while data := os.read(sys.stdin.fileno(), _READ_BYTES):
-                self._take(self._stream.feed, decoder.decode(data))
-            self._take(self._stream.feed, decoder.decode(b"", final=True))
+                self._take(self._stream.feed, self._looked_at(decoder.decode(data)))
+            self._take(self._stream.feed, self._looked_at(decoder.decode(b"", final=True)))
         except OSError as error:
             self.error = OSError(error.errno, error.strerror, "stdin")
         except RuntimeError:  # the process is ending
             return
         self._take(self._stream.end)
 
+    def _looked_at(self, text: str) -> str:
+        """The text; what is told once of all, when the first piece comes that it is about."""
+        if "\ufffd" in text:
+            self._warn("stdin is no text in UTF-8 (iconv converts it); what it is not is left out")
+        if self._names_numbers and tell_of_numbers(text):
+            self._names_numbers = False
+        return text
+
     def _take(self, give: Callable, *text: str) -> None:
         try:
             give(*text)
         except ValueError as error:  # and the rest of the text has been taken
-            warning = f"warning: {error}; the rest is said"
-            if warning not in self._warned and len(self._warned) < _MOST_WARNINGS:
-                self._warned.add(warning)
-                say(warning)
+            self._warn(f"{error}; the rest is said")
+
+    def _warn(self, what: str) -> None:
+        if what not in self._warned and len(self._warned) < _MOST_WARNINGS:
+            self._warned.add(what)
+            say(f"warning: {what}")

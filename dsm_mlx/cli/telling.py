@@ -24,6 +24,8 @@ _EXTRAS = {
     "cluster": "dsm-stt with --scheduler and --workers",
     "zeroconf": "the network is told of the server",
     "pipecat": "services of Pipecat's",
+    "menubar": "dsm-captions --menu-bar",
+    "docs": "the site of docs/",
 }
 
 

@@ -206,6 +206,11 @@ def _sound_files(name: str) -> list[str]:
         return [name]
     found = list(find([name]))
     if not found:
+        if next(find([name], recursive=True), None):
+            raise AudioError(
+                f"{shown_name(name)}: a folder without sound files but in the folders in it, which "
+                "--recursive hears"
+            )
         known = " ".join(sorted(SOUND))
         raise AudioError(f"{shown_name(name)}: a folder without sound files ({known})")
     for recording in found:

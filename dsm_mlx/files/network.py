@@ -180,8 +180,8 @@ def _ask(repository: str, file: str, revision: str | None) -> None:
     except Exception as error:  # of whatever HTTP library the client uses
         raise Unreachable(
             f"{repository}: {shown(file)} is not on this machine, and the Hugging Face hub cannot "
-            f"be reached ({_reason(error)}); what works offline is the bundled model `tiny`, or "
-            "a folder"
+            f"be reached ({_reason(error)}); what works offline is a folder, or to hear and "
+            "speak the bundled model `tiny`"
         ) from None
 
 

@@ -22,7 +22,9 @@ def load(path: str | os.PathLike) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} is 0x{data[error.start]:02x}"
-        raise ValueError(f"{named(path)}: no text in UTF-8 ({byte})") from None
+        raise ValueError(
+            f"{named(path)}: no text in UTF-8 ({byte}); save it as that, or convert it with iconv"
+        ) from None
 
 
 def save(path: str | os.PathLike, content: str | bytes) -> None:

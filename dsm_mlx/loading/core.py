@@ -6,6 +6,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -86,12 +87,18 @@ def open_core(
         return worker.run_pieces(kind_of_core.load(checkpoint, options), tell)
 
     if checkpoint.files.bundled:
-        log.warning(kind_of_core.about_tiny)
+        _tell_once(kind_of_core.about_tiny)
     core = shared((kind_of_core, identity(checkpoint), options), load)
     rows = max_streams or worker.run(lambda: rows_that_fit(core.row_bytes(), free_memory()))
     if progress:
         progress(1.0, "ready")
     return core, rows
+
+
+@cache
+def _tell_once(what: str) -> None:
+    """In the log, and not again by this process, which may load `tiny` many times."""
+    log.warning(what)
 
 
 def _of_pair(progress: Callable[[float, str], None]) -> Callable[[tuple[float, str]], None]:

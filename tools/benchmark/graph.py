@@ -106,7 +106,9 @@ def compiled_kernels(function: Callable, *inputs) -> tuple[Counter[str], int]:
     OSError where MLX fuses none.
     """
     if not fuses():
-        raise OSError("kernels are counted as MLX fuses them, which on a CPU needs g++")
+        raise OSError(
+            "kernels are counted as MLX fuses them, which on a CPU needs g++ (apt install g++)"
+        )
     with kernels_of_a_gpu():
         return _nodes(mx.compile(function)(*inputs))
 
