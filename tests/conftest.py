@@ -26,6 +26,7 @@ from dsm_mlx.runtime import blas
 # A script that runs us in the background leaves us deaf to Ctrl-C, and so our children; tests send
 # it to them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as nohup does
 
 # The goldens were made on a CPU; a GPU rounds differently enough to change a token.
 mx.set_default_device(mx.cpu)

@@ -328,6 +328,7 @@ def test_the_scheduler_comes_back(model, folder, expected, tmp_path):
     assert before.items() <= archives.marks(out).items()
 
 
+@pytest.mark.thorough
 def test_nobody_answers(model, folder, tmp_path):
     args = command(model, folder, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9")
     status, out, err = run(STT, *args, env=os.environ | STARTED)

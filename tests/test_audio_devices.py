@@ -76,8 +76,9 @@ def test_portaudio_is_missing(monkeypatch):
 
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Loader(), *sys.meta_path])
+    way = "brew install portaudio" if sys.platform == "darwin" else "apt install libportaudio2"
     for use in (list_devices, Microphone, Speaker):
-        with pytest.raises(AudioError, match=r"brew install portaudio.*apt install libportaudio2"):
+        with pytest.raises(AudioError, match=f"PortAudio cannot be loaded.*{way}"):
             use()
 
 

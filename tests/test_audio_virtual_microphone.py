@@ -157,6 +157,7 @@ def errors_of_position():
     return np.interp(middles / 24_000, positions, times) - recording.time_of(found[whole] + 1200)
 
 
+@pytest.mark.thorough
 def test_the_position_is_where_the_recording_is():
     """A piece is heard when the microphone gives it, within 30 ms, as a median of all pieces.
 

@@ -89,6 +89,7 @@ def test_streams_recordings_and_voices_beside_each_other(small):
     assert all(figures["chunks"] > 10 for figures in voices.values())
 
 
+@pytest.mark.thorough
 def test_voices_alone_need_no_listener(small):
     result = json.loads(bench(small("tts-tiny"), "--voices", 1, "--seconds", 2, "--json").stdout)
     assert result["voices"]["1 voices"]["chunks"] > 10 and "live frames" not in str(result)
@@ -131,6 +132,7 @@ def test_a_stream_that_falls_behind_is_seen():
     assert waits["median"] > 700 and waits["max"] > 900
 
 
+@pytest.mark.thorough
 def test_a_stream_that_keeps_up_waits_for_its_own_frame():
     figures = live.measure(live.Loads(Slow(0.01), None), Load(live=1), 2.0, lambda text: None)
     waits = figures["live frames, from when they were due"]["one stream, ms"]

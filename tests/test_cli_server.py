@@ -124,7 +124,7 @@ def test_a_pipe(server, models, raw):
 
 
 def test_words_come_while_the_pipe_is_open_and_ctrl_c_ends_with_what_was_heard(server):
-    process = start(STT, "-", "--server", server.at, env=WITH_KEY)
+    process = start(STT, "-", "--rate", 24_000, "--server", server.at, env=WITH_KEY)
     process.stdin.write(to_s16le(np.tile(read(BUS), 3)))
     process.stdin.flush()
     early = process.stdout.read(5)
@@ -268,7 +268,7 @@ def test_a_server_without_such_a_model(models):
 
 def test_a_server_that_goes_takes_nothing_of_what_was_heard(models):
     with Served(**models) as served:
-        process = start(STT, "-", "--server", served.url(""))
+        process = start(STT, "-", "--rate", 24_000, "--server", served.url(""))
         process.stdin.write(to_s16le(np.tile(read(BUS), 3)))
         process.stdin.flush()
         early = process.stdout.read(5)

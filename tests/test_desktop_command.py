@@ -68,6 +68,7 @@ def clipboard(root):
         return ""
 
 
+@pytest.mark.thorough
 def test_what_is_said_is_seen_copied_and_the_window_closed(
     virtual_microphone, opened, root, tmp_path
 ):

@@ -48,6 +48,7 @@ def entry(screen):
     root.destroy()
 
 
+@pytest.mark.thorough
 def test_the_second_press_types_what_was_said(virtual_microphone, key, entry, tmp_path):
     real = f'exec {sys.executable} -m dsm_mlx.stt "$@"'
     key(real)

@@ -77,6 +77,7 @@ def grow(rng, corpus, folder):
     b"x" * (300 << 20)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "attempt, outcome",
     [

@@ -78,6 +78,7 @@ def test_a_server_is_found_and_forgotten(small, number):
         network.until()
 
 
+@pytest.mark.thorough
 @pytest.mark.alone
 def test_two_of_one_name():
     """The second takes one like it, and tells so."""

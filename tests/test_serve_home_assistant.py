@@ -109,6 +109,7 @@ def test_a_reply_is_said_once_while_it_is_written(server, name):
     assert 1.5 < asyncio.run(say()).size / 24_000 < 6  # seconds: twice would be longer
 
 
+@pytest.mark.thorough
 def test_sound_is_sent_while_the_answer_is_waited_for(server, pcm):
     """Both at once, and what else comes before the transcript is dropped."""
 

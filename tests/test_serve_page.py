@@ -217,6 +217,7 @@ def test_who_reads_what_was_said_before_stays_there(browser, server):
         assert page.locator("text=word399").is_visible()
 
 
+@pytest.mark.thorough
 def test_a_text_is_said_while_it_is_made(browser, server):
     with opened(browser, server.url("/"), before=PLAYED) as page:
         page.locator("#voice option").nth(4).wait_for(state="attached")
@@ -257,6 +258,7 @@ def test_everything_by_keys_alone(browser, server):
         assert unnamed(page) == 0
 
 
+@pytest.mark.thorough
 def test_it_comes_back_when_the_server_does(browser, small):
     settings = {"stt": str(small("stt-tiny")), "max_streams": 2}
     with Served(**settings) as served, opened(browser, served.url("/")) as page:

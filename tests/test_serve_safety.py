@@ -265,6 +265,7 @@ def frame(data: bytes) -> bytes:
     return b"\x82" + length + bytes(4) + data
 
 
+@pytest.mark.thorough
 def test_half_open_sockets_are_dropped(server):
     """A client whose machine went away answers no pings."""
     for path in (ASR, f"{TTS}?format=Pcm"):
@@ -281,6 +282,7 @@ def test_who_answers_pings_and_sends_no_sound_is_told(server):
         assert LIMITS["idle"] <= time.monotonic() - began + 0.1 < 3 * LIMITS["idle"]
 
 
+@pytest.mark.thorough
 def test_who_sends_slowly_stays(server):
     """Frames are signs of life, also where pings are not answered."""
     with upgraded(server, ASR) as raw:

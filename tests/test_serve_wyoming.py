@@ -343,6 +343,7 @@ def test_an_event_that_breaks_off_is_no_event(server):
             assert raw.recv(4096) == b""
 
 
+@pytest.mark.thorough
 def test_who_says_nothing_for_too_long_is_told(server):
     for asked in ([], [AudioStart(**SOUND).event()]):
         found = ask(server, *asked)

@@ -150,6 +150,7 @@ def test_the_notebook_is_kept_without_results():
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells())
 
 
+@pytest.mark.thorough
 def test_the_notebook_in_jupyter():
     nbclient = pytest.importorskip("nbclient", reason="pip install nbclient ipykernel")
     nbformat = pytest.importorskip("nbformat")

@@ -64,6 +64,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("room", [dsm_mlx, audio, chat, archive, captions])
 def test_the_reference_has_every_public_name(site, room):
     name = room.__name__

@@ -13,6 +13,7 @@ import pytest
 import dsm_mlx
 from dsm_mlx import EndOfTurn, Word
 from dsm_mlx.audio import read
+from dsm_mlx.loading.core import _tell_once
 
 DEMOS = Path(__file__).parents[1] / "demos" / "audio"
 FILES = sorted(p for p in DEMOS.iterdir() if p.suffix in (".wav", ".flac", ".ogg"))
@@ -110,6 +111,7 @@ def test_it_is_what_none_falls_back_to_and_it_is_honest(caplog, tmp_path, monkey
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    _tell_once.cache_clear()  # it is told once in each process
     with caplog.at_level("INFO", "dsm_mlx"):
         model = dsm_mlx.load_stt()
     assert model.name == "tiny" and model.languages == ["en"] and model.pauses

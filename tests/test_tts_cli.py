@@ -212,6 +212,7 @@ def test_a_text_that_is_cut_short_is_not_all_done(model, tmp_path, capsys, caplo
     assert main([*args, "--max-seconds", "60"]) == 0
 
 
+@pytest.mark.thorough
 def test_a_pace(model, tmp_path):
     wav = tmp_path / "a.wav"
     args = ["--model", model, "Hello there, my friend", "--seed", "1", "--out", str(wav)]
