@@ -13,15 +13,12 @@ _COUNT = 60
 def talks() -> Set:
     """Sixty sentences by known voices of espeak-ng and flite, as tools/levels.py has them.
 
-    ValueError where their libraries are missing.
+    OSError where their libraries are missing.
     """
     sys.path.append(str(Path(__file__).parents[2] / "train"))
-    from speech.libraries import available
+    from speech.libraries import check
 
-    if not available():
-        raise ValueError(
-            "talks: needs espeak-ng and flite: sudo apt install libespeak-ng1 libflite1"
-        )
+    check("the set talks")
     from evaluation import talks
 
     items = []
